@@ -1,0 +1,79 @@
+"""Where in the network does the representation collapse? Neural collapse, layer by layer."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from layerwise import adapters, callbacks, data, derive, metrics, plot, statistics, studies
+    from layerwise.derive import compare, effective_depth, monotonicity, onset, separation_law
+    from layerwise.errors import LayerwiseError
+    from layerwise.profile import Profiler, Settings, profile
+    from layerwise.store import export, import_profile, open_store
+    from layerwise.track import Tracker
+
+__version__ = "0.1.0"
+
+# Nothing heavy is imported before it is used: name -> module, and the attribute where it is not the module itself.
+_LAZY = {
+    "adapters": "layerwise.adapters",
+    "callbacks": "layerwise.callbacks",
+    "data": "layerwise.data",
+    "derive": "layerwise.derive",
+    "metrics": "layerwise.metrics",
+    "plot": "layerwise.plot",
+    "statistics": "layerwise.statistics",
+    "studies": "layerwise.studies",
+    "LayerwiseError": "layerwise.errors:LayerwiseError",
+    "Profiler": "layerwise.profile:Profiler",
+    "Settings": "layerwise.profile:Settings",
+    "Tracker": "layerwise.track:Tracker",
+    "compare": "layerwise.derive:compare",
+    "effective_depth": "layerwise.derive:effective_depth",
+    "export": "layerwise.store:export",
+    "import_profile": "layerwise.store:import_profile",
+    "monotonicity": "layerwise.derive:monotonicity",
+    "onset": "layerwise.derive:onset",
+    "open_store": "layerwise.store:open_store",
+    "profile": "layerwise.profile:profile",
+    "separation_law": "layerwise.derive:separation_law",
+}
+
+__all__ = [
+    "LayerwiseError",
+    "Profiler",
+    "Settings",
+    "Tracker",
+    "adapters",
+    "callbacks",
+    "compare",
+    "data",
+    "derive",
+    "effective_depth",
+    "export",
+    "import_profile",
+    "metrics",
+    "monotonicity",
+    "onset",
+    "open_store",
+    "plot",
+    "profile",
+    "separation_law",
+    "statistics",
+    "studies",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'layerwise' has no attribute {name!r}")
+    module, _, attribute = _LAZY[name].partition(":")
+    found = import_module(module)
+    value = getattr(found, attribute) if attribute else found
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

@@ -1,0 +1,22 @@
+"""A progress bar on a terminal, and nothing but log lines elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterable, Sized
+from typing import Any
+
+from tqdm import tqdm
+
+__all__ = ["bar", "logger"]
+
+#: The log of the library.
+logger = logging.getLogger("layerwise")
+
+
+def bar(batches: Iterable[Any], title: str) -> Iterable[Any]:
+    """Show how far an iteration is, on a terminal only."""
+    total = len(batches) if isinstance(batches, Sized) else None
+    logger.debug("%s: %s batches", title, "an unknown number of" if total is None else total)
+    return tqdm(batches, desc=title, total=total, leave=False, disable=None, file=sys.stderr, dynamic_ncols=True)
