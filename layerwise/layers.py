@@ -1,0 +1,166 @@
+"""What a layer is: one captured activation, the output or input of one call of one module."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+from layerwise.errors import LayerNeverFired, UnknownName, nearest
+
+__all__ = ["Layer", "clean_name", "depths", "pick", "select"]
+
+# Prefixes that wrappers put before the names that the user's own model has.
+_WRAPPERS = re.compile(r"^(?:(?:module|_orig_mod|_fsdp_wrapped_module|base_model\.model)(?:\.|$))+")
+_INNER = re.compile(r"\b(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|base_layer)\.")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One activation of a network.
+
+    Attributes
+    ----------
+    path : str
+        The module's path in the model as it was given, wrappers and all (`torch.nn.Module.get_submodule`).
+    call : int
+        Which call of the module within one forward, from 1.
+    side : {"output", "input"}
+        Whether the activation leaves the module or enters it.
+    item : tuple of str or int
+        Where the tensor sits in a tuple, dict or ModelOutput: the keys to follow (`pick`), none for a plain tensor.
+        For an input the first key is the argument's position or keyword.
+    kind : str
+        The module's class.
+    shape : tuple of int
+        Shape of the activation without the batch.
+    channels : int
+        Axis of the activation, batch included, along which the features lie (1 for ``(n, c, h, w)``, -1 for
+        ``(n, tokens, c)``); the other axes are positions.
+    parameters : int
+        Number of parameters of the module.
+    role : {"stem", "block", "features", "logits", "inner"}
+        What the layer is to the network; ``features`` is the classifier's input.
+    """
+
+    path: str
+    call: int = 1
+    side: Literal["output", "input"] = "output"
+    item: tuple[str | int, ...] = ()
+    kind: str = ""
+    shape: tuple[int, ...] = ()
+    channels: int = -1
+    parameters: int = 0
+    role: Literal["stem", "block", "features", "logits", "inner"] = "inner"
+
+    @property
+    def name(self) -> str:
+        """The layer's name in a profile: the path in the user's own model, ``:input`` and ``#2`` where they apply."""
+        side = ":input" if self.side == "input" else ""
+        call = f"#{self.call}" if self.call > 1 else ""
+        return f"{clean_name(self.path) or self.kind}{side}{call}"
+
+
+def clean_name(path: str) -> str:
+    """Take the wrappers' prefixes off a module's path.
+
+    Examples
+    --------
+    >>> clean_name("module._orig_mod.layer3.1")
+    'layer3.1'
+    >>> clean_name("base_model.model.bert.encoder.layer.7")
+    'bert.encoder.layer.7'
+    """
+    return _INNER.sub("", _WRAPPERS.sub("", path))
+
+
+def depths(layers: Sequence[Layer]) -> list[float]:
+    """Position of every layer in execution order, scaled to [0, 1].
+
+    Examples
+    --------
+    >>> depths([Layer("a"), Layer("b"), Layer("c")])
+    [0.0, 0.5, 1.0]
+    """
+    return [place / max(len(layers) - 1, 1) for place in range(len(layers))]
+
+
+def pick(structure: Any, item: Iterable[str | int]) -> Any:
+    """Follow the keys of `Layer.item` into a tuple, dict, ModelOutput or dataclass.
+
+    Examples
+    --------
+    >>> pick({"hidden": (1, 2)}, ("hidden", 1))
+    2
+    """
+    for key in item:
+        named = isinstance(key, str) and not isinstance(structure, Mapping)
+        structure = getattr(structure, str(key)) if named else structure[key]
+    return structure
+
+
+def select(
+    layers: Sequence[Layer],
+    chosen: str | Sequence[str] | Callable[[Layer], bool],
+    *,
+    preferred: Sequence[Layer] = (),
+    groups: Mapping[str, Callable[[], Sequence[Layer]]] | None = None,
+    silent: Collection[str] = (),
+) -> list[Layer]:
+    """The layers that were chosen, in the order of `layers`, each once.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        All that there are, in execution order.
+    chosen : str, sequence of str or callable
+        A name, a glob, a key of `groups`, several of those, or a function of a layer.
+    preferred : sequence of Layer
+        Those that a glob is held against first.
+    groups : mapping of str to callable, optional
+        Words that stand for several layers.
+    silent : collection of str
+        Paths of modules that the forward never called.
+
+    Raises
+    ------
+    UnknownName
+        If nothing has that name, or matches the glob.
+    LayerNeverFired
+        If only modules that never ran do.
+    """
+    if callable(chosen):
+        known = [layer for layer in layers if layer.side == "output" or layer in preferred]
+        return [layer for layer in known if chosen(layer)]
+    wanted: list[Layer] = []
+    for pattern in [chosen] if isinstance(chosen, str) else chosen:
+        if groups is not None and pattern in groups:
+            wanted += groups[pattern]()
+        else:
+            wanted += _matching(layers, pattern, preferred, silent)
+    names = {layer.name for layer in wanted}
+    return [layer for layer in layers if layer.name in names]
+
+
+def _matching(
+    layers: Sequence[Layer], pattern: str, preferred: Sequence[Layer], silent: Collection[str]
+) -> list[Layer]:
+    inputs = ":" in pattern
+    for layer in layers:
+        if pattern == layer.name or (pattern == layer.path and (layer.side, layer.call) == ("output", 1)):
+            return [layer]
+    for pool in (preferred, [layer for layer in layers if inputs == (layer.side == "input")]):
+        found = [layer for layer in pool if fnmatchcase(layer.name, pattern)]
+        if found:
+            return found
+    names = [layer.name for layer in layers if layer.side == "output"]
+    never = [path for path in silent if fnmatchcase(clean_name(path), pattern) or path == pattern]
+    if never:
+        near = nearest(pattern, names) or names[:3]
+        raise LayerNeverFired(
+            f"{never[0]!r} is a module of this network, but its forward is never called; "
+            f"nearest that are: {', '.join(near)}"
+        )
+    raise UnknownName("layer", pattern, names)

@@ -1,0 +1,100 @@
+"""What it takes to get a profile again: hashes of weights and data, versions, commit."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+import xxhash
+from torch import Tensor, nn
+
+from layerwise.layers import clean_name
+from layerwise.offload import filled
+
+__all__ = ["DataFingerprint", "environment", "weight_hash"]
+
+_PACKAGES = ("layerwise", "torch", "timm", "transformers", "datasets", "xarray", "numpy", "scipy")
+
+
+def weight_hash(model: nn.Module) -> str:
+    """Hash of the names and values of all parameters and buffers; equal for equal weights, wherever they are."""
+    digest = xxhash.xxh3_128()
+    for name, value in model.state_dict().items():
+        digest.update(clean_name(name).encode())
+        if isinstance(value, Tensor):
+            digest.update(_offloaded_bytes(model, name) if value.is_meta else _bytes(value))
+    return digest.hexdigest()
+
+
+class DataFingerprint:
+    """A fingerprint of samples that does not depend on their order, on how they are batched or padded."""
+
+    def __init__(self) -> None:
+        self._sum = 0
+
+    def update(self, inputs: Any, labels: Mapping[str, Tensor]) -> None:
+        """Take in a batch: a nest of tensors, and labels by target."""
+        size = len(next(iter(labels.values())))
+        columns = [value.detach().cpu() for value in (*_tensors(inputs), *labels.values())]
+        mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
+        real = mask.detach().cpu().bool() if isinstance(mask, Tensor) else None
+        for index in range(size):
+            digest = xxhash.xxh3_64()
+            for value in columns:
+                if value.ndim and len(value) == size:
+                    row = value[index]
+                    if real is not None and value.shape == real.shape:
+                        row = row[real[index]]
+                    digest.update(_bytes(row))
+            self._sum = (self._sum + digest.intdigest()) % 2**64
+
+    def __str__(self) -> str:
+        return f"{self._sum:016x}"
+
+
+def environment() -> dict[str, str]:
+    """Versions of the packages that the numbers depend on, and the commit of the working directory."""
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {
+        "packages": " ".join(f"{name}=={number}" for name, number in found.items()),
+        "git_commit": _commit(),
+    }
+
+
+def _commit() -> str:
+    try:
+        command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()
+
+
+def _offloaded_bytes(model: nn.Module, name: str) -> memoryview | bytes:
+    path, _, attribute = name.rpartition(".")
+    owner = model.get_submodule(path)
+    with filled(owner):
+        value = getattr(owner, attribute)
+        return b"" if value.is_meta else _bytes(value)
+
+
+def _bytes(value: Tensor) -> memoryview:
+    return value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, Mapping):
+        return [tensor for key in sorted(value) for tensor in _tensors(value[key])]
+    if isinstance(value, (tuple, list)):
+        return [tensor for item in value for tensor in _tensors(item)]
+    return []
