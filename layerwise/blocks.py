@@ -1,0 +1,286 @@
+"""The layers of any network, from one trace: no table of architectures, no configuration.
+
+``choose(trace, chosen, head) -> list[Layer]`` is what a caller needs. Behind it are `find_blocks`, `find_stages`,
+`leaves` and `all_calls`, which all take a `layerwise.trace.Trace` and give layers in execution order.
+
+A block's output is a *cut* of the operations' graph that a module makes. Containers whose children run as a chain of
+cuts are opened; a module whose insides are jumped over by a residual, a branch or a gate is one block.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from layerwise.cuts import Graph, graph
+from layerwise.layers import Layer, select
+from layerwise.search import Found, Search
+from layerwise.trace import Call, Slot, Trace
+
+__all__ = ["all_calls", "choose", "find_blocks", "find_stages", "leaves"]
+
+# What may stand between the classifier and what the network gives.
+_READ_OUT = ("softmax", "sigmoid", "slice", "select", "split", "index", "gather", "unbind", "upsample")
+
+# A list holds the network's weights when it has this share of what the largest has.
+_LARGE = 0.1
+
+Chosen = str | Sequence[str] | Callable[[Layer], bool]
+
+
+def choose(trace: Trace, chosen: Chosen = "blocks", head: str | None = None) -> list[Layer]:
+    """The layers that a caller chose, in execution order.
+
+    Parameters
+    ----------
+    trace : Trace
+    chosen : str, sequence of str or callable
+        ``"blocks"``, ``"stages"``, ``"leaves"`` or ``"all"``; the name of a layer; a glob (``"layer3.*"``,
+        ``"*.attn"``), which is held against the blocks first and against every call when no block matches; several of
+        those; or a function that says of a layer whether it is wanted.
+    head : str, optional
+        Path of the classifier.
+
+    Raises
+    ------
+    UnknownName
+        If the network has no such module.
+    LayerNeverFired
+        If it has, and the forward never called it.
+    """
+    blocks = find_blocks(trace, head)
+    keywords = {
+        "blocks": lambda: blocks,
+        "stages": lambda: _stages(blocks, trace),
+        "leaves": lambda: leaves(trace),
+        "all": lambda: all_calls(trace),
+    }
+    if isinstance(chosen, str) and chosen in keywords:
+        return keywords[chosen]()
+    known = {(layer.path, layer.call, layer.side): layer for layer in blocks}
+    every = [known.get((layer.path, layer.call, layer.side), layer) for layer, _ in _sides(trace)]
+    return select(every, chosen, preferred=blocks, groups=keywords, silent=_silent(trace))
+
+
+def find_blocks(trace: Trace, head: str | None = None) -> list[Layer]:
+    """Stem, blocks, the classifier's input and the logits, in execution order.
+
+    Parameters
+    ----------
+    trace : Trace
+    head : str, optional
+        Path of the classifier. When it is not given, the leaf whose output is the network's output is taken for it,
+        if there is one; a network without a classifier ends with its last features.
+
+    Returns
+    -------
+    list of Layer
+        Roles: ``stem`` before the first of the blocks, ``block``, ``features`` (the classifier's input: its
+        ``side="input"``, or the block that makes that very tensor) and ``logits``.
+    """
+    classifier = _classifier(trace, head)
+    live = graph(trace, classifier.outputs if classifier else ())
+    found = Search(trace, live, classifier).run()
+    layers = _with_stem(live, [_layer(live, item) for item in found], found)
+    if classifier is not None:
+        return _with_classifier(live, layers, found, classifier)
+    end = _final(live, found, head)
+    return layers if end is None else [*layers, replace(_layer(live, end), role="features")]
+
+
+def find_stages(trace: Trace, head: str | None = None) -> list[Layer]:
+    """The last block of every stage, the classifier's input and the logits.
+
+    A stage ends where the shape changes, and where one list of blocks gives way to another.
+    """
+    return _stages(find_blocks(trace, head), trace)
+
+
+def _stages(layers: Sequence[Layer], trace: Trace) -> list[Layer]:
+    blocks = [layer for layer in layers if layer.role != "stem"]
+    return [
+        layer
+        for layer, after in zip(blocks, [*blocks[1:], None], strict=True)
+        if after is None or "logits" in (layer.role, after.role) or _between(layer, after, trace)
+    ]
+
+
+def _between(layer: Layer, after: Layer, trace: Trace) -> bool:
+    """Whether one stage ends and another begins between two layers."""
+    if layer.shape != after.shape or (after.side, after.role) == ("input", "features"):
+        return True
+    return _list(layer.path, trace) != _list(after.path, trace)
+
+
+def _list(path: str, trace: Trace) -> str:
+    """The outermost list that a module is in."""
+    parts = path.split(".")
+    above = (".".join(parts[:place]) for place in range(1, len(parts)))
+    return next((name for name in above if trace.modules[name].container), "")
+
+
+def leaves(trace: Trace) -> list[Layer]:
+    """The output of every call of a module without children."""
+    return [layer for layer, call in _outputs(trace) if call.leaf]
+
+
+def all_calls(trace: Trace) -> list[Layer]:
+    """The output of every call of every module."""
+    return [layer for layer, _ in _outputs(trace)]
+
+
+def _outputs(trace: Trace) -> list[tuple[Layer, Call]]:
+    return [(layer, call) for layer, call in _sides(trace) if layer.side == "output"]
+
+
+def _sides(trace: Trace) -> list[tuple[Layer, Call]]:
+    """What goes into every call and what comes out of it, in execution order."""
+    live = graph(trace)
+    found = []
+    for index, call in enumerate(trace.calls):
+        taken, given = _main(live, call.inputs), _main(live, call.outputs)
+        if taken is not None:
+            found.append(((call.start, 1, index), _layer(live, Found(index, "input", taken)), call))
+        if given is not None:
+            found.append(((call.stop, 0, -index), _layer(live, Found(index, "output", given)), call))
+    return [(layer, call) for _, layer, call in sorted(found, key=lambda item: item[0])]
+
+
+def _main(live: Graph, slots: Iterable[Slot]) -> Slot | None:
+    """The first tensor that flows on; failing that, the first of floating point."""
+    floating = [slot for slot in slots if live.trace.values[slot.value].floating]
+    flowing = [slot for slot in floating if live.flows(slot.value)]
+    return next(iter((*flowing, *floating)), None)
+
+
+def _silent(trace: Trace) -> list[str]:
+    fired = {call.path for call in trace.calls}
+    return [path for path in trace.modules if path and path not in fired]
+
+
+def _classifier(trace: Trace, head: str | None) -> Call | None:
+    """The last call of the classifier, if it does anything."""
+    calls = [call for call in trace.calls if call.path == head and call.outputs and call.inputs]
+    if head is None:
+        live = graph(trace)
+        ends = _ends(live)
+        made = [call for call in trace.calls if call.leaf and trace.modules[call.path].matrix]
+        calls = [call for call in made if any(live.same(slot.value) in ends for slot in call.outputs)]
+        calls = [call for call in calls if not _in_block(trace, call)]
+    if not calls or {slot.value for slot in calls[-1].outputs} <= {slot.value for slot in calls[-1].inputs}:
+        return None
+    return calls[-1]
+
+
+def _ends(live: Graph) -> set[int]:
+    """The network's first output, and what it was before it was reshaped, picked from, or made a probability."""
+    ends = set(live.sinks[:1])
+    stack = list(ends)
+    while stack:
+        value = stack.pop()
+        parents = live.parents[value]
+        if len(parents) == 1 and any(word in live.operation(value) for word in _READ_OUT):
+            ends.update(parents)
+            stack.extend(parents)
+    return ends
+
+
+def _in_block(trace: Trace, call: Call) -> bool:
+    """Whether a call is part of a member of a list: a classifier is not."""
+    while call.parent >= 0:
+        call = trace.calls[call.parent]
+        around = trace.modules.get(call.path.rpartition(".")[0]) if call.path else None
+        if around is not None and around.container and not trace.modules[call.path].container:
+            return True
+    return False
+
+
+def _layer(live: Graph, found: Found) -> Layer:
+    trace = live.trace
+    call = trace.calls[found.call]
+    return Layer(
+        path=call.path,
+        call=call.number,
+        side=found.side,
+        item=found.slot.item,
+        kind=call.kind,
+        shape=trace.values[found.slot.value].shape[1:],
+        channels=live.channels(found.slot.value),
+        parameters=trace.modules[call.path].parameters,
+    )
+
+
+def _with_stem(live: Graph, layers: Sequence[Layer], found: Sequence[Found]) -> list[Layer]:
+    """Tell the stem from the blocks: it comes before the lists that hold the weights, or begins a tower."""
+    main = _main_list(live.trace, layers, found)
+    roles: list[Layer] = []
+    reached = 0
+    for place, (layer, item) in enumerate(zip(layers, found, strict=True)):
+        begins = not main[place] and not reached >> live.same(item.slot.value) & 1
+        reached |= live.reached([item.slot.value])
+        stem = begins or not any(main[: place + 1])
+        roles.append(replace(layer, role="stem" if stem else "block"))
+    return roles
+
+
+def _main_list(trace: Trace, layers: Sequence[Layer], found: Sequence[Found]) -> list[bool]:
+    """Which layers are of a list of blocks; of the commonest class when there is no list.
+
+    A list of few weights whose members are all unlike, in class or in shape, may be part of the stem.
+    """
+    lists: dict[str, list[Layer]] = {}
+    for layer, item in zip(layers, found, strict=True):
+        if item.member:
+            lists.setdefault(_list(layer.path, trace), []).append(layer)
+    if not lists:
+        count = Counter(layer.kind for layer in layers)
+        most = max(layers, key=lambda layer: (count[layer.kind], layer.parameters), default=None)
+        return [most is not None and layer.kind == most.kind for layer in layers]
+    sizes = {name: sum(layer.parameters for layer in members) for name, members in lists.items()}
+    even = {
+        name for name, members in lists.items() if len({(layer.kind, layer.shape) for layer in members}) < len(members)
+    }
+    large = {name for name, size in sizes.items() if size >= _LARGE * max(sizes.values())}
+    kinds = {layer.kind for name in large | even for layer in lists[name]}
+    return [item.member and layer.kind in kinds for layer, item in zip(layers, found, strict=True)]
+
+
+def _with_classifier(live: Graph, layers: list[Layer], found: Sequence[Found], classifier: Call) -> list[Layer]:
+    """Put what goes into the classifier and what comes out of it behind the blocks."""
+    trace = live.trace
+    listed = [live.same(item.slot.value) for item in found]
+    index = trace.calls.index(classifier)
+    taken, given = _main(live, classifier.inputs), _main(live, classifier.outputs)
+    assert taken is not None
+    assert given is not None
+    others = set(live.sinks)
+    layers = [layer for layer, value in zip(layers, listed, strict=True) if value not in others]
+    listed = [value for value in listed if value not in others]
+    origin = live.same(taken.value)
+    if origin in listed:
+        place = listed.index(origin)
+        layers = [*layers[:place], replace(layers[place], role="features"), *layers[place + 1 :]]
+    else:
+        layers = [*layers, replace(_layer(live, Found(index, "input", taken)), role="features")]
+    return [*layers, replace(_layer(live, Found(index, "output", given)), role="logits")]
+
+
+def _final(live: Graph, found: Sequence[Found], head: str | None) -> Found | None:
+    """The network's own output, if no layer gives it yet, and if it is more than a comparison of two towers.
+
+    It is named by what stands in the classifier's place, or by the module that makes it.
+    """
+    listed = [live.same(item.slot.value) for item in found]
+    if not live.sinks or live.sinks[0] in listed or (listed and live.seeds[live.sinks[0]] != live.seeds[listed[-1]]):
+        return None
+    origin = live.sinks[0]
+    last = None
+    for index, call in enumerate(live.trace.calls):
+        for slot in call.inputs if call.path == head else ():
+            if live.same(slot.value) == origin:
+                return Found(index, "input", slot)
+        for slot in call.outputs if call.start <= live.maker.get(origin, -1) < call.stop else ():
+            if live.same(slot.value) == origin:
+                last = Found(index, "output", slot)
+    return last

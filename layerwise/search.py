@@ -1,0 +1,288 @@
+"""The search for blocks: which modules are opened, and which outputs are cuts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from layerwise.cuts import Graph, mixes
+from layerwise.trace import Call, Slot, Trace
+
+__all__ = ["Found", "Search"]
+
+# A stack of plain leaves is opened when it holds this share of the network's weights' modules: then it is the network.
+_STACK = 0.2
+# A module of named parts is opened when it holds this share: then it is a wrapper.
+_WRAPPER = 0.5
+
+
+@dataclass(frozen=True)
+class Found:
+    """A layer that was found: which call, which side, which tensor; `member` of a list of blocks or not."""
+
+    call: int
+    side: Literal["output", "input"]
+    slot: Slot
+    member: bool = False
+
+
+@dataclass
+class _Walk:
+    """What a module looks like from inside."""
+
+    layers: list[Found] = field(default_factory=list)
+    chained: bool = False  # some of its layers are members of a list, or of an opened module
+    refused: bool = False  # some list of it is no chain of cuts
+    groups: int = 0  # weights that are layers by themselves
+    kinds: list[str] = field(default_factory=list)  # classes of the members of its list
+    listed: set[str] = field(default_factory=set)  # its opened modules, and the members of its list
+
+
+class Search:
+    """Finds the blocks of one trace."""
+
+    def __init__(self, trace: Trace, live: Graph, classifier: Call | None) -> None:
+        self.trace = trace
+        self.graph = live
+        self.head = -1 if classifier is None else trace.calls.index(classifier)
+        self.children: dict[int, list[int]] = {}
+        for index, call in enumerate(trace.calls):
+            self.children.setdefault(call.parent, []).append(index)
+        self.around = self._parents(self.head)
+        self.kinds: dict[str, list[int]] = {}
+        for index, call in enumerate(trace.calls):
+            self.kinds.setdefault(call.kind, []).append(index)
+        self.heavy = {path for path, module in trace.modules.items() if module.matrix}
+        self.weighty = self.heavy | {path[:end] for path in self.heavy for end in _ends(path)}
+        self.walks: dict[int, _Walk] = {}
+        self.busy: set[str] = set()
+
+    def run(self) -> list[Found]:
+        """All layers, in the order in which their values come to be, each value once."""
+        found = self.walk(-1).layers
+        seen: dict[int, Found] = {}
+        for item in sorted(found, key=lambda item: self.graph.same(item.slot.value)):
+            seen.setdefault(self.graph.same(item.slot.value), item)
+        return list(seen.values())
+
+    def flowing(self, slots: Sequence[Slot]) -> tuple[Slot, ...]:
+        """The tensors that are live data."""
+        return tuple(slot for slot in slots if self.graph.flows(slot.value))
+
+    def _cut(self, slots: tuple[Slot, ...], index: int, parent: int) -> tuple[Slot, ...]:
+        """Of what a call gives, the tensors that are a cut together: the last of them if they can, else all."""
+        last = tuple(slot for slot in slots if not any(self.graph.leads(slot.value, other.value) for other in slots))
+        for chosen in (last, slots):
+            if self._accepts(tuple(slot.value for slot in chosen), parent, self.trace.calls[index].kind):
+                return chosen
+        return ()
+
+    def walk(self, index: int) -> _Walk:
+        """The layers that a module would have if it were opened."""
+        if index in self.walks:
+            return self.walks[index]
+        walk = self.walks[index] = _Walk()
+        pending = -1  # the last module, if it gave no layer
+        stack: int | None = None  # place in `layers` of the weight that following leaves belong to
+        for child in self.children.get(index, []):
+            call = self.trace.calls[child]
+            outputs = self.flowing(call.outputs)
+            unseen = not outputs and not call.leaf  # what it gives goes on by ways that show no tensor
+            if child in self.around or unseen or (index == -1 and not call.leaf):
+                walk.layers += self.walk(child).layers
+                pending, stack = -1, None
+                continue
+            if child == self.head or not outputs:
+                stack = None if child == self.head else stack
+                continue
+            if call.path not in self.weighty:
+                stack = self._follow(walk, stack, child, outputs, index)
+                continue
+            if pending >= 0 and self._entered(walk, child, index, pending):
+                pending = -1
+            outputs = self._cut(outputs, child, index)
+            if not outputs:
+                walk.refused |= self.trace.modules[call.path].container or self.member(child, index)
+                pending, stack = child, None
+                continue
+            pending, stack = -1, None
+            if self.opens(child, index):
+                walk.layers += self.walk(child).layers
+                walk.chained = True
+                walk.listed.add(call.path)
+                continue
+            walk.layers.append(Found(child, "output", self._main(outputs), self.member(child, index)))
+            if call.leaf or self._single(call.path):
+                walk.groups += 1
+                walk.chained |= self.repeated(child, index)
+            elif self.member(child, index):
+                walk.listed.add(call.path)
+                walk.kinds.append(call.kind)
+            if call.leaf or self._simple(child, index):
+                stack = len(walk.layers) - 1
+        walk.chained |= len(walk.kinds) > 0 and len(walk.kinds) >= walk.groups
+        if pending >= 0 and index >= 0 and index not in self.around and self.trace.calls[index].parent >= 0:
+            self._leave(walk, index)
+        return walk
+
+    def opens(self, index: int, parent: int) -> bool:
+        """Whether a module is a container of layers rather than one."""
+        call = self.trace.calls[index]
+        if call.leaf:
+            return False
+        walk = self.walk(index)
+        module = self.trace.modules[call.path]
+        share = self._share(call.path)
+        if module.container and not walk.chained:
+            return walk.groups > 1 and share >= _STACK
+        if walk.chained:
+            listed = sum(self._share(path) for path in walk.listed)
+            return module.container or (2 * listed >= share and not self._vetoed(call.kind))
+        wraps = share >= _WRAPPER and not self.member(index, parent)
+        return wraps and len(walk.layers) > 1 and not walk.refused
+
+    def member(self, index: int, parent: int) -> bool:
+        """Whether a call is of a list: its module's own list, or one module called over and over."""
+        path = self.trace.calls[index].path
+        above = path.rpartition(".")[0]
+        module = self.trace.modules.get(above)
+        return (bool(above) and module is not None and module.container) or self.repeated(index, parent)
+
+    def repeated(self, index: int, parent: int) -> bool:
+        """Whether a module is called several times in the same call of its parent."""
+        path = self.trace.calls[index].path
+        return sum(self.trace.calls[other].path == path for other in self.children[parent]) > 1
+
+    def _vetoed(self, kind: str) -> bool:
+        """Whether some module of a class cannot be opened: then none of that class is.
+
+        A list of unlike parts is no chain of blocks either, if there are several such lists: it is what one block of
+        each is made of.
+        """
+        if kind in self.busy:
+            return False
+        self.busy.add(kind)
+        try:
+            walks = [self.walk(index) for index in self.kinds[kind]]
+        finally:
+            self.busy.discard(kind)
+        several = len({self.trace.calls[index].path for index in self.kinds[kind]}) > 1
+        unlike = all(len(walk.kinds) > 1 and len(set(walk.kinds)) == len(walk.kinds) for walk in walks)
+        return (several and unlike) or any(walk.refused and not walk.chained for walk in walks)
+
+    def _simple(self, index: int, parent: int) -> bool:
+        """Whether a module is a weight with its norm, or a few: not one of a list, and made of leaves."""
+        parts = self.children.get(index, [])
+        return not self.member(index, parent) and all(self.trace.calls[part].leaf for part in parts)
+
+    def _follow(self, walk: _Walk, stack: int | None, child: int, outputs: tuple[Slot, ...], parent: int) -> int | None:
+        """Let a norm or an activation stand for the weight before it; a pool ends the stack."""
+        call = self.trace.calls[child]
+        if stack is None:
+            return None
+        before = walk.layers[stack]
+        shape = self.trace.values[before.slot.value].shape
+        slot = outputs[0]
+        if self.graph.same(slot.value) == self.graph.same(before.slot.value):
+            return stack
+        if self.trace.values[slot.value].shape != shape or not self._accepts((slot.value,), parent, call.kind):
+            return None
+        if call.start <= self.graph.maker[self.graph.same(slot.value)] < call.stop:
+            walk.layers[stack] = Found(child, "output", slot, before.member)
+        return stack
+
+    def _entered(self, walk: _Walk, child: int, parent: int, before: int) -> bool:
+        """Take what goes into a module for a layer, when what was `before` it was but a branch of that."""
+        inputs = self.flowing(self.trace.calls[child].inputs)
+        if len({slot.value for slot in inputs}) != 1 or not self._accepts((inputs[0].value,), parent, ""):
+            return False
+        shapes = {self.trace.values[slot.value].shape for slot in self.trace.calls[before].outputs}
+        if self.trace.values[inputs[0].value].shape not in shapes:
+            return False
+        walk.layers.append(Found(child, "input", inputs[0], self.member(before, parent)))
+        if self.member(child, parent):
+            walk.chained = True
+            walk.listed |= {self.trace.calls[before].path, self.trace.calls[child].path}
+        return True
+
+    def _leave(self, walk: _Walk, index: int) -> None:
+        """Take what a module gives for a layer, when its last part gave none."""
+        outputs = self.flowing(self.trace.calls[index].outputs)
+        if outputs:
+            walk.layers.append(Found(index, "output", self._main(outputs)))
+
+    def _main(self, outputs: tuple[Slot, ...]) -> Slot:
+        """Of several tensors the one that is nearest to the network's output."""
+        if len(outputs) == 1:
+            return outputs[0]
+        return min(outputs, key=lambda slot: self.graph.reached([slot.value]).bit_count())
+
+    def _accepts(self, values: tuple[int, ...], parent: int, kind: str) -> bool:
+        """Whether values are a cut of their own tower, within one call."""
+        span = self.trace.calls[parent] if parent >= 0 else None
+        for joint, others in self.graph.joins(values, span):
+            if self._long_skip(values, joint, others):
+                continue
+            own = [self.graph.seeds[self.graph.same(value)] for value in values]
+            if not any(self.graph.seeds[other] & seeds for other in others for seeds in own):
+                continue
+            if not self._linked(values, joint, parent, kind):
+                return False
+        return True
+
+    def _long_skip(self, values: tuple[int, ...], joint: int, others: tuple[int, ...]) -> bool:
+        """Whether a join is the end of a U-Net's skip: at a finer resolution, or put beside, and not at once."""
+        far = all(self.graph.positions(value) < self.graph.positions(joint) for value in values)
+        if far and all(self.graph.leads(other, value) for other in others for value in values):
+            return True
+        beside = self.graph.operation(joint) in ("cat", "stack")
+        return (far or beside) and not self._near(values, joint)
+
+    def _near(self, values: tuple[int, ...], joint: int) -> bool:
+        """Whether values reach a join with no weight in between."""
+        stack = [self.graph.same(value) for value in values]
+        seen = set(stack)
+        while stack:
+            for child in self.graph.children[stack.pop()]:
+                if child == joint:
+                    return True
+                name = self.graph.operation(child)
+                if child not in seen and not mixes(name):
+                    seen.add(child)
+                    stack.append(child)
+        return False
+
+    def _linked(self, values: tuple[int, ...], joint: int, parent: int, kind: str) -> bool:
+        """Whether a join is inside a later module that takes `values` first, and the other side beside it.
+
+        A module that takes what one of its own class gave, as RNNs' and NASNet's cells do, may take it anywhere.
+        """
+        reached = self.graph.reached(values)
+        at = self.graph.maker[joint]
+        for child in self.children.get(parent, []):
+            call = self.trace.calls[child]
+            if call.start <= at < call.stop and call.path in self.weighty:
+                sides = {slot.item[0]: bool(reached >> slot.value & 1) for slot in self.flowing(call.inputs)}
+                first = call.kind == kind or next(iter(sides.values()), False)
+                return first and len(set(sides.values())) > 1
+        return False
+
+    def _single(self, path: str) -> bool:
+        """Whether there is but one weight in a module: a convolution with its norm is no more than a leaf."""
+        return sum(other == path or other.startswith(path + ".") for other in self.heavy) == 1
+
+    def _share(self, path: str) -> float:
+        inside = sum(other == path or other.startswith(path + ".") for other in self.heavy)
+        return inside / max(len(self.heavy), 1)
+
+    def _parents(self, index: int) -> set[int]:
+        found: set[int] = set()
+        while index >= 0:
+            index = self.trace.calls[index].parent
+            found.add(index)
+        return found
+
+
+def _ends(path: str) -> list[int]:
+    return [0, *(place for place, letter in enumerate(path) if letter == ".")]

@@ -1,0 +1,177 @@
+"""Plain networks for the tests of traces and blocks: each has a trap that some rule for finding blocks falls into."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def mlp(*widths: int) -> nn.Sequential:
+    """Linear maps with ReLU between them."""
+    layers: list[nn.Module] = []
+    for width, after in pairwise(widths):
+        layers += [nn.Linear(width, after), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def double_convolution(width: int, after: int) -> nn.Sequential:
+    """Twice convolution, norm and in-place ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(width, after, 3, padding=1),
+        nn.BatchNorm2d(after),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(after, after, 3, padding=1),
+        nn.BatchNorm2d(after),
+        nn.ReLU(inplace=True),
+    )
+
+
+class LoopedMLP(nn.Module):
+    """A list in a loop, with a functional activation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(8, 8) for _ in range(3)])
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = F.relu(layer(x))
+        return self.head(x)
+
+
+class ResidualMLP(nn.Module):
+    """The stream is a sum that no module gives: only the next module's input is it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Linear(5, 8)
+        self.blocks = nn.ModuleList([mlp(8, 16, 8) for _ in range(3)])
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for block in self.blocks:
+            x = x + block(x)
+        return self.head(x)
+
+
+class Functional(nn.Module):
+    """Named parts, functional activations and pools, one residual."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 8, 3, padding=1)
+        self.conv2 = nn.Conv2d(8, 8, 3, padding=1)
+        self.conv3 = nn.Conv2d(8, 16, 3, padding=1)
+        self.fc1 = nn.Linear(64, 32)
+        self.fc2 = nn.Linear(32, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.max_pool2d(F.relu(self.conv1(x)), 2)
+        x = x + F.relu(self.conv2(x))
+        x = F.max_pool2d(F.relu(self.conv3(x)), 4)
+        return self.fc2(F.relu(self.fc1(x.flatten(1))))
+
+
+class UNet(nn.Module):
+    """Long skips round everything but the outermost blocks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down1, self.down2 = double_convolution(3, 4), double_convolution(4, 8)
+        self.middle = double_convolution(8, 16)
+        self.rise2, self.rise1 = nn.ConvTranspose2d(16, 8, 2, 2), nn.ConvTranspose2d(8, 4, 2, 2)
+        self.up2, self.up1 = double_convolution(16, 8), double_convolution(8, 4)
+        self.out = nn.Conv2d(4, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = self.down1(x)
+        second = self.down2(F.max_pool2d(first, 2))
+        x = self.middle(F.max_pool2d(second, 2))
+        x = self.up2(torch.cat([second, self.rise2(x)], 1))
+        return self.out(self.up1(torch.cat([first, self.rise1(x)], 1)))
+
+
+class TwoTowers(nn.Module):
+    """Two inputs, each with a tower of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = mlp(5, 8, 8, 8), mlp(6, 8, 8, 8)
+        self.head = nn.Linear(16, 3)
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        return self.head(torch.cat([self.left(left), self.right(right)], 1))
+
+
+class Recurrent(nn.Module):
+    """One cell, called once a token."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(20, 8)
+        self.cell = nn.GRUCell(8, 16)
+        self.head = nn.Linear(16, 3)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.embed(tokens)
+        state = x.new_zeros(len(x), 16)
+        for step in range(x.shape[1]):
+            state = self.cell(x[:, step], state)
+        return self.head(state)
+
+
+class Branches(nn.Module):
+    """Two lists side by side, joined by a sum: parallel, not deep."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = mlp(8, 8, 8), mlp(8, 8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.left(x) + self.right(x)
+
+
+class Gated(nn.Module):
+    """A list inside a residual branch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(mlp(8, 16, 8), mlp(8, 16, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.inner(x)
+
+
+class Structured(nn.Module):
+    """Gives the stream second, and weights that lead nowhere first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.other = nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, x: Tensor, extra: Tensor | None = None) -> dict[str, object]:
+        return {"weights": self.other(x), "stream": (torch.relu(self.linear(x)) + x,)}
+
+
+class StructuredStack(nn.Module):
+    """Passes on one entry of what its blocks give, by keyword."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList([Structured() for _ in range(3)])
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.blocks:
+            x = block(x=x)["stream"][0]
+        return self.head(x)
+
+
+def stack(block: type[nn.Module], count: int = 3) -> nn.Sequential:
+    """A few blocks of one class, then a classifier."""
+    return nn.Sequential(*[block() for _ in range(count)], nn.Linear(8, 3))
