@@ -1,0 +1,169 @@
+"""An activation becomes samples by features: ``(n, ...)`` to ``(n, d)``."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+from layerwise.errors import InvalidData, UnknownName
+from layerwise.layers import Layer
+
+__all__ = ["REDUCTIONS", "Tokens", "check_reduction", "reduce", "reduction_of"]
+
+#: The reductions by name. ``grid:k`` and ``sketch:k`` take a number.
+REDUCTIONS = ("auto", "gap", "grid:k", "cls", "mean", "last", "flatten", "sketch:k")
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What a reduction over tokens must know of the batch.
+
+    Attributes
+    ----------
+    mask : Tensor or None
+        Attention mask, shape ``(n, tokens)``: 1 for a real token, 0 for padding.
+    prefix : int
+        Class and register tokens in front of the tokens that the input itself gives.
+    """
+
+    mask: Tensor | None = None
+    prefix: int = 0
+
+
+def check_reduction(name: str) -> None:
+    """Refuse a name that is no reduction.
+
+    Raises
+    ------
+    UnknownName
+        Naming the reductions that there are.
+    """
+    kind, _, number = name.partition(":")
+    wants_number = f"{kind}:k" in REDUCTIONS
+    if wants_number != number.isdigit() or (not wants_number and name not in REDUCTIONS) or number == "0":
+        raise UnknownName("reduction", name, REDUCTIONS)
+
+
+def reduction_of(layer: Layer, name: str, pooling: str) -> str:
+    """What ``auto`` means for a layer: the network's own pooling for tokens, averaging for maps.
+
+    Parameters
+    ----------
+    layer : Layer
+    name : str
+        The reduction that was asked for.
+    pooling : str
+        How the network itself pools tokens: ``"cls"``, ``"mean"`` or ``"last"``.
+    """
+    if len(layer.shape) <= 1:
+        return "flatten"
+    if name != "auto":
+        return name
+    return pooling if _is_tokens(len(layer.shape) + 1, layer.channels) else "gap"
+
+
+def reduce(activation: Tensor, how: str, channels: int, tokens: Tokens) -> Tensor:
+    """Reduce an activation to one row of features a sample.
+
+    Parameters
+    ----------
+    activation : Tensor
+        Shape ``(n, ...)``.
+    how : str
+        ``gap``: mean over all positions; ``mean``: mean over tokens, without padding and prefix tokens; ``cls``: the
+        first real token; ``last``: the last real token; ``grid:k``: means over a k x k grid; ``flatten``: as it is.
+    channels : int
+        Axis of the features.
+    tokens : Tokens
+        Mask and prefix of the batch.
+
+    Returns
+    -------
+    Tensor
+        Shape ``(n, d)``; means are at least single precision.
+
+    Raises
+    ------
+    InvalidData
+        If the activation has no tokens, or no grid, to reduce over.
+    """
+    if activation.ndim == 1:
+        return activation[:, None]
+    if activation.ndim == 2:
+        return activation
+    if how == "flatten":
+        return activation.flatten(1)
+    if how.startswith("grid:"):
+        return _grid(activation, int(how[5:]), channels, tokens.prefix)
+    if not _is_tokens(activation.ndim, channels):
+        if how in ("cls", "last"):
+            raise InvalidData(f"reduction {how!r} needs tokens; the activation has shape {tuple(activation.shape)}")
+        return _mean_positions(activation, channels)
+    if how == "gap":
+        return _mean_positions(activation, channels)
+    mask = _real_tokens(activation, tokens)
+    if how == "mean":
+        return _mean_tokens(activation, mask, tokens.prefix)
+    if mask is None:
+        return activation[:, 0 if how == "cls" else -1]
+    position = torch.arange(activation.shape[1], device=activation.device)
+    place = (mask != 0).int().argmax(1) if how == "cls" else ((mask != 0) * position).argmax(1)
+    return activation[torch.arange(len(activation), device=activation.device), place]
+
+
+def _is_tokens(ndim: int, channels: int) -> bool:
+    return ndim == 3 and channels in (-1, 2)
+
+
+def _precise(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)
+
+
+def _mean_positions(activation: Tensor, channels: int) -> Tensor:
+    kept = channels % activation.ndim
+    positions = [axis for axis in range(1, activation.ndim) if axis != kept]
+    return activation.mean(positions, dtype=_precise(activation.dtype))
+
+
+def _real_tokens(activation: Tensor, tokens: Tokens) -> Tensor | None:
+    """The mask over the activation's tokens; prefix tokens that it does not know, and an only token, are real."""
+    if tokens.mask is None or activation.shape[1] == 1:
+        return None
+    mask = tokens.mask.to(activation.device)
+    missing = activation.shape[1] - mask.shape[1]
+    if missing == tokens.prefix and missing:
+        mask = torch.cat([mask.new_ones(len(mask), missing), mask], dim=1)
+    elif missing:
+        raise InvalidData(
+            f"the attention mask has {mask.shape[1]} tokens, the layer has {activation.shape[1]}; "
+            "choose reduce='gap' for layers of another length than the input"
+        )
+    return mask
+
+
+def _mean_tokens(activation: Tensor, mask: Tensor | None, prefix: int) -> Tensor:
+    activation = activation[:, prefix:]
+    if mask is None:
+        return activation.mean(1, dtype=_precise(activation.dtype))
+    weight = mask[:, prefix:].to(_precise(activation.dtype))
+    # A product with 0 would keep NaN that lies in the padding.
+    kept = torch.where(weight[..., None] > 0, activation.to(weight.dtype), 0.0)
+    return kept.sum(1) / weight.sum(1, keepdim=True).clamp_min(1.0)
+
+
+def _grid(activation: Tensor, size: int, channels: int, prefix: int) -> Tensor:
+    if _is_tokens(activation.ndim, channels):
+        patches = activation[:, prefix:]
+        side = math.isqrt(patches.shape[1])
+        if side * side != patches.shape[1]:
+            raise InvalidData(f"reduction 'grid:{size}' needs a square of tokens; the layer has {patches.shape[1]}")
+        activation = patches.transpose(1, 2).reshape(len(patches), -1, side, side)
+    elif activation.ndim == 4 and channels in (-1, 3):
+        activation = activation.permute(0, 3, 1, 2)
+    elif activation.ndim != 4:
+        raise InvalidData(f"reduction 'grid:{size}' needs a map; the activation has shape {tuple(activation.shape)}")
+    return adaptive_avg_pool2d(activation.to(_precise(activation.dtype)), size).flatten(1)
