@@ -1,0 +1,17 @@
+"""Streaming, mergeable float64 statistics of labelled features; they know no model and no metric."""
+
+from layerwise.statistics.centers import CenterProjections, Centers, NearestCenters, Span
+from layerwise.statistics.moments import ClassMoments, Moments
+from layerwise.statistics.probe import ProbeErrors, RidgeProbe, fit_ridge
+
+__all__ = [
+    "CenterProjections",
+    "Centers",
+    "ClassMoments",
+    "Moments",
+    "NearestCenters",
+    "ProbeErrors",
+    "RidgeProbe",
+    "Span",
+    "fit_ridge",
+]

@@ -1,0 +1,206 @@
+"""Pass 2: every sample seen from the class means, with no ``(d, d)`` matrix.
+
+One product a batch, of the residuals from the class means with an orthonormal basis of the span of those means,
+gives both the nearest class mean of every sample and the within-class scatter that ``tr(S_W S_B^+)`` sees.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from layerwise.statistics.moments import Moments
+from layerwise.statistics.residuals import residuals
+
+__all__ = ["CenterProjections", "Centers", "NearestCenters", "Span"]
+
+# Squared distances between all pairs of centres are kept up to this many; beyond it they are taken per batch.
+_KEPT_PAIRS = 4096
+
+
+@dataclass(frozen=True)
+class Centers:
+    """Class means as a frame to look from; ``k`` classes, ``r = min(k, d)`` directions.
+
+    The last row of `points` and `coordinates` is the mean of the class means: the reference of samples whose class
+    has no mean here.
+
+    Attributes
+    ----------
+    classes : Tensor of int
+        Labels of the classes, shape ``(k,)``.
+    rows : Tensor of int
+        Row of every label in `points`, shape ``(C,)``.
+    points : Tensor
+        Shape ``(k + 1, d)``.
+    basis : Tensor
+        Orthonormal rows that span the centred class means, shape ``(r, d)``.
+    coordinates : Tensor
+        The centred class means in that basis, shape ``(k + 1, r)``.
+    counts : Tensor
+        Samples behind every mean, shape ``(k,)``.
+    """
+
+    classes: Tensor
+    rows: Tensor
+    points: Tensor
+    basis: Tensor
+    coordinates: Tensor
+    counts: Tensor
+
+    @classmethod
+    def of(cls, moments: Moments, classes: int, device: torch.device | str = "cpu") -> Centers:
+        """The frame of finished moments, for labels in ``0 .. classes - 1``."""
+        centered = torch.from_numpy(moments.centered).to(device)
+        present = torch.from_numpy(moments.classes).to(device)
+        means = torch.from_numpy(moments.means).to(device)
+        basis = torch.linalg.qr(centered.T).Q.T.contiguous()
+        rows = torch.full((classes,), len(present), device=device)
+        rows[present] = torch.arange(len(present), device=device)
+        return cls(
+            classes=present,
+            rows=rows,
+            points=torch.cat([means, means.mean(0, keepdim=True)]),
+            basis=basis,
+            coordinates=torch.cat([centered @ basis.T, basis.new_zeros(1, len(basis))]),
+            counts=torch.from_numpy(moments.counts).to(device),
+        )
+
+    def covering(self, classes: int) -> Centers:
+        """The same centres, for labels in ``0 .. classes - 1``; those beyond the known ones have no mean."""
+        missing = classes - len(self.rows)
+        if missing <= 0:
+            return self
+        beyond = self.rows.new_full((missing,), len(self.classes))
+        return replace(self, rows=torch.cat([self.rows, beyond]))
+
+    def project(self, features: Tensor, rows: Tensor) -> Tensor:
+        """Residuals from the points at `rows`, in the basis: features ``(n, d)`` to ``(n, r)``, float64."""
+        projected = torch.zeros(len(features), len(self.basis), dtype=torch.float64, device=features.device)
+        for block, residual in residuals(features, self.points, rows):
+            projected.addmm_(residual, self.basis[:, block].T)
+        return projected
+
+    def nearest(self, projected: Tensor, rows: Tensor) -> Tensor:
+        """Label of the class mean nearest to every sample, shape ``(n,)``.
+
+        ``||h - mu_k||^2 - ||h - mu_y||^2 = ||mu_k - mu_y||^2 - 2 (h - mu_y).(mu_k - mu_y)`` is compared, and not the
+        distances themselves: in a collapsed layer they agree in nearly every digit.
+        """
+        centers = self.coordinates[:-1]
+        own = self.coordinates[rows]
+        pull = projected @ centers.T - (projected * own).sum(1, keepdim=True)
+        apart = torch.cdist(own, centers, compute_mode=_distance_mode(len(centers))).square()
+        return self.classes[(apart - 2 * pull).argmin(1)]
+
+
+def _distance_mode(centers: int) -> str:
+    if centers <= _KEPT_PAIRS:
+        return "donot_use_mm_for_euclid_dist"
+    return "use_mm_for_euclid_dist"
+
+
+@dataclass(frozen=True)
+class Span:
+    """Within-class scatter seen in the span of the class means; ``k`` classes, ``r`` directions.
+
+    Attributes
+    ----------
+    coordinates : ndarray
+        Centred class means, shape ``(k, r)``.
+    within : ndarray
+        ``S_W`` with every sample counting once, shape ``(r, r)``.
+    within_by_class : ndarray
+        ``S_W`` with every class counting once, shape ``(r, r)``.
+    """
+
+    coordinates: np.ndarray
+    within: np.ndarray
+    within_by_class: np.ndarray
+
+
+@dataclass(frozen=True)
+class NearestCenters:
+    """How the samples of a split fall on the nearest class means.
+
+    Attributes
+    ----------
+    counts : ndarray of int
+        Samples of each label, shape ``(C,)``.
+    errors : ndarray of int
+        Samples of each label whose nearest class mean is another class, shape ``(C,)``.
+    mismatches : int or None
+        Samples whose nearest class mean is not the class that the network predicts; None without a network's own
+        prediction for these labels.
+    centers : int
+        Number of class means that there are to fall on.
+    """
+
+    counts: np.ndarray
+    errors: np.ndarray
+    mismatches: int | None
+    centers: int
+
+
+class CenterProjections:
+    """Accumulates what pass 2 needs of one layer: scatter about the split's own means, nearest of the train means.
+
+    Parameters
+    ----------
+    own : Centers
+        The split's own class means.
+    train : Centers
+        The class means that the samples are judged against; the same object for the training split, so that one
+        product serves both.
+    """
+
+    def __init__(self, own: Centers, train: Centers) -> None:
+        self.own = own
+        self.train = train
+        directions, device = len(own.basis), own.basis.device
+        self.scatter = torch.zeros(directions, directions, dtype=torch.float64, device=device)
+        self.scatter_by_class = torch.zeros_like(self.scatter)
+        self.counts = torch.zeros(len(train.rows), dtype=torch.int64, device=device)
+        self.errors = torch.zeros_like(self.counts)
+        self.mismatches: Tensor | None = None
+
+    def update(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Take in a batch, features ``(n, d)`` and labels ``(n,)``; gives the nearest class of every sample."""
+        rows = self.own.rows[labels]
+        projected = self.own.project(features, rows)
+        self.scatter.addmm_(projected.T, projected)
+        self.scatter_by_class.addmm_(projected.T, projected / self.own.counts[rows][:, None])
+        if self.train is not self.own:
+            rows = self.train.rows[labels]
+            projected = self.train.project(features, rows)
+        nearest = self.train.nearest(projected, rows)
+        self.counts += torch.bincount(labels, minlength=len(self.counts))
+        self.errors += torch.bincount(labels[nearest != labels], minlength=len(self.counts))
+        return nearest
+
+    def compare(self, nearest: Tensor, predictions: Tensor) -> None:
+        """Count where the nearest class is not the one that the network predicts; both of shape ``(n,)``."""
+        differing = (nearest != predictions).sum()
+        self.mismatches = differing if self.mismatches is None else self.mismatches + differing
+
+    def merge(self, other: CenterProjections) -> None:
+        """Take in what another worker accumulated over other samples, from the same centres."""
+        for name in ("scatter", "scatter_by_class", "counts", "errors"):
+            getattr(self, name).add_(getattr(other, name))
+        if other.mismatches is not None:
+            self.mismatches = other.mismatches + (0 if self.mismatches is None else self.mismatches)
+
+    def finish(self) -> tuple[Span, NearestCenters]:
+        """What was accumulated, as arrays."""
+        counts = self.own.counts
+        span = Span(
+            coordinates=self.own.coordinates[:-1].cpu().numpy(),
+            within=(self.scatter / counts.sum()).cpu().numpy(),
+            within_by_class=(self.scatter_by_class / len(counts)).cpu().numpy(),
+        )
+        mismatches = None if self.mismatches is None else int(self.mismatches)
+        counted = (self.counts.cpu().numpy(), self.errors.cpu().numpy())
+        return span, NearestCenters(*counted, mismatches, len(self.train.classes))

@@ -1,0 +1,239 @@
+"""Pass 1: class counts, class means and within-class scatter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from layerwise.statistics.residuals import residuals
+
+__all__ = ["ClassMoments", "Moments"]
+
+# A pivot that was the mean of so many samples is near enough to the mean of all.
+_SETTLED = 64
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Finished class moments of one layer; ``k`` classes are present, ``d`` features.
+
+    Attributes
+    ----------
+    classes : ndarray of int
+        Labels of the classes that have a sample, ascending, shape ``(k,)``.
+    counts : ndarray of float
+        Samples of each class, shape ``(k,)``.
+    means : ndarray
+        Class means, shape ``(k, d)``.
+    variances : ndarray
+        ``v_c = mean ||h - mu_c||^2`` of each class, shape ``(k,)``.
+    norm : float
+        ``mean ||h||``.
+    within : ndarray or None
+        Within-class covariance ``S_W``, every sample counting once, shape ``(d, d)``.
+    resolution : float
+        Machine epsilon of the type that the features were captured in.
+    """
+
+    classes: np.ndarray
+    counts: np.ndarray
+    means: np.ndarray
+    variances: np.ndarray
+    norm: float
+    within: np.ndarray | None
+    resolution: float
+
+    @cached_property
+    def centered(self) -> np.ndarray:
+        """Class means less their mean, ``m_c = mu_c - mu_G``, shape ``(k, d)``."""
+        # From the first class on, so that equal means differ by zero; what is within their rounding is no difference.
+        apart = self.means - self.means[0]
+        apart[np.abs(apart) <= 4 * np.finfo(np.float64).eps * np.abs(self.means[0])] = 0.0
+        return np.asarray(apart - apart.mean(0))
+
+    @cached_property
+    def shares(self) -> np.ndarray:
+        """Share of the samples in each class, shape ``(k,)``."""
+        return np.asarray(self.counts / self.counts.sum())
+
+    def by_label(self, values: np.ndarray) -> np.ndarray:
+        """Lay the values of the present classes out by label, NaN where a label has no sample."""
+        spread = np.full(int(self.classes[-1]) + 1, np.nan)
+        spread[self.classes] = values
+        return spread
+
+    @cached_property
+    def covariance(self) -> np.ndarray:
+        """Covariance of all features, ``S_W`` and the scatter of the class means by samples, shape ``(d, d)``."""
+        assert self.within is not None
+        apart = self.centered - self.shares @ self.centered
+        return np.asarray(self.within + apart.T @ (self.shares[:, None] * apart))
+
+    @cached_property
+    def spectrum(self) -> np.ndarray:
+        """Eigenvalues of the covariance of all features, descending, none below zero."""
+        return np.asarray(np.linalg.eigvalsh(self.covariance)[::-1].clip(min=0.0))
+
+
+class ClassMoments:
+    """Accumulates the class moments of one layer's features over batches.
+
+    Every class has a pivot near its mean; sums are of residuals from it, in float64, so that neither a common offset
+    nor a collapsed class loses digits. The pivot is the mean of the class's first batch, and moves to the mean of all
+    whenever the class has doubled, so that an outlier in front does no harm. ``merge`` is exact up to rounding, in
+    any order.
+
+    Parameters
+    ----------
+    classes : int
+        Number of classes that are expected, labels ``0 .. classes - 1``; a greater label makes room for itself.
+    scatter : bool
+        Whether to keep the within-class covariance, shape ``(d, d)``, too.
+    """
+
+    def __init__(self, classes: int = 0, *, scatter: bool = False) -> None:
+        self.classes = classes
+        self.keeps_scatter = scatter
+        self.counts = torch.zeros(0)
+        self.settled: Tensor
+        self.dtype: torch.dtype
+        self.pivot: Tensor
+        self.total: Tensor
+        self.square: Tensor
+        self.norm: Tensor
+        self.scatter: Tensor | None = None
+
+    def update(self, features: Tensor, labels: Tensor) -> None:
+        """Take in a batch: features of shape ``(n, d)``, labels of shape ``(n,)`` on the same device."""
+        if not len(labels):
+            return
+        if not len(self.counts):
+            self._allocate(features)
+        self._make_room(int(labels.max()) + 1)
+        present, rows = torch.unique(labels, return_inverse=True)
+        self._set_pivots(features, present, rows)
+        self.counts += torch.bincount(labels, minlength=self.classes)
+        # For few classes a product sums their rows fastest; for many it would multiply mostly zeros.
+        membership = torch.nn.functional.one_hot(rows).T.double() if len(present) <= 16 else None
+        squares = torch.zeros(len(labels), dtype=torch.float64, device=features.device)
+        norms = torch.zeros_like(squares)
+        kept: list[Tensor] = []
+        for block, residual in residuals(features, self.pivot, labels):
+            squares += torch.linalg.vector_norm(residual, dim=1).square()
+            norms += torch.linalg.vector_norm(features[:, block], dim=1, dtype=torch.float64).square()
+            if membership is not None:
+                self.total[present, block] += membership @ residual
+            else:
+                self.total[:, block].index_add_(0, labels, residual)
+            if self.scatter is not None:
+                kept.append(residual)
+        if self.scatter is not None:
+            whole = torch.cat(kept, dim=1)
+            self.scatter.addmm_(whole.T, whole)
+        self.square.index_add_(0, labels, squares)
+        self.norm += norms.sqrt().sum()
+        self._move_pivots(present)
+
+    def merge(self, other: ClassMoments) -> None:
+        """Take in what another worker accumulated over other samples."""
+        if not len(other.counts):
+            return
+        if not len(self.counts):
+            self.classes, self.dtype = other.classes, other.dtype
+            for name in ("counts", "settled", "pivot", "total", "square", "norm", "scatter"):
+                value = getattr(other, name)
+                setattr(self, name, None if value is None else value.clone())
+            return
+        self._make_room(other.classes)
+        other._make_room(self.classes)
+        unseen = (self.counts == 0) & (other.counts > 0)
+        self.pivot[unseen] = other.pivot[unseen].to(self.pivot)
+        count = other.counts.double()[:, None]
+        shift = (other.pivot.double() - self.pivot.double()).to(self.total.device)
+        shift[other.counts == 0] = 0.0
+        if self.scatter is not None and other.scatter is not None:
+            cross = shift.T @ other.total
+            self.scatter += other.scatter + cross + cross.T + shift.T @ (count * shift)
+        self.square += other.square + 2 * (shift * other.total).sum(1) + (count * shift.square()).sum(1)
+        self.total += other.total + count * shift
+        self.counts += other.counts
+        self.settled = torch.maximum(self.settled, other.settled)
+        self.norm += other.norm
+
+    def finish(self) -> Moments:
+        """The moments of everything taken in."""
+        present = self.counts > 0
+        count = self.counts[present].double()
+        mean_residual = self.total[present] / count[:, None]
+        variances = (self.square[present] / count - mean_residual.square().sum(1)).clamp_min(0.0)
+        variances[count == 1] = 0.0
+        within = None
+        if self.scatter is not None:
+            covariance = (self.scatter - mean_residual.T @ self.total[present]) / count.sum()
+            within = ((covariance + covariance.T) / 2).cpu().numpy()
+        return Moments(
+            classes=present.nonzero()[:, 0].cpu().numpy(),
+            counts=count.cpu().numpy(),
+            means=(self.pivot[present].double() + mean_residual).cpu().numpy(),
+            variances=variances.cpu().numpy(),
+            norm=float(self.norm / count.sum()),
+            within=within,
+            resolution=torch.finfo(self.dtype).eps,
+        )
+
+    def _allocate(self, features: Tensor) -> None:
+        width, device = features.shape[1], features.device
+        self.classes = max(self.classes, 1)
+        self.counts = torch.zeros(self.classes, dtype=torch.int64, device=device)
+        self.settled = torch.zeros_like(self.counts)
+        self.dtype = features.dtype
+        precise = torch.promote_types(features.dtype, torch.float32)
+        self.pivot = torch.zeros(self.classes, width, dtype=precise, device=device)
+        self.total = torch.zeros(self.classes, width, dtype=torch.float64, device=device)
+        self.square = torch.zeros(self.classes, dtype=torch.float64, device=device)
+        self.norm = torch.zeros((), dtype=torch.float64, device=device)
+        if self.keeps_scatter:
+            self.scatter = torch.zeros(width, width, dtype=torch.float64, device=device)
+
+    def _make_room(self, classes: int) -> None:
+        missing = classes - self.classes
+        if missing <= 0:
+            return
+        self.classes = classes
+        for name in ("counts", "settled", "pivot", "total", "square"):
+            value = getattr(self, name)
+            setattr(self, name, torch.cat([value, value.new_zeros(missing, *value.shape[1:])]))
+
+    def _set_pivots(self, features: Tensor, present: Tensor, rows: Tensor) -> None:
+        """Give every class that is seen for the first time its mean over this batch as pivot."""
+        fresh = self.counts[present] == 0
+        if not bool(fresh.any()):
+            return
+        # A pivot need only be near the mean, so that single precision will do for it; from the first sample on, so that
+        # equal samples have their own value as pivot.
+        members = rows[None] == fresh.nonzero()
+        first = features[members.int().argmax(1)].to(self.pivot.dtype)
+        apart = features.to(self.pivot.dtype) - first[(fresh.cumsum(0) - 1)[rows].clamp_min(0)]
+        weight = members.to(self.pivot.dtype)
+        self.pivot[present[fresh]] = first + (weight / weight.sum(1, keepdim=True)) @ apart
+
+    def _move_pivots(self, present: Tensor) -> None:
+        """Move the pivot of every class that has doubled since the last move to its mean."""
+        due = present[self.counts[present] >= 2 * self.settled[present]]
+        due = due[self.settled[due] < _SETTLED]
+        if not len(due):
+            return
+        self.settled[due] = self.counts[due]
+        count, total, old = self.counts[due].double()[:, None], self.total[due], self.pivot[due]
+        new = (old + total / count).to(self.pivot)
+        shift = new.double() - old.double()
+        self.pivot[due] = new
+        self.square[due] += (count * shift.square() - 2 * shift * total).sum(1)
+        if self.scatter is not None:
+            cross = shift.T @ total
+            self.scatter += shift.T @ (count * shift) - cross - cross.T
+        self.total[due] = total - count * shift

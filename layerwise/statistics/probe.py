@@ -1,0 +1,86 @@
+"""The ridge classifier on one-hot targets: fitted in closed form from the moments, judged in pass 2."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from layerwise.statistics.moments import Moments
+from layerwise.statistics.residuals import residuals
+
+__all__ = ["ProbeErrors", "RidgeProbe", "fit_ridge"]
+
+
+@dataclass(frozen=True)
+class RidgeProbe:
+    """A linear classifier ``(h - mean) W + b`` over ``k`` classes.
+
+    Attributes
+    ----------
+    classes : ndarray of int
+        Labels of the classes, shape ``(k,)``.
+    mean : ndarray
+        Mean of the training features, shape ``(d,)``.
+    weight : ndarray
+        Shape ``(d, k)``.
+    bias : ndarray
+        Shape ``(k,)``.
+    """
+
+    classes: np.ndarray
+    mean: np.ndarray
+    weight: np.ndarray
+    bias: np.ndarray
+
+
+def fit_ridge(moments: Moments, ridge: float) -> RidgeProbe:
+    """Fit the ridge classifier from the moments alone.
+
+    The minimiser of ``mean ||W^T (h - mean) + b - onehot||^2 + ridge tr(S)/d ||W||^2``, with ``S`` the covariance of
+    all features: ``W = (S + ridge tr(S)/d I)^{-1} cov(h, onehot)``, ``b`` the share of each class.
+
+    Parameters
+    ----------
+    moments : Moments
+        With the within-class covariance.
+    ridge : float
+        Regularisation in units of the mean variance of a feature.
+    """
+    shares, covariance = moments.shares, moments.covariance
+    mean = shares @ moments.means
+    width = len(covariance)
+    strength = ridge * max(np.trace(covariance) / width, np.finfo(np.float64).tiny)
+    weight = np.linalg.solve(covariance + strength * np.eye(width), (moments.means - mean).T * shares)
+    return RidgeProbe(moments.classes, mean, weight, shares)
+
+
+class ProbeErrors:
+    """Counts the samples that a linear classifier gets wrong."""
+
+    def __init__(self, probe: RidgeProbe, device: torch.device | str = "cpu") -> None:
+        self.classes = torch.from_numpy(probe.classes).to(device)
+        self.mean = torch.from_numpy(probe.mean).to(device)[None]
+        self.weight = torch.from_numpy(probe.weight).to(device)
+        self.bias = torch.from_numpy(probe.bias).to(device)
+        self.samples = 0
+        self.errors = torch.zeros((), dtype=torch.int64, device=device)
+
+    def update(self, features: Tensor, labels: Tensor) -> None:
+        """Take in a batch: features ``(n, d)``, labels ``(n,)``."""
+        scores = self.bias.repeat(len(labels), 1)
+        for block, residual in residuals(features, self.mean, torch.zeros_like(labels)):
+            scores.addmm_(residual, self.weight[block])
+        self.errors += (self.classes[scores.argmax(1)] != labels).sum()
+        self.samples += len(labels)
+
+    def merge(self, other: ProbeErrors) -> None:
+        """Take in what another worker counted over other samples."""
+        self.errors += other.errors
+        self.samples += other.samples
+
+    def finish(self) -> float:
+        """Share of the samples that the classifier gets wrong."""
+        return float(self.errors) / self.samples
