@@ -1,0 +1,23 @@
+"""Metrics: pure functions from finished statistics to numbers, and their registry."""
+
+from layerwise.metrics import geometry, linear, nearest, rank, variability
+from layerwise.metrics.convention import CONVENTIONS, Convention, convention
+from layerwise.metrics.registry import EVIDENCE, Metric, compute, get, list_metrics, metric, select
+
+__all__ = [
+    "CONVENTIONS",
+    "EVIDENCE",
+    "Convention",
+    "Metric",
+    "compute",
+    "convention",
+    "geometry",
+    "get",
+    "linear",
+    "list_metrics",
+    "metric",
+    "nearest",
+    "rank",
+    "select",
+    "variability",
+]

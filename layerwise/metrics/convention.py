@@ -1,0 +1,67 @@
+"""Conventions: where papers disagree on means, weights and tolerances, by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from layerwise.errors import UnknownName
+
+__all__ = ["CONVENTIONS", "Convention", "convention"]
+
+
+@dataclass(frozen=True)
+class Convention:
+    """How class means, scatters and spreads are weighted; all of it follows from the same statistics.
+
+    Attributes
+    ----------
+    name : str
+        What the Dataset calls it.
+    global_mean : {"classes", "samples"}
+        Whether ``mu_G`` is the mean of the class means or of the samples.
+    within, between : {"samples", "classes"}
+        Whether every sample or every class counts once in ``S_W``, in ``S_B``.
+    divided : bool
+        Whether ``nc1`` is divided by the number of classes.
+    rank : {"tolerance", "classes"}
+        Whether ``S_B^+`` keeps the singular values above the tolerance or the top ``C - 1``.
+    ddof : {0, 1}
+        Delta degrees of freedom of standard deviations.
+    """
+
+    name: str
+    global_mean: Literal["classes", "samples"] = "classes"
+    within: Literal["samples", "classes"] = "samples"
+    between: Literal["classes", "samples"] = "classes"
+    divided: bool = True
+    rank: Literal["tolerance", "classes"] = "tolerance"
+    ddof: Literal[0, 1] = 0
+
+
+#: The conventions that have a name. ``default``: Zhu 2021, Zhou 2022, Tirer 2022; ``papyan``: Papyan 2020, Parker
+#: 2023; ``he_su`` and ``he_su_imbalanced``: He & Su 2022.
+CONVENTIONS: dict[str, Convention] = {
+    item.name: item
+    for item in (
+        Convention("default"),
+        Convention("papyan", divided=False, rank="classes", ddof=1),
+        Convention("he_su", global_mean="samples", within="classes", divided=False),
+        Convention("he_su_imbalanced", global_mean="samples", between="samples", divided=False),
+    )
+}
+
+
+def convention(name: str | Convention) -> Convention:
+    """Look a convention up by name; one of the caller's own is passed through.
+
+    Raises
+    ------
+    UnknownName
+        Naming the conventions that there are.
+    """
+    if isinstance(name, Convention):
+        return name
+    if name not in CONVENTIONS:
+        raise UnknownName("convention", name, CONVENTIONS)
+    return CONVENTIONS[name]

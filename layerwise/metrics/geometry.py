@@ -1,0 +1,114 @@
+"""NC2: how the class means stand to one another."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.spatial.distance import pdist
+
+from layerwise.metrics.convention import Convention
+from layerwise.metrics.registry import metric
+from layerwise.statistics.moments import Moments
+
+__all__ = [
+    "class_norm",
+    "equiangularity",
+    "equinorm",
+    "etf_error",
+    "hyperspherical_energy",
+    "max_angle",
+    "orthogonality_error",
+]
+
+
+def centered(moments: Moments, convention: Convention) -> np.ndarray:
+    """Class means less the global mean of the convention, shape ``(k, d)``."""
+    if convention.global_mean == "samples":
+        return np.asarray(moments.centered - moments.shares @ moments.centered)
+    return moments.centered
+
+
+def _pair_cosines(means: np.ndarray) -> np.ndarray:
+    """Cosines between all pairs of rows."""
+    unit = means / np.linalg.norm(means, axis=1, keepdims=True)
+    return np.asarray((unit @ unit.T)[np.triu_indices(len(unit), 1)])
+
+
+def _frame_error(vectors: np.ndarray, ideal: np.ndarray) -> float:
+    """Frobenius distance of the rows' Gram matrix, at norm one, from an ideal one."""
+    gram = vectors @ vectors.T
+    return float(np.linalg.norm(gram / np.linalg.norm(gram) - ideal))
+
+
+@metric("spread of class-mean norms", direction="down", reference="Papyan 2020 (NC2)")
+def equinorm(moments: Moments, convention: Convention) -> float:
+    """Coefficient of variation of the class means' norms, ``std_c ||m_c|| / mean_c ||m_c||``.
+
+    In ``[0, inf)``; 0 where all class means are equally far from their mean. Papyan, Han & Donoho 2020.
+    """
+    norms = np.linalg.norm(centered(moments, convention), axis=1)
+    return float(norms.std(ddof=convention.ddof) / norms.mean())
+
+
+@metric("spread of class-mean angles", direction="down", reference="Papyan 2020 (NC2)")
+def equiangularity(moments: Moments, convention: Convention) -> float:
+    """Standard deviation over pairs of classes of ``cos(m_c, m_k)``.
+
+    In ``[0, 1]``; 0 where all pairs of class means form the same angle. Papyan, Han & Donoho 2020.
+    """
+    return float(_pair_cosines(centered(moments, convention)).std())
+
+
+@metric("distance from maximal class-mean angles", direction="down", reference="Papyan 2020 (NC2)")
+def max_angle(moments: Moments, convention: Convention) -> float:
+    """Mean over pairs of classes of ``|cos(m_c, m_k) + 1/(C-1)|``.
+
+    In ``[0, 2]``; 0 where the class means are as far apart as C directions can be. Papyan, Han & Donoho 2020.
+    """
+    cosines = _pair_cosines(centered(moments, convention))
+    return float(np.abs(cosines + 1 / (len(moments.classes) - 1)).mean())
+
+
+@metric("distance of class means from a simplex ETF", direction="down", reference="Zhu 2021 (NC2)")
+def etf_error(moments: Moments, convention: Convention) -> float:
+    """Distance of the Gram matrix of the class means from that of a simplex equiangular tight frame.
+
+    ``|| G/||G||_F - (I - 11^T/C)/sqrt(C-1) ||_F`` with ``G = M M^T`` of the ``m_c``. In ``[0, 2]``; 0 at collapse.
+    Zhu et al. 2021.
+    """
+    count = len(moments.classes)
+    return _frame_error(centered(moments, convention), (np.eye(count) - 1 / count) / np.sqrt(count - 1))
+
+
+@metric("distance of class means from an orthogonal frame", direction="down", reference="Dang 2023, 2024")
+def orthogonality_error(moments: Moments) -> float:
+    """Distance of the Gram matrix of the uncentred class means from that of an orthogonal frame.
+
+    ``|| G/||G||_F - I/sqrt(C) ||_F``. In ``[0, 2]``; 0 at the collapse of ReLU features and of networks without bias.
+    Dang et al. 2023, 2024.
+    """
+    count = len(moments.classes)
+    return _frame_error(moments.means, np.eye(count) / np.sqrt(count))
+
+
+@metric("hyperspherical energy of class means", direction="down", reference="Jiang 2023; Wu & Papyan 2024")
+def hyperspherical_energy(moments: Moments, convention: Convention) -> float:
+    """Mean over pairs of classes of ``log(1 / ||u_c - u_k||)`` with ``u_c = m_c/||m_c||``.
+
+    In ``[-log 2, inf)``; lowest where the directions are spread as evenly as they can be, also where there are more
+    classes than dimensions. Jiang et al. 2023; Wu & Papyan 2024.
+    """
+    means = centered(moments, convention)
+    unit = means / np.linalg.norm(means, axis=1, keepdims=True)
+    return float(-np.log(pdist(unit)).mean())
+
+
+@metric(
+    "norm of a class mean",
+    direction="none",
+    units="feature",
+    dims=("epoch", "split", "target", "layer", "class"),
+    reference="Dang 2023, 2024; Hong & Ling 2023",
+)
+def class_norm(moments: Moments, convention: Convention) -> np.ndarray:
+    """Distance of each class mean from the global mean, ``||m_c||``; NaN for a class without samples."""
+    return moments.by_label(np.linalg.norm(centered(moments, convention), axis=1))

@@ -1,0 +1,47 @@
+"""NC3 and linear readout: how the features stand to linear maps, the network's own and a fitted one."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from layerwise.metrics.convention import Convention
+from layerwise.metrics.geometry import centered
+from layerwise.metrics.registry import metric
+from layerwise.statistics.moments import Moments
+
+__all__ = ["probe_error", "self_duality", "weight_alignment"]
+
+
+@metric("distance of classifier from class means", direction="down", reference="Papyan 2020 (NC3)")
+def self_duality(moments: Moments, classifier: np.ndarray, convention: Convention) -> float:
+    """Squared distance of the classifier from the class means, ``|| W^T/||W||_F - M/||M||_F ||_F^2``.
+
+    In ``[0, 4]``; 0 where each row of the classifier points along its class mean. NaN where the layer does not feed
+    the network's own classifier for the target. Papyan, Han & Donoho 2020.
+    """
+    weight, means = classifier[moments.classes], centered(moments, convention)
+    return float(((weight / np.linalg.norm(weight) - means / np.linalg.norm(means)) ** 2).sum())
+
+
+@metric("alignment of class means with the next linear map", direction="up", reference="Rangamani 2023 (NC3)")
+def weight_alignment(moments: Moments, next_map: np.ndarray) -> float:
+    """Mean cosine of the principal angles between the class means and what the next linear map reads best.
+
+    Between the span of the ``m_c`` and the top right-singular subspace, of the same dimension, of the linear map that
+    the layer feeds. In ``[0, 1]``; 1 at collapse. NaN where the layer feeds no linear map. Rangamani et al. 2023.
+    """
+    count = len(moments.classes)
+    _, spread, spanned = np.linalg.svd(moments.centered, full_matrices=False)
+    kept = int((spread[: count - 1] > spread[0] * count * moments.resolution).sum())
+    _, _, read = np.linalg.svd(next_map, full_matrices=False)
+    kept = min(kept, len(read))
+    return float(np.linalg.svd(spanned[:kept] @ read[:kept].T, compute_uv=False).clip(max=1.0).mean())
+
+
+@metric("error of the ridge classifier", direction="down", reference="linear probe")
+def probe_error(probe: float) -> float:
+    """Share of samples that the ridge classifier on one-hot targets, fitted on the training split, gets wrong.
+
+    In ``[0, 1]``. Fitted in closed form (`layerwise.statistics.fit_ridge`); its regularisation is an attribute.
+    """
+    return probe

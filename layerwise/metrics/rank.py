@@ -1,0 +1,60 @@
+"""How many directions the features of a layer fill."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from layerwise.metrics.registry import metric
+from layerwise.statistics.moments import Moments
+
+__all__ = ["effective_rank", "feature_norm", "numerical_rank", "participation_ratio", "stable_rank"]
+
+_DIMS = ("epoch", "split", "layer")
+_rank = partial(metric, direction="down", dims=_DIMS, least_classes=1)
+
+
+@metric("mean feature norm", direction="none", units="feature", dims=_DIMS, least_classes=1)
+def feature_norm(moments: Moments) -> float:
+    """Mean norm of the features, ``mean ||h_i||``."""
+    return moments.norm
+
+
+@metric(
+    "stable rank of the features", direction="down", dims=_DIMS, least_classes=1, reference="Rudelson & Vershynin 2007"
+)
+def stable_rank(covariance: Moments) -> float:
+    """Variance of the features in units of the widest direction's, ``tr S / lambda_max(S)``; in ``[1, d]``."""
+    values = covariance.spectrum
+    return float(values.sum() / values[0])
+
+
+@metric(
+    "effective rank of the features", direction="down", dims=_DIMS, least_classes=1, reference="Roy & Vetterli 2007"
+)
+def effective_rank(covariance: Moments) -> float:
+    """Exponential of the entropy of the normalised eigenvalues of the features' covariance; in ``[1, d]``."""
+    shares = covariance.spectrum / covariance.spectrum.sum()
+    shares = shares[shares > 0]
+    return float(np.exp(-(shares * np.log(shares)).sum())) if len(shares) else np.nan
+
+
+@_rank("participation ratio of the features", reference="Gao 2017")
+def participation_ratio(covariance: Moments) -> float:
+    """Number of directions that share the variance, ``(tr S)^2 / tr(S^2)``; in ``[1, d]``."""
+    values = covariance.spectrum
+    return float(values.sum() ** 2 / (values**2).sum())
+
+
+@metric(
+    "numerical rank of the features",
+    direction="down",
+    dims=_DIMS,
+    least_classes=1,
+    reference="Masarczyk 2023 (tunnel effect)",
+)
+def numerical_rank(covariance: Moments) -> float:
+    """Number of eigenvalues of the features' covariance above a thousandth of the largest; in ``[0, d]``."""
+    values = covariance.spectrum
+    return float((values > 1e-3 * values[0]).sum())

@@ -1,0 +1,163 @@
+"""The registry: a metric is one decorated function, and its parameters say which statistics it needs."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+
+from layerwise.errors import UnknownName
+from layerwise.schema import Direction, Variable
+
+__all__ = ["EVIDENCE", "Metric", "compute", "get", "list_metrics", "metric", "select"]
+
+#: What a metric can ask for by naming a parameter so, and the pass over the data after which it is there.
+EVIDENCE: dict[str, int] = {
+    "convention": 0,  # metrics.convention.Convention
+    "classifier": 0,  # (C, d) weight of the network's own classifier, where the layer feeds it
+    "next_map": 0,  # (out, d) weight of the linear map that the layer feeds
+    "moments": 1,  # statistics.Moments
+    "covariance": 1,  # statistics.Moments with S_W, of a random projection where the layer is too wide
+    "span": 2,  # statistics.Span
+    "nearest": 2,  # statistics.NearestCenters
+    "probe": 2,  # share of samples that the ridge classifier gets wrong
+}
+
+_REGISTRY: dict[str, Metric] = {}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A registered metric: the function, what the Dataset says of it, and the statistics that it needs."""
+
+    function: Callable[..., Any]
+    variable: Variable
+    needs: tuple[str, ...]
+    least_classes: int
+
+    @property
+    def name(self) -> str:
+        """The metric's name, which is the variable's in the Dataset."""
+        return self.variable.name
+
+    @property
+    def passes(self) -> int:
+        """Passes over the data after which the metric can be computed."""
+        return max(EVIDENCE[need] for need in self.needs)
+
+
+def metric(
+    long_name: str,
+    *,
+    direction: Direction,
+    reference: str = "",
+    units: str = "1",
+    dims: tuple[str, ...] = ("epoch", "split", "target", "layer"),
+    least_classes: int = 2,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register the decorated function as a metric under its own name.
+
+    The names of its parameters are keys of `EVIDENCE`; the passes over the data are planned from them. It returns a
+    number, or one number per class where ``class`` is among `dims`.
+
+    Parameters
+    ----------
+    long_name, units, reference, direction, dims
+        What the Dataset says of the variable (`layerwise.schema.Variable`).
+    least_classes : int
+        With fewer classes than this the metric is NaN.
+
+    Raises
+    ------
+    UnknownName
+        If a parameter is no statistic.
+
+    Examples
+    --------
+    >>> from layerwise.metrics import list_metrics
+    >>> list_metrics("nc1*")
+    ['nc1', 'nc1_trace']
+    """
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        needs = tuple(inspect.signature(function).parameters)
+        for need in needs:
+            if need not in EVIDENCE:
+                raise UnknownName("statistic", need, EVIDENCE, hint=f"{function.__name__} asks for it")
+        name = function.__name__
+        variable = Variable(name, dims, long_name, units, direction, reference)
+        _REGISTRY[name] = Metric(function, variable, needs, least_classes)
+        return function
+
+    return register
+
+
+def list_metrics(pattern: str = "*") -> list[str]:
+    """Names of the registered metrics that match a glob pattern, in the order of registration."""
+    return [name for name in _REGISTRY if fnmatchcase(name, pattern)]
+
+
+def get(name: str) -> Metric:
+    """The metric of that name.
+
+    Raises
+    ------
+    UnknownName
+        With the nearest names.
+    """
+    if name not in _REGISTRY:
+        raise UnknownName("metric", name, _REGISTRY)
+    return _REGISTRY[name]
+
+
+def select(chosen: str | Iterable[str] | None = None) -> list[Metric]:
+    """Metrics by name or glob pattern, in the order of registration; all of them for None.
+
+    Raises
+    ------
+    UnknownName
+        If a pattern matches nothing.
+    """
+    patterns = ["*"] if chosen is None else [chosen] if isinstance(chosen, str) else list(chosen)
+    names: set[str] = set()
+    for pattern in patterns:
+        found = list_metrics(pattern)
+        names.update(found or [get(pattern).name])
+    return [_REGISTRY[name] for name in _REGISTRY if name in names]
+
+
+def compute(metric: Metric, evidence: Mapping[str, Any], classes: int) -> np.ndarray:
+    """One metric from finished statistics; NaN where what it needs is None or too few classes are present.
+
+    Parameters
+    ----------
+    metric : Metric
+    evidence : mapping
+        A value for every key of `EVIDENCE` that the metric needs.
+    classes : int
+        Number of classes of the target, the length of a per-class result.
+    """
+    variable = metric.variable
+    per_class = "class" in variable.dims
+    missing = any(evidence.get(need) is None for need in metric.needs)
+    if missing or _classes_seen(metric, evidence) < metric.least_classes:
+        return np.full(classes if per_class else (), np.nan)
+    # A degenerate layer (all class means equal, say) has no value: NaN or infinity says so.
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        value = metric.function(**{need: evidence[need] for need in metric.needs})
+    if not per_class:
+        return np.asarray(value, dtype=np.float64)
+    spread = np.full(classes, np.nan)
+    spread[: len(value)] = value
+    return spread
+
+
+def _classes_seen(metric: Metric, evidence: Mapping[str, Any]) -> int:
+    """Classes that the metric compares: those with a centre for what is judged by centres, else the split's own."""
+    if {"nearest", "probe"} & set(metric.needs):
+        return int(evidence["nearest"].centers)
+    return len(evidence["moments"].classes)

@@ -1,0 +1,126 @@
+"""NC1: how far the samples of a class have collapsed onto their mean."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.spatial.distance import pdist
+
+from layerwise.metrics.convention import CONVENTIONS, Convention
+from layerwise.metrics.registry import metric
+from layerwise.statistics.centers import Span
+from layerwise.statistics.moments import Moments
+
+__all__ = ["between_rank", "cdnv", "class_variance", "nc1", "nc1_trace", "separation", "vci"]
+
+
+def _between_directions(moments: Moments, span: Span, convention: Convention) -> tuple[np.ndarray, np.ndarray]:
+    """Variances ``(k,)`` and directions ``(k, r)`` of ``S_B`` that its pseudo-inverse keeps."""
+    count = len(moments.classes)
+    means = span.coordinates
+    if convention.global_mean == "samples":
+        means = means - moments.shares @ means
+    weights = moments.shares if convention.between == "samples" else np.full(count, 1 / count)
+    _, values, directions = np.linalg.svd(np.sqrt(weights)[:, None] * means, full_matrices=False)
+    floor = values[0] * count * moments.resolution if convention.rank == "tolerance" else 0.0
+    kept = int((values[: count - 1] > floor).sum())
+    return values[:kept] ** 2, directions[:kept]
+
+
+def _fuzziness(moments: Moments, span: Span, convention: Convention) -> float:
+    """``tr(S_W S_B^+)``, from the scatter in the span of the class means."""
+    variances, directions = _between_directions(moments, span, convention)
+    if not len(variances):
+        return np.nan
+    within = span.within if convention.within == "samples" else span.within_by_class
+    return float((np.einsum("kr,rs,ks->k", directions, within, directions) / variances).sum())
+
+
+@metric("within-class variability relative to class means", direction="down", reference="Papyan 2020; Zhu 2021")
+def nc1(moments: Moments, span: Span, convention: Convention) -> float:
+    """Within-class scatter measured in units of the between-class scatter, ``tr(S_W S_B^+) / C``.
+
+    In ``[0, inf)``; 0 where every sample sits on its class mean. Rotation, scale and zero-padding leave it as it is.
+    Papyan, Han & Donoho 2020; the division by C follows Zhu et al. 2021.
+    """
+    value = _fuzziness(moments, span, convention)
+    return value / len(moments.classes) if convention.divided else value
+
+
+@metric("within-class over between-class variance", direction="down", reference="Tirer 2022; Kothapalli 2022")
+def nc1_trace(moments: Moments, convention: Convention) -> float:
+    """Ratio of the within-class to the between-class variance, ``tr S_W / tr S_B``.
+
+    In ``[0, inf)``; 0 where every sample sits on its class mean. Unlike `nc1` it needs one pass and no
+    pseudo-inverse, and is ruled by the widest directions. Tirer, Huang & Niles-Weed 2022.
+    """
+    means = moments.centered
+    if convention.global_mean == "samples":
+        means = means - moments.shares @ means
+    squares = np.einsum("kd,kd->k", means, means)
+    within = moments.shares @ moments.variances if convention.within == "samples" else moments.variances.mean()
+    between = moments.shares @ squares if convention.between == "samples" else squares.mean()
+    return float(within / between)
+
+
+@metric("class-distance normalised variance", direction="down", reference="Galanti 2021, 2022")
+def cdnv(moments: Moments) -> float:
+    """Mean over pairs of classes of ``(v_c + v_k) / (2 ||mu_c - mu_k||^2)``.
+
+    In ``[0, inf)``; 0 at collapse. Rotation, scale and zero-padding leave it as it is. Galanti, György & Hutter 2021.
+    """
+    first, second = np.triu_indices(len(moments.classes), 1)
+    apart = pdist(moments.centered, "sqeuclidean")
+    return float(np.mean((moments.variances[first] + moments.variances[second]) / (2 * apart)))
+
+
+@metric("log10 separation fuzziness", direction="down", reference="He & Su 2022")
+def separation(moments: Moments, span: Span) -> float:
+    """Logarithm of the separation fuzziness, ``log10 tr(S_W S_B^+)`` under the convention ``he_su``.
+
+    Where classes are unequal, under ``he_su_imbalanced``. The law of data separation says that it falls linearly in
+    the layer index. In ``(-inf, inf)``. He & Su 2022.
+    """
+    balanced = bool((moments.counts == moments.counts[0]).all())
+    name = "he_su" if balanced else "he_su_imbalanced"
+    return float(np.log10(_fuzziness(moments, span, CONVENTIONS[name])))
+
+
+@metric("variability collapse index", direction="down", reference="Xu & Liu 2023")
+def vci(covariance: Moments) -> float:
+    """Variability collapse index, ``1 - tr(S_T^+ S_B) / min(d, C - 1)`` with ``S_T = S_W + S_B``.
+
+    In ``[0, 1]``; 0 at collapse. Any invertible linear map of the features leaves it as it is. Computed as
+    ``tr((I + B^T S_W^{-1} B)^{-1})`` with ``S_B = B B^T``, which stays exact where the difference from one does not.
+    Xu & Liu 2023.
+    """
+    means, within = covariance.centered, covariance.within
+    assert within is not None
+    count, width = means.shape
+    _, values, directions = np.linalg.svd(means / np.sqrt(count), full_matrices=False)
+    kept = int((values[: count - 1] > values[0] * count * covariance.resolution).sum())
+    spread, axes = np.linalg.eigh(within)
+    # Directions without within-class variance are collapsed: any tiny variance says so, zero cannot be divided by.
+    floor = max(spread[-1] * width * np.finfo(np.float64).eps, np.finfo(np.float64).tiny)
+    between = (axes.T @ directions[:kept].T) * values[:kept] / np.sqrt(spread.clip(min=floor))[:, None]
+    ratios = np.linalg.svd(between, compute_uv=False) ** 2
+    full = min(width, count - 1)
+    return float((full - kept + (1 / (1 + ratios)).sum()) / full)
+
+
+@metric("directions that class means span", direction="none", reference="Papyan 2020")
+def between_rank(moments: Moments, span: Span, convention: Convention) -> int:
+    """Rank that the pseudo-inverse of ``S_B`` keeps: singular values above ``s_1 C eps``, at most ``C - 1``."""
+    return len(_between_directions(moments, span, convention)[0])
+
+
+@metric(
+    "variance within a class",
+    direction="down",
+    units="feature^2",
+    dims=("epoch", "split", "target", "layer", "class"),
+    reference="Dang 2023, 2024; Hong & Ling 2023",
+    least_classes=1,
+)
+def class_variance(moments: Moments) -> np.ndarray:
+    """Variance within each class, ``v_c = mean ||h_i - mu_c||^2``; NaN for a class without samples."""
+    return moments.by_label(moments.variances)
