@@ -1,0 +1,117 @@
+"""Models of timm, by name, with the hub's weights, a local file's, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from layerwise.adapters.pictures import picture
+from layerwise.adapters.protocol import Batch
+from layerwise.adapters.torch import TorchAdapter
+from layerwise.errors import UnknownName
+
+__all__ = ["TimmAdapter"]
+
+
+class TimmAdapter(TorchAdapter):
+    """Names are ``timm/NAME``, and ``timm/NAME?file=PATH`` or ``?checkpoint=PATH`` for weights in a local file.
+
+    ``?pretrained=0`` gives random weights.
+    """
+
+    name = "timm"
+
+    def claims(self, model: nn.Module) -> bool:
+        """Modules that carry timm's configuration."""
+        return hasattr(model, "pretrained_cfg") or type(model).__module__.startswith("timm.")
+
+    def load(self, name: str) -> nn.Module:
+        """Create the model of that name.
+
+        Raises
+        ------
+        UnknownName
+            With the nearest names that timm has, the options or the files that there are.
+        """
+        import timm
+
+        name, options = _options(name)
+        if not name.startswith("hf-hub:"):
+            _check_name(name)
+        settings: dict[str, Any] = {"pretrained": options.pop("pretrained", "1") not in ("0", "false")}
+        if "file" in options:
+            settings["pretrained_cfg_overlay"] = {"file": _file(options.pop("file")), "hf_hub_id": None, "url": ""}
+        if "checkpoint" in options:
+            settings.update(pretrained=False, checkpoint_path=_file(options.pop("checkpoint")))
+        if options:
+            raise UnknownName("option of a timm model", next(iter(options)), ["pretrained", "file", "checkpoint"])
+        model: nn.Module = timm.create_model(name, **settings)
+        return model.eval()
+
+    def head(self, model: nn.Module) -> str | None:
+        """The classifier that timm names in the model's configuration."""
+        classifier = _config(model).get("classifier")
+        present = dict(model.named_modules())
+        names = [classifier] if isinstance(classifier, str) else list(classifier or ())
+        return next((name for name in names if not isinstance(present.get(name), (nn.Identity, type(None)))), None)
+
+    def pooling(self, model: nn.Module) -> str:
+        """The network's own ``global_pool``: its class token, or the mean."""
+        return "cls" if getattr(model, "global_pool", "") == "token" else "mean"
+
+    def prepare(self, model: nn.Module) -> Callable[[Sequence[Any]], Any] | None:
+        """The evaluation transform of the model's configuration."""
+        from timm.data.config import resolve_model_data_config
+        from timm.data.transforms_factory import create_transform
+
+        settings: dict[str, Any] = resolve_model_data_config(model)
+        transform = create_transform(**settings, is_training=False)
+
+        def prepare(raw: Sequence[Any]) -> torch.Tensor:
+            return torch.stack([transform(picture(value)) for value in raw])
+
+        return prepare
+
+    def example(self, model: nn.Module) -> Any:
+        """Two pictures of the size that the model's configuration names."""
+        return torch.randn(2, *_config(model).get("input_size", (3, 224, 224)))
+
+    def batch(self, raw: Any, device: torch.device) -> Batch:
+        """As for any module; a mapping with one entry beside the labels is a picture."""
+        batch = super().batch(raw, device)
+        if isinstance(batch.inputs, dict) and len(batch.inputs) == 1:
+            return Batch(next(iter(batch.inputs.values())), batch.labels, batch.size)
+        return batch
+
+
+def _config(model: nn.Module) -> Mapping[str, Any]:
+    found: Any = getattr(model, "pretrained_cfg", None)
+    return found or {}
+
+
+def _check_name(name: str) -> None:
+    import timm
+    from timm.models import is_model
+
+    architecture, _, tag = name.partition(".")
+    if not is_model(architecture):
+        raise UnknownName("timm model", name, timm.list_models())
+    tagged = timm.list_models(f"{architecture}.*", pretrained=True)
+    if tag and name not in tagged:
+        raise UnknownName("timm model", name, [*tagged, architecture])
+
+
+def _file(name: str) -> str:
+    path = Path(name)
+    if not path.is_file():
+        raise UnknownName("file of weights", name, map(str, path.parent.glob("*")))
+    return name
+
+
+def _options(name: str) -> tuple[str, dict[str, str]]:
+    name, _, query = name.partition("?")
+    return name, dict(part.partition("=")[::2] for part in query.split("&") if part)

@@ -1,0 +1,155 @@
+"""Any torch module: batches as tuples or mappings, inputs as tensors, tuples or keyword arguments."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from layerwise.adapters.protocol import Batch
+from layerwise.errors import InvalidData, UnknownName
+
+__all__ = ["TorchAdapter", "move"]
+
+_LABELS = ("labels", "label", "targets", "target", "y")
+_INPUTS = ("pixel_values", "input_ids", "inputs", "input", "image", "images", "x")
+
+
+class TorchAdapter:
+    """Runs any torch module; timm and Hugging Face models differ from it in a few answers only.
+
+    Model names are ``package.module:function``: the function is called without arguments and gives the module.
+    """
+
+    name = "torch"
+
+    def claims(self, model: nn.Module) -> bool:
+        """Every module."""
+        return True
+
+    def load(self, name: str) -> nn.Module:
+        """Call ``package.module:function``; modules of the working directory count.
+
+        Raises
+        ------
+        UnknownName
+            If the module or the function is not there.
+        """
+        module_name, _, attribute = name.partition(":")
+        hint = "Model names are timm/NAME, hf/NAME or package.module:function"
+        if not all(part.isidentifier() for part in module_name.split(".")):
+            raise UnknownName("Python module", module_name, [], hint=hint)
+        if os.getcwd() not in sys.path:
+            sys.path.insert(0, os.getcwd())
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+                raise
+            raise UnknownName("Python module", module_name, [], hint=hint) from error
+        if not hasattr(module, attribute):
+            names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+            raise UnknownName(f"function in {module_name}", attribute, names)
+        model = getattr(module, attribute)()
+        if not isinstance(model, nn.Module):
+            raise InvalidData(f"{name} gives a {type(model).__name__}, not a torch module")
+        return model.eval()
+
+    def batch(self, raw: Any, device: torch.device) -> Batch:
+        """Split ``(inputs, labels)``, or a mapping with a key such as ``labels``, and move it to the device.
+
+        Labels may be a mapping themselves, one entry a target.
+
+        Raises
+        ------
+        InvalidData
+            If there are no labels, or no samples can be counted.
+        """
+        inputs, labels = _split(raw)
+        targets = dict(labels) if isinstance(labels, Mapping) else {"label": labels}
+        inputs = move(inputs, device)
+        mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
+        tensors = {name: torch.as_tensor(value).to(device) for name, value in targets.items()}
+        sizes = {len(value) for value in tensors.values() if value.ndim}
+        if len(sizes) != 1:
+            raise InvalidData(f"labels of a batch must be vectors of one length; there are {sorted(sizes) or 'none'}")
+        return Batch(inputs, tensors, sizes.pop(), mask if isinstance(mask, Tensor) and mask.ndim == 2 else None)
+
+    def forward(self, model: nn.Module, batch: Batch) -> Any:
+        """Run one forward: a mapping's entries become keyword arguments, a tuple's positional ones."""
+        inputs = batch.inputs
+        if isinstance(inputs, Mapping):
+            return model(**inputs)
+        return model(*inputs) if isinstance(inputs, (tuple, list)) else model(inputs)
+
+    def logits(self, output: Any) -> Tensor | None:
+        """The output itself where it is a matrix, or its entry ``logits``."""
+        if isinstance(output, Mapping):
+            output = output.get("logits")
+        elif hasattr(output, "logits"):
+            output = output.logits
+        return output if isinstance(output, Tensor) and output.ndim == 2 and output.shape[1] > 1 else None
+
+    def head(self, model: nn.Module) -> str | None:
+        """Not known: it is found in the graph of the network."""
+        return None
+
+    def prefix_tokens(self, model: nn.Module, batch: Batch) -> int:
+        """What the model says of itself as ``num_prefix_tokens``, else none."""
+        return int(getattr(model, "num_prefix_tokens", 0))
+
+    def pooling(self, model: nn.Module) -> str:
+        """The mean over tokens."""
+        return "mean"
+
+    def prepare(self, model: nn.Module) -> Callable[[Sequence[Any]], Any] | None:
+        """None: nothing is known of how the network was trained, so arrays are stacked as they are."""
+        return None
+
+    def example(self, model: nn.Module) -> Any:
+        """Inputs of two made-up samples, of the width or the channels that the first map of the network takes.
+
+        Raises
+        ------
+        InvalidData
+            If the network begins with neither a linear map nor a convolution.
+        """
+        for module in model.modules():
+            if isinstance(module, nn.Linear):
+                return torch.randn(2, module.in_features)
+            if isinstance(module, nn.Conv2d):
+                return torch.randn(2, module.in_channels, 64, 64)
+            if isinstance(module, nn.Embedding):
+                return torch.randint(0, module.num_embeddings, (2, 16))
+        raise InvalidData("cannot make up an input for this network; profile it with data, or give inputs of its own")
+
+
+def move(value: Any, device: torch.device) -> Any:
+    """A nest of tensors, on the device."""
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=True)
+    if isinstance(value, Mapping):
+        return {key: move(item, device) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        moved = [move(item, device) for item in value]
+        return type(value)(*moved) if hasattr(value, "_fields") else type(value)(moved)
+    return value
+
+
+def _split(raw: Any) -> tuple[Any, Any]:
+    if isinstance(raw, Mapping):
+        key = next((key for key in _LABELS if key in raw), None)
+        if key is None:
+            raise InvalidData(f"a batch has no labels: its keys are {list(raw)}, looked for {list(_LABELS)}")
+        rest = {name: value for name, value in raw.items() if name != key}
+        plain = [name for name in _INPUTS[2:] if name in rest]
+        return (rest[plain[0]] if len(rest) == 1 and plain else rest), raw[key]
+    if isinstance(raw, (tuple, list)) and len(raw) >= 2:
+        inputs = raw[0] if len(raw) == 2 else tuple(raw[:-1])
+        return inputs, raw[-1]
+    raise InvalidData(f"a batch must be (inputs, labels) or a mapping with labels; it is a {type(raw).__name__}")
