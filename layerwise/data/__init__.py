@@ -1,0 +1,8 @@
+"""Data by name: `imagefolder:photos/`, `csv:reviews.csv?text=body&label=stars`, `sklearn:digits`."""
+
+from layerwise.data.loading import loaders, stack_arrays
+from layerwise.data.names import SCHEMES
+from layerwise.data.reading import read
+from layerwise.data.source import Rows, Source
+
+__all__ = ["SCHEMES", "Rows", "Source", "loaders", "read", "stack_arrays"]

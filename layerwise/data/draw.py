@@ -1,0 +1,71 @@
+"""Stratified draws with a fixed seed: subsets that keep every class, and every class's share."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from layerwise.data.source import Rows
+from layerwise.errors import InvalidData
+
+__all__ = ["hold_out", "limit", "stratified_order"]
+
+
+def stratified_order(labels: np.ndarray, seed: int = 0) -> np.ndarray:
+    """An order of the samples whose every beginning has the classes in proportion.
+
+    One sample of every class comes first; after these, the `k`-th of the `n_c` samples of a class stands at
+    ``(k + 1/2) / n_c``. Which sample of a class is the `k`-th is drawn from `seed`.
+
+    Parameters
+    ----------
+    labels : ndarray
+        Class of every sample, shape ``(n,)``.
+    seed : int
+        Seed of the draw.
+
+    Returns
+    -------
+    ndarray
+        A permutation of ``0..n-1``.
+    """
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    _, starts, sizes = np.unique(labels[by_class], return_index=True, return_counts=True)
+    rank = np.arange(len(labels)) - np.repeat(starts, sizes)
+    place = np.where(rank == 0, 0.0, (rank + 0.5) / np.repeat(sizes, sizes))
+    return by_class[np.argsort(place, kind="stable")]
+
+
+def limit(rows: Rows, most: int) -> Rows:
+    """At most so many samples, every class among them, in the order of the file.
+
+    Raises
+    ------
+    InvalidData
+        If there are more classes than that.
+    """
+    if len(rows) <= most:
+        return rows
+    classes = len(np.unique(rows.labels))
+    if most < classes:
+        raise InvalidData(f"limit={most} is too few for {classes} classes")
+    return rows.take(np.sort(stratified_order(rows.labels)[:most]))
+
+
+def hold_out(rows: Rows, share: float) -> tuple[Rows, Rows]:
+    """What remains and what is held out, each in the order of the file; a class of one sample remains.
+
+    Raises
+    ------
+    InvalidData
+        If the share is no sample, or leaves some class without one.
+    """
+    count = round(share * len(rows))
+    classes = len(np.unique(rows.labels))
+    if not 0 < count <= len(rows) - classes:
+        raise InvalidData(
+            f"test={share} holds out {count} of {len(rows)} samples of {classes} classes; "
+            "at least one must be held out, and one of every class remain"
+        )
+    order = stratified_order(rows.labels)
+    return rows.take(np.sort(order[:-count])), rows.take(np.sort(order[-count:]))

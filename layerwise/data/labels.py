@@ -1,0 +1,105 @@
+"""Labels as they stand in a file, turned into positions in a tuple of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from layerwise.errors import EmptyData, InvalidLabels
+
+__all__ = ["encode"]
+
+# More classes than any data set has: labels beyond are identifiers or measurements.
+_MOST = 1_000_000
+
+
+def encode(
+    raw: Mapping[str, np.ndarray], classes: tuple[str, ...] | None = None
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Turn the labels of all splits into classes, the same ones in every split.
+
+    Parameters
+    ----------
+    raw : mapping of str to ndarray
+        Labels of every split, shape ``(n,)``. Strings become positions in their sorted order; integers, and
+        floats that are whole, keep their values.
+    classes : tuple of str, optional
+        Names of integer labels; by default their own digits, from 0 to the largest.
+
+    Returns
+    -------
+    labels : dict of str to ndarray
+        Shape ``(n,)``, int64.
+    classes : tuple of str
+        Name of every class.
+
+    Raises
+    ------
+    InvalidLabels
+        For labels that are missing, negative, no whole numbers, or outside `classes`.
+    EmptyData
+        For a split without samples.
+
+    Examples
+    --------
+    >>> encode({"train": np.array(["dog", "cat", "dog"])})
+    ({'train': array([1, 0, 1])}, ('cat', 'dog'))
+    """
+    plain = {split: _plain(split, labels) for split, labels in raw.items()}
+    kinds = {labels.dtype.kind for labels in plain.values()}
+    together = np.concatenate(list(plain.values()))
+    if kinds == {"U"}:
+        names, codes = np.unique(together, return_inverse=True)
+        return _apart(codes, plain), tuple(names.tolist())
+    if "U" in kinds:
+        words = [split for split, labels in plain.items() if labels.dtype.kind == "U"]
+        raise InvalidLabels(f"the labels of {words} are strings, those of the other splits are numbers")
+    if kinds == {"b"}:
+        classes = ("False", "True")
+    highest = int(together.max())
+    if classes is None:
+        if highest >= _MOST:
+            raise InvalidLabels(f"the label {highest} is no class: at most {_MOST:,} classes, from 0")
+        classes = tuple(map(str, range(highest + 1)))
+    if highest >= len(classes):
+        raise InvalidLabels(f"the label {highest} is outside the {len(classes)} classes that the data names")
+    return _apart(together.astype(np.int64), plain), classes
+
+
+def _plain(split: str, labels: np.ndarray) -> np.ndarray:
+    """The labels of a split as strings, booleans or whole numbers from 0, shape ``(n,)``."""
+    if labels.size == 0:
+        raise EmptyData(f"the split {split!r} has no samples")
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1:
+        raise InvalidLabels(f"the labels of {split!r} have shape {labels.shape}; one class a sample is needed")
+    if labels.dtype.kind == "O":
+        absent = sum(label is None for label in labels)
+        if absent:
+            raise InvalidLabels(f"{absent} of {len(labels)} labels of {split!r} are missing")
+        if not all(isinstance(label, str) for label in labels):
+            kinds = sorted({type(label).__name__ for label in labels})
+            raise InvalidLabels(f"the labels of {split!r} are {', '.join(kinds)}; strings or integers are needed")
+    if labels.dtype.kind in "OUS":
+        return labels.astype(str)
+    if labels.dtype.kind not in "iufb":
+        raise InvalidLabels(f"the labels of {split!r} are {labels.dtype}; strings or integers are needed")
+    if labels.dtype.kind == "f":
+        wrong = labels[~np.isfinite(labels) | (labels != np.round(labels))]
+        if wrong.size:
+            raise InvalidLabels(
+                f"{wrong.size} of {len(labels)} labels of {split!r} are no integers, such as {float(wrong[0])}"
+            )
+    if labels.dtype.kind != "b" and labels.min() < 0:
+        raise InvalidLabels(
+            f"the labels of {split!r} go down to {int(labels.min())}, and classes start at 0. "
+            "If the split has no labels, leave it out with split="
+        )
+    return labels
+
+
+def _apart(together: np.ndarray, like: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    ends = np.cumsum([len(labels) for labels in like.values()])
+    return dict(zip(like, np.split(together, ends[:-1]), strict=True))

@@ -1,0 +1,109 @@
+"""Loaders of what was read: batches in a model's own form, in the order of the data, as often as wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from layerwise.data.source import Source
+from layerwise.errors import InvalidData
+
+__all__ = ["loaders", "stack_arrays"]
+
+
+def stack_arrays(raw: Sequence[Any]) -> Tensor:
+    """Stack arrays as a plain network takes them.
+
+    Parameters
+    ----------
+    raw : sequence of array_like
+        Arrays of one shape. Images of bytes are ``(h, w)``, ``(h, w, c)`` or ``(c, h, w)`` with ``c`` of 1, 3 or 4.
+
+    Returns
+    -------
+    Tensor
+        Images of bytes as float32 in [0, 1], shape ``(n, c, h, w)``; other integers as int64; all else as float32.
+
+    Raises
+    ------
+    InvalidData
+        If the shapes differ.
+
+    Examples
+    --------
+    >>> stack_arrays([np.full((8, 8, 3), 255, np.uint8)]).shape
+    torch.Size([1, 3, 8, 8])
+    """
+    arrays = [np.asarray(value) for value in raw]
+    shapes = {array.shape for array in arrays}
+    if len(shapes) > 1:
+        raise InvalidData(f"the arrays of a batch differ in shape: {', '.join(map(str, sorted(shapes)))}")
+    batch = np.stack(arrays)
+    if batch.dtype == np.uint8 and batch.ndim in (3, 4):
+        if batch.ndim == 3:
+            batch = batch[:, None]
+        elif batch.shape[3] in (1, 3, 4):
+            batch = np.moveaxis(batch, 3, 1)
+        return torch.from_numpy(np.ascontiguousarray(batch)).float() / 255
+    if batch.dtype.kind in "iu" and batch.dtype != np.uint8:
+        return torch.from_numpy(batch.astype(np.int64))
+    return torch.from_numpy(batch.astype(np.float32))
+
+
+@dataclass(frozen=True)
+class _Collate:
+    """A list of samples to a batch; a class and not a closure, so that workers can be sent it."""
+
+    prepare: Callable[[list[Any]], Any]
+
+    def __call__(self, samples: list[tuple[Any, int]]) -> tuple[Any, Tensor]:
+        inputs, labels = zip(*samples, strict=True)
+        return self.prepare(list(inputs)), torch.tensor(labels, dtype=torch.int64)
+
+
+def loaders(
+    source: Source,
+    prepare: Callable[[list[Any]], Any] = stack_arrays,
+    *,
+    batch_size: int = 64,
+    workers: int = 0,
+) -> dict[str, DataLoader[tuple[Any, int]]]:
+    """Loaders of all splits.
+
+    They give the samples in the order of the data, all of them, every time they are run, and leave the global
+    state of random numbers alone: a run amid training does not change the training.
+
+    Parameters
+    ----------
+    source : Source
+        What was read.
+    prepare : callable
+        Raw inputs of a batch, as a list, to what the model takes; it must pickle if there are workers that are
+        not forked.
+    batch_size : int
+        Samples a batch; the last one may be smaller.
+    workers : int
+        Processes that read ahead; 0 reads in this one.
+
+    Returns
+    -------
+    dict of str to DataLoader
+        Batches ``(inputs, labels)`` with labels of shape ``(n,)``, int64.
+    """
+    return {
+        split: DataLoader(
+            rows,
+            batch_size=batch_size,
+            shuffle=False,
+            num_workers=workers,
+            collate_fn=_Collate(prepare),
+            generator=torch.Generator(),
+        )
+        for split, rows in source.splits.items()
+    }

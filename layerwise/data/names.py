@@ -1,0 +1,137 @@
+"""The grammar of data names: `scheme:path?option=value&option=value`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import unquote
+
+from layerwise.errors import InvalidData, UnknownName
+
+__all__ = ["SCHEMES", "Request", "parse"]
+
+_COMMON = ("split", "test", "limit")
+_TABLE = (*_COMMON, "text", "image", "columns", "label", "where")
+
+#: The schemes, and the options that each takes.
+SCHEMES: dict[str, tuple[str, ...]] = {
+    "imagefolder": _COMMON,
+    "csv": _TABLE,
+    "parquet": _TABLE,
+    "npz": _COMMON,
+    "hf": (*_TABLE, "config"),
+    "sklearn": _COMMON,
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """A data name, taken apart.
+
+    Attributes
+    ----------
+    name : str
+        The name as it was given.
+    scheme, path : str
+        What lies before and after the first colon, the options apart.
+    splits : tuple of str
+        The splits to read; none for all of them.
+    test : float, str or None
+        The share to hold out as the split ``test``, or the path to read it from.
+    limit : int or None
+        The most samples of a split.
+    where : tuple of (column, value)
+        The rows to keep: those that have all these values.
+    options : mapping of str to str
+        The columns that are inputs and labels, and whatever else the scheme alone knows.
+    """
+
+    name: str
+    scheme: str
+    path: str
+    splits: tuple[str, ...] = ()
+    test: float | str | None = None
+    limit: int | None = None
+    where: tuple[tuple[str, str], ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def choose(self, there: Iterable[str]) -> list[str]:
+        """The splits to read, of those that there are.
+
+        Raises
+        ------
+        UnknownName
+            If one was asked for that is not there.
+        """
+        names = list(there)
+        for asked in self.splits:
+            if asked not in names:
+                raise UnknownName("split", asked, names)
+        return [name for name in names if not self.splits or name in self.splits]
+
+
+def parse(name: str) -> Request:
+    """Take a data name apart.
+
+    Raises
+    ------
+    UnknownName
+        For a scheme or an option that there is not.
+    InvalidData
+        For an option with a value that it cannot have.
+
+    Examples
+    --------
+    >>> request = parse("csv:reviews.csv?text=body&where=source:imdb&limit=2000")
+    >>> request.path, request.limit, request.where
+    ('reviews.csv', 2000, (('source', 'imdb'),))
+    """
+    scheme, colon, rest = name.partition(":")
+    if not colon or scheme not in SCHEMES:
+        hint = "A data name looks like imagefolder:DIR or csv:FILE?text=COLUMN&label=COLUMN"
+        raise UnknownName("kind of data", scheme, SCHEMES, hint)
+    path, _, query = rest.partition("?")
+    if not path:
+        raise InvalidData(f"{name!r} names no {'data set' if scheme in ('hf', 'sklearn') else 'file or folder'}")
+    pairs = []
+    for part in filter(None, query.split("&")):
+        key, equals, value = part.partition("=")
+        if key not in SCHEMES[scheme]:
+            raise UnknownName(f"option of {scheme!r}", key, SCHEMES[scheme])
+        if not equals or not value:
+            raise InvalidData(f"the option {key!r} of {name!r} has no value: {key}=VALUE")
+        pairs.append((key, unquote(value)))
+    options = dict(pairs)
+    return Request(
+        name=name,
+        scheme=scheme,
+        path=path,
+        splits=tuple(options.pop("split").split(",")) if "split" in options else (),
+        test=_test(options.pop("test")) if "test" in options else None,
+        limit=_limit(options.pop("limit")) if "limit" in options else None,
+        where=tuple(_where(value) for key, value in pairs if key == "where"),
+        options={key: value for key, value in options.items() if key != "where"},
+    )
+
+
+def _limit(value: str) -> int:
+    if not value.isdecimal() or int(value) == 0:
+        raise InvalidData(f"limit={value}: the most samples of a split, a whole number above 0")
+    return int(value)
+
+
+def _test(value: str) -> float | str:
+    try:
+        share = float(value)
+    except ValueError:
+        return value
+    if not 0 < share < 1:
+        raise InvalidData(f"test={value}: a share between 0 and 1 to hold out, or the file of the test split")
+    return share
+
+
+def _where(value: str) -> tuple[str, str]:
+    column, colon, wanted = value.partition(":")
+    if not colon:
+        raise InvalidData(f"where={value}: a column and its value, where=COLUMN:VALUE")
+    return column, wanted

@@ -1,0 +1,109 @@
+"""From a data name to its samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from layerwise.data.digest import digest
+from layerwise.data.draw import hold_out, limit
+from layerwise.data.labels import encode
+from layerwise.data.names import Request, parse
+from layerwise.data.source import Reading, Rows, Source
+from layerwise.errors import InvalidData
+
+__all__ = ["read"]
+
+
+def read(name: str) -> Source:
+    """Read data by name.
+
+    Parameters
+    ----------
+    name : str
+        ``imagefolder:DIR``, ``csv:FILE``, ``parquet:FILE``, ``npz:FILE``, ``hf:NAME`` (a data set on the hub, or
+        a local folder) or ``sklearn:NAME``, and options after a question mark:
+
+        - ``text=``, ``image=``, ``columns=A,B,C``: the column of the inputs, or the numeric columns that make
+          up a feature vector; ``label=``: the column of the labels. Found by their types and usual names if
+          they are not given. Paths of images count from the folder of the file.
+        - ``where=COLUMN:VALUE``: keep the rows of one value.
+        - ``split=train,test``: read these splits only; ``config=``: the configuration of a data set on the hub.
+        - ``test=0.2``: hold out this share as the split ``test``, stratified, always the same samples;
+          ``test=FILE``: read the split ``test`` from there.
+        - ``limit=2000``: at most so many samples of a split, stratified, always the same samples.
+
+    Returns
+    -------
+    Source
+        The raw inputs and labels of every split. String labels become positions in their sorted order; integer
+        labels keep their values.
+
+    Raises
+    ------
+    UnknownName
+        For a scheme, option, file, split, column or value that there is not.
+    InvalidData, InvalidLabels, EmptyData
+        For what cannot be read as inputs and one class a sample.
+
+    Examples
+    --------
+    >>> source = read("sklearn:digits?test=0.2")
+    >>> {split: len(rows) for split, rows in source.splits.items()}, len(source.classes)
+    ({'train': 1438, 'test': 359}, 10)
+    """
+    request = parse(name)
+    reading = _reader(request.scheme)(request)
+    if isinstance(request.test, str):
+        reading = _with_test(reading, request, request.test)
+    labels, classes = encode({split: pair[1] for split, pair in reading.splits.items()}, reading.classes)
+    splits = {
+        split: Rows(inputs, labels[split], np.arange(len(labels[split])))
+        for split, (inputs, _) in reading.splits.items()
+    }
+    if isinstance(request.test, float):
+        if len(splits) != 1:
+            raise InvalidData(f"test={request.test} needs one split to hold out from; there are {', '.join(splits)}")
+        ((first, rows),) = splits.items()
+        splits = dict(zip((first, "test"), hold_out(rows, request.test), strict=True))
+    if request.limit is not None:
+        splits = {split: limit(rows, request.limit) for split, rows in splits.items()}
+    return Source(name, splits, reading.kind, classes, _fingerprint(reading, splits, classes))
+
+
+def _reader(scheme: str) -> Callable[[Request], Reading]:
+    """The reader of a scheme; the libraries behind it are imported for that scheme alone."""
+    match scheme:
+        case "imagefolder":
+            from layerwise.data.images import read_image_folder as reader
+        case "npz":
+            from layerwise.data.arrays import read_npz as reader
+        case "sklearn":
+            from layerwise.data.arrays import read_sklearn as reader
+        case _:
+            from layerwise.data.tables import read_table as reader
+    return reader
+
+
+def _with_test(reading: Reading, request: Request, path: str) -> Reading:
+    """A reading, with the split `test` from a second file or folder."""
+    if "test" in reading.splits:
+        raise InvalidData(f"test={path}: {request.path!r} has a split 'test' already")
+    if request.scheme in ("hf", "sklearn"):
+        raise InvalidData(f"test={path}: a share between 0 and 1 is needed for {request.scheme!r}")
+    other = _reader(request.scheme)(replace(request, path=path, splits=(), test=None))
+    name = "test" if "test" in other.splits else next(iter(other.splits))
+    if other.kind != reading.kind:
+        raise InvalidData(f"{request.path!r} has inputs of the kind {reading.kind}, {path!r} of the kind {other.kind}")
+    return replace(
+        reading,
+        splits={**reading.splits, "test": other.splits[name]},
+        content=digest(reading.content, other.content),
+    )
+
+
+def _fingerprint(reading: Reading, splits: dict[str, Rows], classes: tuple[str, ...]) -> str:
+    samples = [part for split, rows in splits.items() for part in (split, rows.labels, rows.positions)]
+    return digest(reading.kind, reading.content, *classes, *samples)

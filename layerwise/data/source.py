@@ -1,0 +1,99 @@
+"""What is read from a data name: inputs as they are, before a model's own preparation, and their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from torch.utils.data import Dataset
+
+__all__ = ["Inputs", "Kind", "Reading", "Rows", "Source"]
+
+#: PIL images in RGB, strings, or numpy arrays.
+Kind = Literal["image", "text", "array"]
+
+
+class Inputs(Protocol):
+    """Raw inputs by position, opened or decoded when asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Rows(Dataset[tuple[Any, int]]):
+    """The samples of one split: pairs of a raw input and its class.
+
+    Attributes
+    ----------
+    inputs : Inputs
+        Raw inputs by position in the file or folder.
+    labels : ndarray
+        Class of every sample, shape ``(n,)``, int64.
+    positions : ndarray
+        Where every sample's input lies in `inputs`, shape ``(n,)``.
+    """
+
+    inputs: Inputs
+    labels: np.ndarray
+    positions: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        return self.inputs[int(self.positions[index])], int(self.labels[index])
+
+    def take(self, indices: np.ndarray) -> Rows:
+        """The rows at `indices`, in that order."""
+        return Rows(self.inputs, self.labels[indices], self.positions[indices])
+
+
+@dataclass(frozen=True)
+class Source:
+    """Data that was read from a name.
+
+    Attributes
+    ----------
+    name : str
+        The name that was read.
+    splits : dict of str to Rows
+        The samples of every split.
+    kind : {"image", "text", "array"}
+        Whether raw inputs are PIL images, strings or arrays.
+    classes : tuple of str
+        Name of every class; a label is a position in it.
+    fingerprint : str
+        Changes when the samples do; where the files lie and when they were written does not enter.
+    """
+
+    name: str
+    splits: dict[str, Rows]
+    kind: Kind
+    classes: tuple[str, ...] = field(repr=False)
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a reader gives: every split's inputs, and its labels as they stand in the file.
+
+    Attributes
+    ----------
+    kind : {"image", "text", "array"}
+        Whether raw inputs are PIL images, strings or arrays.
+    splits : mapping of str to (Inputs, ndarray)
+        Inputs and raw labels of every split.
+    content : str
+        A digest of the content.
+    classes : tuple of str or None
+        The names of integer labels, where the file has them.
+    """
+
+    kind: Kind
+    splits: Mapping[str, tuple[Inputs, np.ndarray]]
+    content: str
+    classes: tuple[str, ...] | None = None

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+
+from layerwise.data import read
+from layerwise.errors import InvalidData, InvalidLabels, UnknownName
+
+from .files import reviews, write_csv, write_images
+
+
+def test_the_usual_columns_are_found(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "reviews.csv", reviews())
+    source = read(f"csv:{path}?text=text")
+    assert (source.kind, source.classes, len(source.splits["train"])) == ("text", ("bad", "good"), 20)
+    assert source.splits["train"][3] == ("review 3", 1)
+    assert read(f"csv:{path}").fingerprint == source.fingerprint
+
+
+def test_where_keeps_the_rows_of_one_value(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "reviews.csv", reviews())
+    rows = read(f"csv:{path}?where=source:long&where=label:good").splits["train"]
+    assert [rows[index][0] for index in range(len(rows))] == [f"review {n}" for n in range(11, 20, 2)]
+    with pytest.raises(UnknownName, match="no value of the column 'source' 'lon'; nearest: long"):
+        read(f"csv:{path}?where=source:lon")
+
+
+def test_a_second_file_is_the_test_split(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "a.csv", reviews())
+    other = write_csv(tmp_path / "b.csv", [("unseen", "awful", "short")])
+    source = read(f"csv:{path}?test={other}")
+    assert source.classes == ("awful", "bad", "good")
+    assert source.splits["test"][0] == ("unseen", 0)
+
+
+def test_parquet_numbers_become_feature_vectors(tmp_path: Path) -> None:
+    table = datasets.Dataset.from_dict({"a": [1, 2], "b": [0.5, None], "y": [1, 0]})
+    table.to_parquet(tmp_path / "t.parquet")
+    everything = read(f"parquet:{tmp_path}/t.parquet").splits["train"]
+    np.testing.assert_array_equal(everything[1][0], np.array([2, np.nan], dtype=np.float32))
+    chosen = read(f"parquet:{tmp_path}/t.parquet?columns=b,a").splits["train"]
+    assert chosen[0][0].tolist() == [0.5, 1]
+    assert chosen[0][0].dtype == np.float32
+
+
+def test_a_column_of_lists_is_a_feature_vector(tmp_path: Path) -> None:
+    datasets.Dataset.from_dict({"h": [[1.0, 2.0], [3.0, 4.0]], "y": [1, 0]}).to_parquet(tmp_path / "t.parquet")
+    assert read(f"parquet:{tmp_path}/t.parquet?columns=h").splits["train"][1][0].tolist() == [3, 4]
+
+
+def test_paths_of_images_count_from_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_images(tmp_path / "photos", {"a": 2})
+    write_csv(tmp_path / "t.csv", [("photos/a/0.png", 609), ("photos/a/1.png", 3)], "image,label")
+    monkeypatch.chdir(tmp_path.parent)
+    source = read(f"csv:{tmp_path.name}/t.csv")
+    image, label = source.splits["train"][1]
+    assert (source.kind, image.getpixel((0, 0)), label, len(source.classes)) == ("image", (1, 1, 1), 3, 610)
+    (tmp_path / "photos" / "a" / "1.png").unlink()
+    with pytest.raises(InvalidData, match=r"1 of 2 images are not there, such as .*1\.png"):
+        read(f"csv:{tmp_path}/t.csv")
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "says"),
+    [
+        ("?text=txet", UnknownName, "no column 'txet'; nearest: text"),
+        ("?label=lable", UnknownName, "nearest: label"),
+        ("?columns=text", InvalidData, "'text' holds strings"),
+        ("?text=number", InvalidData, "'number' holds int64, no texts"),
+        ("?text=gaps", InvalidData, "1 of 2 rows have no 'gaps'"),
+        ("?text=text&columns=number", InvalidData, "one kind"),
+        ("?label=real", InvalidLabels, "no integers, such as 0.5"),
+        ("?label=gaps", InvalidLabels, "missing"),
+    ],
+)
+def test_a_wrong_column_says_what_is_right(options: str, error: type[Exception], says: str, tmp_path: Path) -> None:
+    rows = [("a", "word", 1, 0.5, 0), ("b", "", 2, 1.0, 1)]
+    path = write_csv(tmp_path / "t.csv", rows, "text,gaps,number,real,label")
+    with pytest.raises(error, match=says):
+        read(f"csv:{path}{options}")
+
+
+def test_columns_that_cannot_be_told_apart_are_asked_for(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "t.csv", [("a", "b")], "first,second")
+    with pytest.raises(InvalidData, match="label=COLUMN, one of first, second"):
+        read(f"csv:{path}")
+    path = write_csv(tmp_path / "u.csv", [("a", "b", 1)], "first,second,label")
+    with pytest.raises(InvalidData, match=r"text=COLUMN.*there are first, second"):
+        read(f"csv:{path}")
+
+
+def test_what_is_no_table_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(b"\x93\x00\xff" * 9)
+    with pytest.raises(InvalidData, match="cannot be read as a table"):
+        read(f"csv:{tmp_path}/t.csv")
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    features = datasets.Features(
+        {"sentence": datasets.Value("string"), "mood": datasets.ClassLabel(3, ["x", "b", "a"])}
+    )
+    splits = {
+        "train": datasets.Dataset.from_dict({"sentence": ["p", "q", "r"], "mood": [0, 1, 2]}, features),
+        "test": datasets.Dataset.from_dict({"sentence": ["s"], "mood": [-1]}, features),
+    }
+    datasets.DatasetDict(splits).save_to_disk(tmp_path / "saved")
+    return tmp_path / "saved"
+
+
+def test_a_saved_data_set_keeps_its_class_names(saved: Path) -> None:
+    source = read(f"hf:{saved}?split=train")
+    assert (source.kind, source.classes) == ("text", ("x", "b", "a"))
+    assert source.splits["train"][2] == ("r", 2)
+    assert len(read(f"hf:{saved}?split=train&where=mood:b").splits["train"]) == 1
+
+
+def test_a_split_without_labels_is_to_be_left_out(saved: Path) -> None:
+    with pytest.raises(InvalidLabels, match="leave it out with split="):
+        read(f"hf:{saved}")
+
+
+def test_a_folder_of_images_is_read_in_rgb(tmp_path: Path) -> None:
+    write_images(tmp_path / "train", {"cat": 2, "ant": 2})
+    source = read(f"hf:{tmp_path}")
+    assert (source.kind, source.classes) == ("image", ("ant", "cat"))
+    assert source.splits["train"][0][0].mode == "RGB"
+
+
+def test_a_name_that_nobody_knows_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*_: object) -> None:
+        raise ConnectionError("Couldn't reach 'nobody/nothing' on the Hub")
+
+    monkeypatch.setattr(datasets, "load_dataset", unreachable)
+    with pytest.raises(InvalidData, match=r"nobody/nothing.*no such folder here.*Couldn't reach"):
+        read("hf:nobody/nothing")
