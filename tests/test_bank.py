@@ -1,0 +1,110 @@
+"""The bank gives back what was put, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import tempfile
+
+import pytest
+import torch
+
+from layerwise.bank import Bank
+
+WHERE = ["memory", "disk"]
+DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.int64, torch.bool]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def drawn(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return (10 * torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))).to(dtype)
+
+
+@pytest.mark.parametrize("where", WHERE)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_what_was_put_is_given_back_in_order_with_its_type(where, dtype):
+    batches = [drawn(size, 5, dtype=dtype) for size in (7, 7, 2)]
+    labels = torch.arange(7)
+    with Bank(where) as bank:
+        for batch in batches:
+            bank.put("layer", batch)
+        bank.put("labels", labels)
+        found = list(bank.get("layer"))
+        assert [value.dtype for value in found] == [dtype] * 3
+        assert all(torch.equal(one, other) for one, other in zip(found, batches, strict=True))
+        assert torch.equal(next(bank.get("labels")), labels)
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_many_keys_put_in_turn_are_kept_apart(where):
+    keys = [f"blocks.{number}/{'x' * 300}" for number in range(50)]
+    with Bank(where) as bank:
+        for step in range(3):
+            for number, key in enumerate(keys):
+                bank.put(key, torch.full((2, 3), float(100 * step + number)))
+        for number, key in enumerate(keys):
+            assert [int(value[0, 0]) for value in bank.get(key)] == [number, 100 + number, 200 + number]
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_a_change_in_place_after_the_put_does_not_reach_the_bank(where):
+    values = torch.ones(2, 3)
+    with Bank(where) as bank:
+        bank.put("layer", values)
+        values.zero_()
+        assert torch.equal(next(bank.get("layer")), torch.ones(2, 3))
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_views_with_strides_of_their_own_are_kept(where):
+    whole = drawn(4, 6)
+    with Bank(where) as bank:
+        bank.put("turned", whole.T)
+        bank.put("column", whole[:, 2])
+        assert torch.equal(next(bank.get("turned")), whole.T)
+        assert torch.equal(next(bank.get("column")), whole[:, 2])
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_a_key_can_be_read_twice_and_added_to_in_between(where):
+    with Bank(where) as bank:
+        bank.put("layer", torch.zeros(1, 2))
+        assert len(list(bank.get("layer"))) == 1
+        bank.put("layer", torch.ones(1, 2))
+        assert [float(value.sum()) for value in bank.get("layer")] == [0.0, 2.0]
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_a_key_that_was_never_put_has_no_batches(where):
+    with Bank(where) as bank:
+        bank.put("labels", torch.arange(3))
+        assert list(bank.get("predictions")) == []
+
+
+def test_a_bank_in_memory_makes_no_folder(folder):
+    with Bank("memory") as bank:
+        bank.put("layer", torch.ones(2, 2))
+        assert list(folder.iterdir()) == []
+
+
+def test_the_folder_is_gone_afterwards(folder):
+    with Bank("disk") as bank:
+        bank.put("layer", torch.ones(2, 2))
+        assert len(list(folder.iterdir())) == 1
+    assert list(folder.iterdir()) == []
+
+
+def test_the_folder_is_gone_after_an_exception_in_the_middle_of_reading(folder):
+    def fail_while_reading() -> None:
+        with Bank("disk") as bank:
+            bank.put("layer", torch.ones(2, 2))
+            bank.put("layer", torch.ones(2, 2))
+            next(bank.get("layer"))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_while_reading()
+    assert list(folder.iterdir()) == []
