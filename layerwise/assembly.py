@@ -1,0 +1,113 @@
+"""Numbers of all splits, laid out as a profile."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from layerwise import schema
+from layerwise.layers import depths
+from layerwise.network import Reading
+from layerwise.sketch import Sketch
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["NETWORK_ERROR", "Numbers", "assemble_profile"]
+
+#: Numbers of one split: by variable, then by target and layer (the dims that a variable lacks left empty).
+Numbers = Mapping[str, Mapping[tuple[str, str], np.ndarray]]
+
+#: The network's own error, which no layer has.
+NETWORK_ERROR = schema.Variable(
+    "network_error", ("epoch", "split", "target"), "error of the network itself", "1", "down", ""
+)
+
+
+def assemble_profile(
+    numbers: Mapping[str, Numbers],
+    variables: Sequence[schema.Variable],
+    readings: Sequence[Reading],
+    covariances: Sequence[Sketch | None],
+    class_names: Mapping[str, Sequence[str]],
+    *,
+    epoch: float,
+    step: int,
+    attributes: Mapping[str, Any],
+) -> xr.Dataset:
+    """Lay out the numbers of every split.
+
+    Parameters
+    ----------
+    numbers : mapping of split to Numbers
+    variables : sequence of Variable
+        Those to lay out, in order.
+    readings : sequence of Reading
+        The layers, in execution order.
+    covariances : sequence of Sketch or None
+        The projection that each layer's covariance was taken of.
+    class_names : mapping of target to sequence of str
+    epoch : int or float
+    step : int
+    attributes : mapping
+        Entries that are neither text nor number are written as JSON.
+    """
+    sizes: dict[str, list[Any]] = {
+        "epoch": [epoch],
+        "split": list(numbers),
+        "target": list(class_names),
+        "layer": [reading.name for reading in readings],
+        "class": list(range(max(map(len, class_names.values()), default=0))),
+    }
+    values = {item.name: _array(item, numbers, sizes) for item in variables}
+    coordinates: dict[str, tuple[Any, Any]] = {dim: (dim, sizes[dim]) for dim in schema.DIMS if dim != "class"}
+    coordinates["step"] = ("epoch", [step])
+    coordinates |= {name: ("layer", of_layers) for name, of_layers in _layer_coordinates(readings, covariances).items()}
+    if any("class" in item.dims for item in variables):
+        coordinates["class"] = ("class", sizes["class"])
+        padded = [[*names, *[""] * (len(sizes["class"]) - len(names))] for names in class_names.values()]
+        coordinates["class_name"] = (("target", "class"), padded)
+    return schema.assemble(values, variables, coordinates, {name: _plain(value) for name, value in attributes.items()})
+
+
+def _array(variable: schema.Variable, numbers: Mapping[str, Numbers], sizes: Mapping[str, list[Any]]) -> np.ndarray:
+    """One variable's numbers in the order of its dims, NaN where a split has none."""
+    array = np.full([len(sizes[dim]) for dim in variable.dims], np.nan)
+    for place, of_split in enumerate(numbers.values()):
+        for (target, layer), number in of_split.get(variable.name, {}).items():
+            where = {"epoch": 0, "split": place}
+            if target:
+                where["target"] = sizes["target"].index(target)
+            if layer:
+                where["layer"] = sizes["layer"].index(layer)
+            index = tuple(where[dim] for dim in variable.dims if dim != "class")
+            if "class" in variable.dims:
+                array[index][: len(number)] = number
+            else:
+                array[index] = number
+    return array
+
+
+def _layer_coordinates(readings: Sequence[Reading], covariances: Sequence[Sketch | None]) -> dict[str, list[Any]]:
+    """What every layer says of itself; widths and errors of random projections among it."""
+    layers = [reading.layer for reading in readings]
+    pairs = list(zip(readings, covariances, strict=True))
+    return {
+        "depth": depths(layers),
+        "kind": [layer.kind for layer in layers],
+        "role": [layer.role for layer in layers],
+        "features": [reading.features for reading in readings],
+        "shape": ["x".join(map(str, layer.shape)) for layer in layers],
+        "reduction": [reading.stated for reading in readings],
+        "reduction_error": [reading.projection.error if reading.projection else 0.0 for reading in readings],
+        "covariance_features": [sketch.width if sketch else reading.features for reading, sketch in pairs],
+        "covariance_error": [sketch.error if sketch else 0.0 for sketch in covariances],
+        "parameters": [layer.parameters for layer in layers],
+    }
+
+
+def _plain(value: Any) -> str | int | float:
+    return value if isinstance(value, (str, int, float)) and not isinstance(value, bool) else json.dumps(value)

@@ -1,0 +1,121 @@
+"""What the caller calls a model and data, as a network and loaders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from layerwise.adapters import Adapter, adapter_for, load
+from layerwise.capture import unwrap
+from layerwise.errors import InvalidData
+from layerwise.network import Network
+from layerwise.offload import device_of
+
+__all__ = ["Loaders", "class_names", "find_loaders", "find_network"]
+
+
+@dataclass(frozen=True)
+class Loaders:
+    """Loaders by split, and what their data says of itself.
+
+    Attributes
+    ----------
+    splits : dict of str to iterable
+        Batches of every split.
+    name : str
+        The data's name.
+    classes : tuple of str
+        Names of the classes; empty where the data does not say.
+    fingerprint : str
+        Of data read by name; empty otherwise.
+    """
+
+    splits: Mapping[str, Iterable[Any]]
+    name: str
+    classes: tuple[str, ...] = ()
+    fingerprint: str = ""
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether every loader can be run again."""
+        return not any(isinstance(loader, Iterator) for loader in self.splits.values())
+
+    @property
+    def most_samples(self) -> int | None:
+        """Samples of the largest split; None where a loader does not say."""
+        sizes = [len(data) for data in map(_dataset, self.splits.values()) if data is not None]
+        return max(sizes) if len(sizes) == len(self.splits) else None
+
+
+def find_network(model: nn.Module | str, device: str | torch.device | None) -> tuple[Network, str]:
+    """A network and what to call it, from a model or a model's name."""
+    if isinstance(model, str):
+        loaded, _ = load(model)
+        # What a function gives may be a model of timm's, which knows its own preprocessing.
+        network, _ = find_network(loaded.to(device or "cpu"), device)
+        return network, model
+    adapter = adapter_for(unwrap(model))
+    module = unwrap(model)
+    if device is None:
+        device = device_of(module)
+    else:
+        module.to(device)
+    return Network(module, adapter, torch.device(device)), _name_of(module)
+
+
+def find_loaders(data: Any, model: nn.Module, adapter: Adapter, batch_size: int) -> Loaders:
+    """Loaders by split, from a data name, a loader or a mapping of split to loader.
+
+    Raises
+    ------
+    InvalidData
+        If it is none of these.
+    """
+    if isinstance(data, str):
+        from layerwise.data import loaders, read, stack_arrays
+
+        source = read(data)
+        splits = loaders(source, adapter.prepare(model) or stack_arrays, batch_size=batch_size)
+        return Loaders(splits, source.name, source.classes, source.fingerprint)
+    splits = dict(data) if isinstance(data, Mapping) else {"train": data}
+    for split, loader in splits.items():
+        if not isinstance(loader, Iterable) or isinstance(loader, (str, torch.Tensor)):
+            raise InvalidData(
+                f"split {split!r} is a {type(loader).__name__}; data is a name such as 'imagefolder:photos/', a loader "
+                "of (inputs, labels), or a mapping of split to loader"
+            )
+    if not splits:
+        raise InvalidData("there is no split: the mapping of split to loader is empty")
+    first = _dataset(next(iter(splits.values())))
+    classes = getattr(first, "classes", ()) or ()
+    return Loaders(splits, type(first).__name__ if first is not None else "loader", tuple(map(str, classes)))
+
+
+def class_names(declared: Any, loaders: Loaders, targets: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Names of the classes of every target, as far as caller or data say."""
+    found = {target: loaders.classes for target in targets if loaders.classes}
+    if declared is not None:
+        by_target = declared if isinstance(declared, Mapping) else dict.fromkeys(targets, declared)
+        found |= {target: _names(value) for target, value in by_target.items()}
+    return found
+
+
+def _names(value: int | Sequence[str]) -> tuple[str, ...]:
+    return tuple(map(str, range(value))) if isinstance(value, int) else tuple(map(str, value))
+
+
+def _dataset(loader: Any) -> Any:
+    """A loader's dataset, or a sequence of batches' samples where they can be counted."""
+    dataset = getattr(loader, "dataset", None)
+    return dataset if hasattr(dataset, "__len__") else None
+
+
+def _name_of(module: nn.Module) -> str:
+    config = getattr(module, "pretrained_cfg", None)
+    if isinstance(config, dict) and config.get("architecture"):
+        return ".".join(part for part in (config["architecture"], config.get("tag")) if part)
+    return str(getattr(module, "name_or_path", "") or type(module).__name__)

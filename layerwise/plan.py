@@ -1,0 +1,206 @@
+"""The planner: how many passes, where the features wait for the second, and what fits into the memory budget."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import psutil
+
+from layerwise.errors import BudgetExceeded, InvalidData, NotRepeatable
+
+__all__ = ["Plan", "make_plan", "parse_memory", "readable"]
+
+# Wider samples are not worth keeping: to run the network again costs about as much as to read them back.
+_WIDEST_KEPT = 1 << 20
+# Features that wait in memory take at most this share of what the statistics leave of the budget.
+_BANK_SHARE = 0.5
+# A bank on disk takes at most this share of the free space of the temporary folder.
+_DISK_SHARE = 0.25
+# Eigenvalues cost the cube of the width: wider layers are projected, to a width that costs less than the forward.
+_WIDEST_COVARIANCE = 2048
+_PROJECTED = 512
+_NARROWEST_COVARIANCE = 256
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was chosen, and why.
+
+    Attributes
+    ----------
+    passes : {1, 2}
+        Sweeps over the data, or over the bank.
+    second : {"none", "memory", "disk", "rerun"}
+        Where pass 2 takes the features from: nowhere, a bank, or a second forward.
+    covariance_width : int
+        Layers up to this width keep their own covariance, wider ones that of a random projection; 0 keeps none.
+    statistics_bytes, bank_bytes : int
+        Forecast of the memory of the statistics and of the bank.
+    reason : str
+        One line for the log.
+    """
+
+    passes: int
+    second: Literal["none", "memory", "disk", "rerun"]
+    covariance_width: int
+    statistics_bytes: int
+    bank_bytes: int
+    reason: str
+
+    @property
+    def projected_width(self) -> int:
+        """Features of the random projection that the covariance of a wider layer is taken of."""
+        return min(self.covariance_width, _PROJECTED)
+
+    @property
+    def forwards(self) -> int:
+        """How often the network runs over the data."""
+        return 2 if self.second == "rerun" else 1
+
+
+def make_plan(
+    widths: Sequence[int],
+    *,
+    classes: int,
+    samples: int | None,
+    targets: int = 1,
+    needs: Collection[str],
+    budget: int | None = None,
+    repeatable: bool = True,
+    itemsize: int = 4,
+) -> Plan:
+    """Choose the passes.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Features of every layer after reduction.
+    classes, samples, targets : int
+        What the data has; `samples` of the largest split, None if it cannot be known beforehand.
+    needs : collection of str
+        Statistics that the metrics ask for (`layerwise.metrics.EVIDENCE`).
+    budget : int, optional
+        Bytes that statistics and bank may take; half of the free memory by default.
+    repeatable : bool
+        Whether every loader runs twice.
+    itemsize : int
+        Bytes of a feature.
+
+    Raises
+    ------
+    BudgetExceeded
+        If the statistics alone do not fit, with what they take.
+    NotRepeatable
+        If a second forward is the only way and a loader runs once.
+    """
+    budget = budget if budget is not None else psutil.virtual_memory().available // 2
+    two_passes = bool({"span", "nearest", "probe"} & set(needs))
+    means = sum(_bytes_of_means(width, classes, two_passes) for width in widths) * targets
+    if means > budget:
+        widest = max(widths)
+        raise BudgetExceeded(
+            f"the class means of {classes} classes in {len(widths)} layers (widest: {widest:,} features) take "
+            f"{readable(means)}, the memory budget is {readable(budget)}; choose fewer layers, reduce='gap', "
+            f"reduce='sketch:{_NARROWEST_COVARIANCE * 4}' or a larger memory"
+        )
+    covariance_width, covariances = 0, 0
+    if {"covariance", "probe"} & set(needs):
+        covariance_width, covariances = _covariances(widths, budget - means, targets)
+    statistics = means + covariances
+    if statistics > budget:
+        raise BudgetExceeded(
+            f"the covariances of {len(widths)} layers, projected to at most {covariance_width} features, take "
+            f"{readable(covariances)}, the class means {readable(means)}, the memory budget is {readable(budget)}; "
+            "choose fewer layers, metrics without ranks and probes, or a larger memory"
+        )
+    per_sample = sum(widths) * itemsize
+    bank = per_sample * samples if samples is not None else None
+    what = f"statistics {readable(statistics)} of {readable(budget)}"
+    if not two_passes:
+        return Plan(1, "none", covariance_width, statistics, 0, f"one pass: no metric needs the second; {what}")
+    second, reason = _second(per_sample, bank, budget - statistics, repeatable)
+    kept = bank or 0 if second in ("memory", "disk") else 0
+    return Plan(2, second, covariance_width, statistics, kept, f"{reason}; {what}")
+
+
+def parse_memory(value: str | int | None) -> int | None:
+    """Bytes from ``"8GiB"``, ``"500M"`` or a number.
+
+    Raises
+    ------
+    InvalidData
+        If it is none of these, or not more than nothing.
+
+    Examples
+    --------
+    >>> parse_memory("2GiB")
+    2147483648
+    """
+    if value is None:
+        return None
+    text = str(value).strip().upper().removesuffix("B").removesuffix("I")
+    number, unit = (text[:-1], text[-1]) if text and text[-1] in _UNITS else (text, "")
+    try:
+        count = int(float(number) * _UNITS[unit])
+    except (ValueError, OverflowError):
+        count = 0
+    if count <= 0:
+        raise InvalidData(f"a memory budget is written like '8GiB' or '500MiB', not {value!r}")
+    return count
+
+
+def readable(count: int) -> str:
+    """Bytes as a person reads them.
+
+    Examples
+    --------
+    >>> readable(3_500_000_000)
+    '3.3 GiB'
+    """
+    size, unit = float(count), "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if size < 1024 or unit == "TiB":
+            break
+        size /= 1024
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+
+
+def _bytes_of_means(width: int, classes: int, two_passes: bool) -> int:
+    """Sums and pivots of pass 1, or what replaces them in pass 2: means, points and basis, own and train's."""
+    return classes * width * (48 if two_passes else 24)
+
+
+def _covariances(widths: Sequence[int], budget: int, targets: int) -> tuple[int, int]:
+    """The width up to which covariances fit, and the bytes that all layers' then take."""
+    limit = _WIDEST_COVARIANCE
+    while True:
+        kept = (width if width <= limit else min(limit, _PROJECTED) for width in widths)
+        taken = sum(24 * width**2 for width in kept) * targets
+        if taken <= budget or limit == _NARROWEST_COVARIANCE:
+            return limit, taken
+        limit //= 2
+
+
+def _second(
+    per_sample: int, bank: int | None, left: int, repeatable: bool
+) -> tuple[Literal["memory", "disk", "rerun"], str]:
+    free = shutil.disk_usage(tempfile.gettempdir()).free
+    wide = per_sample > _WIDEST_KEPT
+    size = "an unknown number of features" if bank is None else f"features of {readable(bank)}"
+    if not wide and bank is not None and bank <= left * _BANK_SHARE:
+        return "memory", f"two passes over one run of the data: {size} wait in memory"
+    fits_disk = bank is None or bank <= free * _DISK_SHARE
+    if fits_disk and (not wide or not repeatable):
+        return "disk", f"two passes over one run of the data: {size} wait in a temporary file"
+    if repeatable:
+        why = f"{readable(per_sample)} a sample are not worth keeping" if wide else f"{size} fit nowhere"
+        return "rerun", f"two runs of the data: {why}"
+    raise NotRepeatable(
+        f"the metrics need a second pass, {size} do not fit into a temporary file ({readable(free)} free), "
+        "and a loader runs only once; give a DataLoader, or anything that can be iterated again"
+    )

@@ -1,0 +1,161 @@
+"""Whatever a caller gets wrong is one clear error, and leaves model and store as they were."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import xarray as xr
+from networks import Perceptron, blobs, loader
+from torch import nn
+
+from layerwise import errors
+from layerwise.profile import profile
+from layerwise.store import open_store
+
+
+@pytest.fixture
+def network():
+    return Perceptron()
+
+
+def hooks_of(network: nn.Module) -> int:
+    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in network.modules())
+
+
+def test_an_unknown_layer_is_named_with_the_nearest(network):
+    with pytest.raises(errors.UnknownName, match=r"no layer 'frist'.*first"):
+        profile(network, loader(*blobs()), layers=["frist"])
+
+
+def test_a_layer_that_never_fires_is_named(network):
+    network.spare = nn.Linear(2, 2)
+    with pytest.raises(errors.LayerNeverFired, match="spare"):
+        profile(network, loader(*blobs()), layers=["spare"])
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (torch.rand(60), "must be integers"),
+        (torch.zeros(60, 2, dtype=torch.int64), "must be integers of shape"),
+        (torch.full((60,), -1), "label -1 .* outside the classes"),
+        (torch.full((60,), 7), r"label 7 .* outside the classes, 0 \.\. 2"),
+    ],
+)
+def test_labels_that_are_no_classes_are_refused(network, labels, message):
+    with pytest.raises(errors.InvalidLabels, match=message):
+        profile(network, loader(blobs()[0], labels), classes=3)
+
+
+def test_one_class_only_is_told_and_its_numbers_are_nan(network):
+    with pytest.warns(UserWarning, match=r"split 'train' has 1 class of target 'label'"):
+        ds = profile(network, loader(blobs()[0], torch.zeros(60, dtype=torch.int64)), metrics=["nc1", "feature_norm"])
+    assert ds["nc1"].isnull().all()
+    assert ds["feature_norm"].notnull().all()
+
+
+def test_an_empty_loader_is_refused(network):
+    with pytest.raises(errors.EmptyData, match="split 'train' is empty"):
+        profile(network, [])
+
+
+def test_an_empty_second_split_is_refused(network):
+    with pytest.raises(errors.EmptyData, match="split 'test'"):
+        profile(network, {"train": loader(*blobs()), "test": []})
+
+
+def test_a_loader_that_runs_once_is_refused_where_it_must_run_again(network, monkeypatch):
+    class Once:
+        def __init__(self):
+            self.batches = loader(*blobs())
+
+        def __iter__(self):
+            while self.batches:
+                yield self.batches.pop(0)
+
+    monkeypatch.setattr("layerwise.plan._WIDEST_KEPT", 0)
+    with pytest.raises(errors.NotRepeatable, match="repeats itself"):
+        profile(network, Once())
+
+
+def test_an_iterator_is_enough_where_its_features_can_wait(network):
+    once = profile(network, iter(loader(*blobs())))
+    xr.testing.assert_equal(once, profile(network, loader(*blobs())))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_features_that_are_not_finite_are_named_by_layer_batch_and_share(network, bad):
+    inputs, labels = blobs()
+    inputs[20] = bad
+    with pytest.raises(errors.NonFiniteFeatures, match=r"layer 'first' .* 6\.2% of the samples of batch 1"):
+        profile(network, loader(inputs, labels))
+    assert hooks_of(network) == 0
+
+
+def test_samples_that_are_not_finite_are_left_out_and_counted_if_asked(network):
+    inputs, labels = blobs(61, classes=3)
+    spoilt = inputs.clone()
+    spoilt[60] = float("nan")
+    ds = profile(network, loader(spoilt, labels), nonfinite="drop", metrics=["nc1", "ncc_error"])
+    clean = profile(network, loader(inputs[:60], labels[:60]), metrics=["nc1", "ncc_error"])
+    assert '"first": 1' in ds.attrs["left_out"]
+    torch.testing.assert_close(torch.tensor(ds["nc1"].values), torch.tensor(clean["nc1"].values))
+
+
+def test_a_path_that_is_no_store_is_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("not a store")
+    with pytest.raises(errors.NotAStore, match=r"notes\.txt"):
+        open_store(tmp_path / "notes.txt")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("timm/resnet19", "no timm model 'resnet19'; nearest: resnet18"),
+        ("nonsense", "no model 'nonsense'"),
+        ("tim/resnet18", "no kind of model 'tim'; nearest: timm"),
+        ("networks:Perceptrn", "no function in networks 'Perceptrn'; nearest: Perceptron"),
+        ("no_such_module:f", "no Python module 'no_such_module'"),
+    ],
+)
+def test_a_model_name_that_is_not_found_is_told_with_the_nearest(name, message):
+    with pytest.raises(errors.UnknownName, match=message):
+        profile(name, loader(*blobs()))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"metrics": "nc7"}, "no metric 'nc7'; nearest: nc1"),
+        ({"reduce": "average"}, "no reduction 'average'"),
+        ({"convention": "papian"}, "no convention 'papian'; nearest: papyan"),
+    ],
+)
+def test_an_unknown_option_is_told_with_the_nearest(network, options, message):
+    with pytest.raises(errors.UnknownName, match=message):
+        profile(network, loader(*blobs()), **options)
+
+
+def test_a_budget_that_is_too_small_is_refused_with_numbers(network):
+    with pytest.raises(errors.BudgetExceeded, match=r"memory budget is 1\.0 KiB"):
+        profile(network, loader(*blobs()), memory=1024)
+
+
+def test_a_failure_in_the_middle_leaves_no_hooks_and_the_modes_as_they_were(network):
+    network.train()
+    network.second.eval()
+
+    def broken():
+        yield from loader(*blobs())[:2]
+        raise OSError("the disk is gone")
+
+    class Broken:
+        def __iter__(self):
+            return broken()
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        profile(network, Broken())
+    assert hooks_of(network) == 0
+    assert network.training
+    assert network.first.training
+    assert not network.second.training
