@@ -1,0 +1,1 @@
+"""What profiles cost, measured: `python -m benchmarks.NAME`."""

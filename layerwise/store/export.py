@@ -1,0 +1,145 @@
+"""Profiles as plain files, for other programs: Zarr, NetCDF, and tidy tables as Parquet or CSV."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import xarray as xr
+
+from layerwise.errors import NotAStore, UnknownName
+from layerwise.schema import validate
+from layerwise.store.read import restore, with_objects
+from layerwise.store.runs import NotWritable, reason
+
+__all__ = ["export", "import_profile", "tidy"]
+
+
+def export(dataset: xr.Dataset, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Write a profile to a file, in the format that its suffix names.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        A profile.
+    path : str or path
+        Ends in ``.zarr`` or ``.nc``, which keep everything and can be read by `import_profile`, or in
+        ``.parquet`` or ``.csv``, which keep the table that `tidy` makes.
+    overwrite : bool
+        Whether to replace what is there.
+
+    Raises
+    ------
+    UnknownName
+        If the suffix is none of these.
+    NotWritable
+        If something is there, or the disk is full or read-only.
+    """
+    path = Path(path)
+    write = _WRITERS.get(path.suffix)
+    if write is None:
+        raise UnknownName("format", path.suffix, _WRITERS)
+    validate(dataset)
+    if path.exists() and not overwrite:
+        raise NotWritable(f"{path} is already there; overwrite=True replaces it")
+    draft = path.with_name(f".{path.stem}.{uuid.uuid4().hex}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(dataset.compute().drop_encoding(), draft)
+        if path.is_dir():
+            shutil.rmtree(path)
+        draft.replace(path)
+    except OSError as error:
+        raise NotWritable(f"{path} cannot be written: {reason(error)}") from error
+    finally:
+        _remove(draft)
+
+
+def import_profile(path: str | os.PathLike[str]) -> xr.Dataset:
+    """Read a profile from a Zarr or NetCDF file that `export`, or another program, wrote.
+
+    Raises
+    ------
+    UnknownName
+        If the suffix is neither ``.zarr`` nor ``.nc``.
+    NotAStore
+        If nothing is there, or something that is not of this format.
+    SchemaMismatch
+        If it is not a profile.
+    """
+    path = Path(path)
+    options = _READERS.get(path.suffix)
+    if options is None:
+        raise UnknownName("format to import", path.suffix, _READERS)
+    if not path.exists():
+        raise NotAStore(f"there is no file {path}")
+    try:
+        with xr.open_dataset(path, decode_timedelta=False, **options) as dataset:
+            dataset.load()
+    except (OSError, ValueError) as error:
+        raise NotAStore(f"{path} cannot be read as {path.suffix}: {reason(error)}") from error
+    validate(dataset)
+    return restore(dataset)
+
+
+def tidy(dataset: xr.Dataset) -> pd.DataFrame:
+    """A profile as a table: one row for every combination of coordinates, one column a metric.
+
+    Variables that depend on fewer dims are repeated; but those that know no ``class`` are not repeated for
+    every class: they have rows of their own, in which ``class`` is missing.
+
+    Returns
+    -------
+    DataFrame
+        First the dims, then the other coordinates, then the metrics.
+    """
+    per_class = [name for name, variable in dataset.data_vars.items() if "class" in variable.dims]
+    whole = [name for name in dataset.data_vars if name not in per_class]
+    tables = [
+        dataset[names].to_dataframe(dim_order=[dim for dim in dataset.dims if dim in dataset[names].dims]).reset_index()
+        for names in (whole, per_class)
+        if names
+    ]
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    order = [*dataset.dims, *(name for name in dataset.coords if name not in dataset.dims), *dataset.data_vars]
+    return table[[name for name in order if name in table]]
+
+
+def _write_zarr(dataset: xr.Dataset, path: Path) -> None:
+    with_objects(dataset).to_zarr(path, mode="w-", consolidated=False, zarr_format=3)
+
+
+def _write_netcdf(dataset: xr.Dataset, path: Path) -> None:
+    dataset.to_netcdf(path, engine="h5netcdf")
+
+
+def _write_parquet(dataset: xr.Dataset, path: Path) -> None:
+    tidy(dataset).to_parquet(path, index=False)
+
+
+def _write_csv(dataset: xr.Dataset, path: Path) -> None:
+    tidy(dataset).to_csv(path, index=False)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+_WRITERS: dict[str, Callable[[xr.Dataset, Path], None]] = {
+    ".zarr": _write_zarr,
+    ".nc": _write_netcdf,
+    ".parquet": _write_parquet,
+    ".csv": _write_csv,
+}
+_READERS: dict[str, dict[str, Any]] = {
+    ".zarr": {"engine": "zarr", "consolidated": False},
+    ".nc": {"engine": "h5netcdf"},
+}

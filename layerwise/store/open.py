@@ -1,0 +1,169 @@
+"""Where a store lies: a local folder, memory, S3 or Google Cloud Storage, opened or made by one function."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import icechunk
+import zarr
+from zarr.errors import GroupNotFoundError
+
+from layerwise.errors import NotAStore, UnknownName
+from layerwise.store.runs import BRANCH, NotWritable, Store, reason
+
+__all__ = ["open_store"]
+
+#: Version of the store's layout, an attribute of its root group.
+VERSION = 1
+_MARK = "layerwise_store"
+
+
+def open_store(path: str | os.PathLike[str], *, create: bool = True) -> Store:
+    """Open a store, or make one where there is none.
+
+    Parameters
+    ----------
+    path : str or path
+        A local folder (by custom ``name.lw``), ``memory://`` (a new one at each call), ``s3://bucket/prefix``
+        or ``gs://bucket/prefix``. Credentials, region and endpoint of the last two come from the environment,
+        as for any other tool (``AWS_REGION``, ``AWS_ENDPOINT_URL``, ``GOOGLE_APPLICATION_CREDENTIALS``).
+    create : bool
+        Whether to make the store if nothing, or an empty folder, is there.
+
+    Raises
+    ------
+    NotAStore
+        If something else is there, or nothing and `create` is false.
+    NotWritable
+        If a store cannot be made there.
+    UnknownName
+        If the path starts with a scheme that is none of the above.
+
+    Examples
+    --------
+    >>> open_store("memory://").runs()
+    []
+    """
+    # It warns that local commits are not serialised, which the lock does, and of rebases that fail, which are
+    # written anew.
+    if "ICECHUNK_LOG" not in os.environ:
+        icechunk.set_logs_filter("icechunk::storage::object_store=error,icechunk::session=error,warn")
+    place = os.fspath(path)
+    scheme, separator, rest = place.partition("://")
+    if not separator or scheme == "file":
+        return _open_local(Path(rest if separator else place), create)
+    makers: dict[str, Callable[[str], icechunk.Storage]] = {"memory": _memory, "s3": _s3, "gs": _gs}
+    if scheme not in makers:
+        raise UnknownName("kind of store", f"{scheme}://", [f"{name}://" for name in makers])
+    return _open_remote(place, makers[scheme](rest), create)
+
+
+def _memory(_: str) -> icechunk.Storage:
+    return icechunk.in_memory_storage()
+
+
+def _s3(location: str) -> icechunk.Storage:
+    bucket, _, prefix = location.partition("/")
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    return icechunk.s3_storage(
+        bucket=bucket,
+        prefix=prefix.strip("/") or None,
+        region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
+        endpoint_url=endpoint,
+        allow_http=bool(endpoint and endpoint.startswith("http://")),
+        # Servers other than Amazon's rarely answer to bucket.host names.
+        force_path_style=endpoint is not None,
+        from_env=True,
+    )
+
+
+def _gs(location: str) -> icechunk.Storage:
+    bucket, _, prefix = location.partition("/")
+    return icechunk.gcs_storage(bucket=bucket, prefix=prefix.strip("/") or None, from_env=True)
+
+
+def _open_remote(place: str, storage: icechunk.Storage, create: bool) -> Store:
+    try:
+        if not icechunk.Repository.exists(storage):
+            if not create:
+                raise NotAStore(f"there is no store at {place}")
+            _make(storage)
+        repository = icechunk.Repository.open(storage)
+    except icechunk.IcechunkError as error:
+        raise NotAStore(f"no store can be opened at {place}: {reason(error)}") from error
+    _check(repository, place)
+    return Store(repository, place)
+
+
+def _open_local(path: Path, create: bool) -> Store:
+    # Icechunk makes the folder even to look into it, so what is there is found out first.
+    if not _looks_like_repository(path):
+        what = _what_is_there(path)
+        if what is not None:
+            raise NotAStore(f"{path} is not a layerwise store: it is {what}")
+        if not create:
+            raise NotAStore(f"there is no store at {path}")
+        _make_local(path)
+    try:
+        repository = icechunk.Repository.open(icechunk.local_filesystem_storage(str(path)))
+    except icechunk.IcechunkError as error:
+        raise NotAStore(f"{path} is not a layerwise store: {reason(error)}") from error
+    _check(repository, str(path))
+    return Store(repository, str(path), lock=path / ".lock")
+
+
+def _make_local(path: Path) -> None:
+    """Make a store beside `path` and rename it: a kill leaves none or a whole one, and of two makers one wins."""
+    draft = path.parent / f".{path.name}.{uuid.uuid4().hex}"
+    try:
+        draft.mkdir(parents=True)
+        _make(icechunk.local_filesystem_storage(str(draft)))
+        draft.rename(path)
+    except (OSError, icechunk.IcechunkError) as error:
+        if not _looks_like_repository(path):
+            raise NotWritable(f"no store can be made at {path}: {reason(error)}") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _make(storage: icechunk.Storage) -> None:
+    with icechunk.Repository.create(storage).transaction(BRANCH, message="new store") as target:
+        zarr.open_group(target, mode="w", zarr_format=3).attrs[_MARK] = VERSION
+
+
+def _check(repository: icechunk.Repository, place: str) -> None:
+    """Raise `NotAStore` unless the repository is ours and not newer than this layerwise."""
+    try:
+        root = zarr.open_group(repository.readonly_session(BRANCH).store, mode="r", zarr_format=3)
+        version = root.attrs.get(_MARK)
+    except GroupNotFoundError:
+        version = None
+    if not isinstance(version, int):
+        raise NotAStore(f"{place} is not a layerwise store: it is an Icechunk repository of something else")
+    if version > VERSION:
+        raise NotAStore(
+            f"the store {place} has version {version}, this layerwise reads up to {VERSION}: upgrade layerwise"
+        )
+
+
+def _looks_like_repository(path: Path) -> bool:
+    return (path / "refs").is_dir() and (path / "snapshots").is_dir()
+
+
+def _what_is_there(path: Path) -> str | None:
+    """A few words on what is at `path`, or None for nothing or an empty folder."""
+    if not path.exists():
+        return None
+    if not path.is_dir():
+        return f"a file of {path.stat().st_size:,} bytes"
+    names = sorted(entry.name for entry in path.iterdir())
+    if not names:
+        return None
+    if {"zarr.json", ".zgroup"} & set(names):
+        return "a plain Zarr group (import_profile reads it)"
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return f"a folder with {shown}"

@@ -1,0 +1,207 @@
+"""The store itself: runs by name, each read lazily and written in one transaction."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import icechunk
+import pandas as pd
+import xarray as xr
+from filelock import FileLock
+
+from layerwise.errors import LayerwiseError, UnknownName
+from layerwise.store import read, write
+
+__all__ = ["BRANCH", "NotWritable", "Store", "reason"]
+
+BRANCH = "main"
+
+# How often a write starts anew because others were faster; each time one of those others got through.
+_ATTEMPTS = 100
+
+# The lines that Icechunk draws before the words of a message.
+_BRANCHES = re.compile(r"^[^\w\[('\"/]*(?:x )?")
+
+
+class NotWritable(LayerwiseError, OSError):
+    """A place that cannot be written to: read-only, full, or out of reach."""
+
+
+class Store:
+    """Many runs in one place, each a profile that grows along ``epoch``; made by `open_store`.
+
+    ``store[run]`` reads a run, ``run in store``, ``len(store)`` and iteration go over the runs' names. Every
+    read sees the last complete write, and keeps seeing it while others write.
+
+    Parameters
+    ----------
+    repository : icechunk.Repository
+        Where the runs are.
+    place : str
+        What to call it in messages.
+    lock : path, optional
+        File that writers lock, where the storage itself does not serialise commits.
+    """
+
+    def __init__(self, repository: icechunk.Repository, place: str, lock: Path | None = None) -> None:
+        self.place = place
+        self._repository = repository
+        self._lock = FileLock(lock) if lock is not None else contextlib.nullcontext()
+
+    def __repr__(self) -> str:
+        return f"Store({self.place!r})"
+
+    def __getitem__(self, run: str) -> xr.Dataset:
+        """Open a run lazily, its epochs in ascending order.
+
+        Raises
+        ------
+        UnknownName
+            If there is no such run.
+        SchemaMismatch
+            If the run was written by a newer layerwise.
+        """
+        return read.open_run(self._known(run), run)
+
+    def __contains__(self, run: object) -> bool:
+        return isinstance(run, str) and read.is_run(self._latest(), run)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.runs())
+
+    def __len__(self) -> int:
+        return len(self.runs())
+
+    def runs(self) -> list[str]:
+        """The names of the runs, in alphabetical order."""
+        return read.list_runs(self._latest())
+
+    def tree(self) -> xr.DataTree:
+        """All runs as one tree, opened lazily; the slashes in a run's name are its path."""
+        return xr.DataTree.from_dict({run: self[run] for run in self})
+
+    def write(self, dataset: xr.Dataset, run: str, *, overwrite: bool = False) -> None:
+        """Write epochs of a run: the first write makes the run, later ones append, all or nothing.
+
+        The attributes of the run, and of its variables, are those of its first write. What the attributes of
+        a later write say otherwise (seconds, sample counts, seed) is kept epoch by epoch: see `attributes`.
+
+        Parameters
+        ----------
+        dataset : Dataset
+            A profile, with the same variables, layers, splits, targets and classes as what the run has. Epochs may come
+            in any order.
+        run : str
+            Name of the run; slashes make a tree, as in ``"resnet18/seed0"``.
+        overwrite : bool
+            Whether to replace epochs that are already there.
+
+        Raises
+        ------
+        EpochExists
+            If an epoch is already there and `overwrite` is false.
+        SchemaMismatch
+            If the Dataset is not a profile, or differs from what the run has; the message says in what.
+        InvalidRun
+            If the name cannot be used, or lies inside another run.
+        NotWritable
+            If the disk is full or read-only; the store is then as it was before.
+        """
+        prepared = write.prepare(dataset, run)
+        epochs = prepared["epoch"].values.tolist()
+
+        def change(target: icechunk.IcechunkStore) -> None:
+            write.write_run(target, run, prepared, overwrite=overwrite)
+
+        self._commit(change, f"{run}: {_name_epochs(epochs)}", run=run, epochs=epochs)
+
+    def delete(self, run: str) -> None:
+        """Delete a run; its space is free after the next `compact`."""
+        self._known(run)
+        self._commit(lambda target: write.delete_run(target, run), f"{run}: deleted", run=run, epochs=[])
+
+    def attributes(self, run: str) -> pd.DataFrame:
+        """What the attributes of a run's writes say differently, one row an epoch, one column an attribute.
+
+        Attributes that every write agreed on are not repeated here; they are ``store[run].attrs``. An attribute
+        that a write lacked is None.
+        """
+        return read.read_attributes(self._known(run), run)
+
+    def history(self) -> pd.DataFrame:
+        """Every write and deletion, oldest first: ``when``, ``run``, ``epochs``, ``message``."""
+        commits = [item for item in self._repository.ancestry(branch=BRANCH) if "run" in item.metadata]
+        rows = [(item.written_at, item.metadata["run"], item.metadata["epochs"], item.message) for item in commits]
+        return pd.DataFrame(rows[::-1], columns=["when", "run", "epochs", "message"])
+
+    def compact(self, keep: timedelta = timedelta(days=1)) -> int:
+        """Give back the space of what newer writes replaced, and forget that part of `history`.
+
+        A write replaces the last chunk of every variable and leaves the old one to whoever is still reading
+        it, so a long run takes many times its size until it is compacted. No profile and none of `attributes`
+        changes.
+
+        Parameters
+        ----------
+        keep : timedelta
+            What was replaced less than this ago stays, for those who have it open.
+
+        Returns
+        -------
+        int
+            Bytes given back.
+        """
+        before = datetime.now(UTC) - keep
+        with self._writing():
+            self._repository.expire_snapshots(older_than=before)
+            return int(self._repository.garbage_collect(before).bytes_deleted)
+
+    def _latest(self) -> icechunk.IcechunkStore:
+        return self._repository.readonly_session(BRANCH).store
+
+    def _known(self, run: str) -> icechunk.IcechunkStore:
+        latest = self._latest()
+        if not read.is_run(latest, run):
+            raise UnknownName("run", run, read.list_runs(latest))
+        return latest
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Hold the lock, and put what the storage says in plain words."""
+        try:
+            with self._lock:
+                yield
+        except (OSError, icechunk.IcechunkError) as error:
+            if isinstance(error, LayerwiseError):
+                raise
+            raise NotWritable(f"nothing was written to {self.place}, it is as it was: {reason(error)}") from error
+
+    def _commit(
+        self, change: Callable[[icechunk.IcechunkStore], None], message: str, *, run: str, epochs: list[object]
+    ) -> None:
+        """Make a change and commit it; start anew if another writer changed the same arrays or groups meanwhile."""
+        for _ in range(_ATTEMPTS):
+            with self._writing():
+                session = self._repository.writable_session(BRANCH)
+                change(session.store)
+                try:
+                    session.commit(message, {"run": run, "epochs": epochs}, rebase_with=icechunk.ConflictDetector())
+                except (icechunk.ConflictError, icechunk.RebaseFailedError):
+                    continue
+                return
+        raise NotWritable(f"nothing was written to {self.place}: {_ATTEMPTS} times another writer was faster")
+
+
+def reason(error: BaseException) -> str:
+    """The cause of an error in one line; Icechunk's messages draw a tree of many, with the innermost cause last."""
+    lines = [_BRANCHES.sub("", line).strip() for line in str(error).splitlines()]
+    written = [line for line in lines if line] or [type(error).__name__]
+    return written[-1 if isinstance(error, icechunk.IcechunkError) else 0]
+
+
+def _name_epochs(epochs: list[object]) -> str:
+    return f"epoch {epochs[0]}" if len(epochs) == 1 else f"{len(epochs)} epochs, {epochs[0]} to {epochs[-1]}"

@@ -1,0 +1,193 @@
+"""From Datasets to Zarr groups: make a run, append to it, replace epochs of it."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from typing import Any
+
+import icechunk
+import numpy as np
+import xarray as xr
+import zarr
+
+from layerwise.errors import LayerwiseError, SchemaMismatch
+from layerwise.schema import validate
+from layerwise.store.read import LOG, is_run, list_runs, open_unsorted, with_objects
+
+__all__ = ["EpochExists", "InvalidRun", "delete_run", "prepare", "write_run"]
+
+# A chunk spans as many epochs as fit in so many bytes: 68 for 60 layers and two splits. Larger ones are fewer
+# to read; but every write rewrites one of each variable.
+_CHUNK_BYTES = 2**16
+_CHUNK_EPOCHS = 1024
+_LOG_EPOCHS = 64
+
+# Zarr keeps names that start with two underscores to itself.
+_PART = re.compile(r"(?!__)(?!\.+$)[^/\\\x00-\x1f]+")
+
+_ZARR: dict[str, Any] = {"consolidated": False, "zarr_format": 3}
+
+
+class EpochExists(LayerwiseError, ValueError):
+    """An epoch was written that the run already has."""
+
+
+class InvalidRun(LayerwiseError, ValueError):
+    """A name that no run can have."""
+
+
+def prepare(dataset: xr.Dataset, run: str) -> xr.Dataset:
+    """Check name and profile, and bring the profile into the form that is written.
+
+    Raises
+    ------
+    InvalidRun, SchemaMismatch
+        If they cannot be written anywhere.
+    """
+    if not all(_PART.fullmatch(part) for part in run.split("/")):
+        raise InvalidRun(f"no run can be called {run!r}: use words separated by single slashes")
+    validate(dataset)
+    if "epoch" not in dataset.dims or not dataset.sizes["epoch"]:
+        raise SchemaMismatch("not a layerwise profile: it has no epoch")
+    epochs = dataset.indexes["epoch"]
+    if not epochs.is_unique:
+        raise SchemaMismatch(f"not a layerwise profile: it has epoch {_some(epochs[epochs.duplicated()])} twice")
+    return with_objects(dataset.compute().drop_encoding())
+
+
+def write_run(target: icechunk.IcechunkStore, run: str, dataset: xr.Dataset, *, overwrite: bool) -> None:
+    """Write what `prepare` returned into a session, without committing it.
+
+    Raises
+    ------
+    EpochExists, InvalidRun, SchemaMismatch
+        If that cannot be done; the session must then be dropped.
+    """
+    if not is_run(target, run):
+        _check_surroundings(target, run)
+        _create(target, run, dataset)
+        return
+    stored = open_unsorted(target, run)
+    _check_fit(run, stored, dataset)
+    places = {epoch: place for place, epoch in enumerate(stored["epoch"].values.tolist())}
+    epochs = dataset["epoch"].values.tolist()
+    there = [index for index, epoch in enumerate(epochs) if epoch in places]
+    if there and not overwrite:
+        taken = _some(epochs[index] for index in there)
+        raise EpochExists(f"the run {run!r} already has epoch {taken}; overwrite=True replaces it")
+    attributes = dict(zarr.open_group(target, path=run, mode="r", zarr_format=3).attrs)
+    rows = _rows(stored, dataset, attributes)
+    for index in there:
+        place = places[epochs[index]]
+        rows.isel(epoch=[index]).to_zarr(target, group=run, region={"epoch": slice(place, place + 1)}, **_ZARR)
+    new = [index for index, epoch in enumerate(epochs) if epoch not in places]
+    if new:
+        rows.isel(epoch=new).to_zarr(target, group=run, append_dim="epoch", **_ZARR)
+
+
+def delete_run(target: icechunk.IcechunkStore, run: str) -> None:
+    """Delete a run in a session, without committing."""
+    del zarr.open_group(target, mode="r+", zarr_format=3)[run]
+
+
+def _check_surroundings(target: icechunk.IcechunkStore, run: str) -> None:
+    """Raise `InvalidRun` if the run would lie inside another, or around others."""
+    parts = run.split("/")
+    for outer in ("/".join(parts[:end]) for end in range(1, len(parts))):
+        if is_run(target, outer):
+            raise InvalidRun(f"no run can be called {run!r}: {outer!r} is a run itself")
+    inner = list_runs(target, under=run)
+    if inner:
+        raise InvalidRun(f"no run can be called {run!r}: there are runs below it, such as {inner[0]!r}")
+
+
+def _create(target: icechunk.IcechunkStore, run: str, dataset: xr.Dataset) -> None:
+    logged = dataset.assign({LOG: ("epoch", np.full(dataset.sizes["epoch"], "{}", dtype=object))})
+    encoding = {name: {"chunks": _chunks(item)} for name, item in logged.variables.items() if "epoch" in item.dims}
+    encoding[LOG] = {"chunks": (_LOG_EPOCHS,)}
+    logged.to_zarr(target, group=run, mode="w", encoding=encoding, **_ZARR)
+
+
+def _chunks(variable: xr.Variable) -> tuple[int, ...]:
+    """The whole of a variable in one chunk, save along ``epoch``."""
+    per_epoch = variable.dtype.itemsize * math.prod(size for dim, size in variable.sizes.items() if dim != "epoch")
+    epochs = min(max(_CHUNK_BYTES // max(per_epoch, 1), 1), _CHUNK_EPOCHS)
+    return tuple(epochs if dim == "epoch" else max(size, 1) for dim, size in variable.sizes.items())
+
+
+def _rows(stored: xr.Dataset, dataset: xr.Dataset, attributes: Mapping[str, Any]) -> xr.Dataset:
+    """What a later write adds: the variables on ``epoch``, as they are stored, and what its attributes say anew."""
+    rows = dataset.drop_vars([name for name, item in dataset.variables.items() if "epoch" not in item.dims])
+    rows = rows.assign(
+        {
+            name: item.astype(stored[name].dtype)
+            for name, item in rows.variables.items()
+            if item.dtype.kind != "O" and item.dtype != stored[name].dtype
+        }
+    )
+    given: dict[str, Any] = {str(key): json.loads(_json(value)) for key, value in dataset.attrs.items()}
+    lacking = {key: None for key in attributes if key not in given and key != "coordinates"}
+    anew = {key: value for key, value in given.items() if _json(value) != _json(attributes.get(key))}
+    log = np.full(rows.sizes["epoch"], _json(anew | lacking), dtype=object)
+    rows = rows.assign({LOG: ("epoch", log)})
+    # An append replaces the attributes of the group: by those that it has.
+    rows.attrs = dict(attributes)
+    return rows
+
+
+def _check_fit(run: str, stored: xr.Dataset, dataset: xr.Dataset) -> None:
+    """Raise `SchemaMismatch`, naming all that differs, unless the Dataset can continue the run."""
+    problems = [
+        *_missing("variables", stored.data_vars, dataset.data_vars),
+        *_missing("coordinates", stored.coords, dataset.coords),
+    ]
+    common = sorted(set(stored.variables) & set(dataset.variables), key=str)
+    labels = [name for name in common if name in stored.dims]
+    resized: set[Hashable] = set()
+    for name in labels + [name for name in common if name not in labels]:
+        # Where the labels of a dim differ, all that lies along it does.
+        if not resized & set(stored[name].dims):
+            found = list(_differences(name, stored[name].variable, dataset[name].variable))
+            resized |= {name} if found and name in labels else set()
+            problems += found
+    if problems:
+        raise SchemaMismatch(f"this profile does not continue the run {run!r}: " + "; ".join(problems))
+
+
+def _differences(name: Hashable, stored: xr.Variable, given: xr.Variable) -> Iterator[str]:
+    strings = stored.dtype.kind in "OT"
+    if stored.dims != given.dims:
+        yield f"{name!r} has the dims {given.dims}, the run's {stored.dims}"
+    elif strings != (given.dtype.kind == "O") or (not strings and not np.can_cast(given.dtype, stored.dtype)):
+        yield f"{name!r} is {given.dtype}, the run's {stored.dtype}"
+    elif "epoch" not in stored.dims and not _equal(stored.values, given.values):
+        labels = _missing(f"labels of {name!r}", stored.values.tolist(), given.values.tolist())
+        named = list(labels) if stored.dims == (name,) else []
+        yield from named or [f"the values of {name!r} differ"]
+
+
+def _missing(what: str, stored: Iterable[Hashable], given: Iterable[Hashable]) -> Iterator[str]:
+    have, has = list(stored), list(given)
+    new, missing = [name for name in has if name not in have], [name for name in have if name not in has]
+    if new:
+        yield f"{what} that the run does not have: {_some(new)}"
+    if missing:
+        yield f"{what} that only the run has: {_some(missing)}"
+
+
+def _equal(first: np.ndarray, second: np.ndarray) -> bool:
+    if first.dtype.kind == second.dtype.kind == "f":
+        return np.array_equal(first, second, equal_nan=True)
+    return first.shape == second.shape and bool(first.tolist() == second.tolist())
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, default=lambda other: other.tolist() if hasattr(other, "tolist") else str(other))
+
+
+def _some(names: Iterable[object]) -> str:
+    listed = [str(name) for name in names]
+    return ", ".join(listed[:5]) + (f" and {len(listed) - 5} more" if len(listed) > 5 else "")

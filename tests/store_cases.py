@@ -1,0 +1,21 @@
+"""A profile that is hard to keep, for the tests of stores and of plain files."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from profiles import made_up
+
+
+def rich() -> xr.Dataset:
+    """A profile with what file formats like to change: NaN, infinities, integers, booleans, empty and long strings."""
+    dataset = made_up(epochs=3, layers=5, targets=("fine", "coarse, or bias"))
+    dataset["nc1"][0, 0, 0, :3] = [np.nan, np.inf, -np.inf]
+    dataset["between_rank"] = dataset["nc1"].fillna(0).astype("float32")
+    dataset["count"] = dataset["nc1"].copy(data=np.arange(dataset["nc1"].size).reshape(dataset["nc1"].shape))
+    dataset["count"].attrs["units"] = "seconds"
+    dataset["kind"] = ("layer", ["", "Conv2d", "Blöck", "Sequential" * 9, "x"])
+    dataset["projected"] = ("layer", [True, False, True, True, False])
+    dataset = dataset.set_coords(["projected"])
+    dataset.attrs |= {"seconds": 1.25, "commit": "", "counts": "[10, 20]"}
+    return dataset
