@@ -1,0 +1,73 @@
+"""The difference of two profiles."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+
+from layerwise.derive.align import align
+from layerwise.errors import InvalidData
+from layerwise.schema import VERSION
+
+__all__ = ["compare"]
+
+
+def compare(
+    a: xr.Dataset, b: xr.Dataset, *, on: Literal["layers", "depth"] | None = None, points: int | None = None
+) -> xr.Dataset:
+    """The second profile less the first, on the layers that both have, or else on a common grid of depths.
+
+    Which layers, epochs and other labels are compared, and how the result says so, is what `align` does. A dim
+    that only one of the profiles has (a seed, say) stays.
+
+    Parameters
+    ----------
+    a, b : Dataset
+        Profiles.
+    on, points
+        As in `align`.
+
+    Returns
+    -------
+    Dataset
+        Differences ``b - a``, itself a profile, with the attributes in which both agree; ``minuend`` and ``subtrahend``
+        are the models. A standard error ``<name>_se`` is that of the difference of independent samples,
+        ``sqrt(a^2 + b^2)``.
+
+    Raises
+    ------
+    InvalidData
+        If they have nothing in common (see `align`), or if their metrics follow different conventions.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> layers = {"layer": ["stem", "head"], "depth": ("layer", [0.0, 1.0])}
+    >>> a, b = (xr.Dataset({"nc1": ("layer", values)}, layers) for values in ([4.0, 2.0], [4.0, 0.5]))
+    >>> compare(a, b)["nc1"].values.tolist()
+    [0.0, -1.5]
+    """
+    conventions = a.attrs.get("convention"), b.attrs.get("convention")
+    if None not in conventions and conventions[0] != conventions[1]:
+        raise InvalidData("the profiles follow different conventions, {!r} and {!r}".format(*conventions))
+    a, b = align(a, b, on=on, points=points)
+    difference = xr.Dataset({name: _difference(a, b, str(name)) for name in a.data_vars}, attrs=_attributes(a, b))
+    return difference.transpose(..., "epoch", "split", "target", "layer", "class", missing_dims="ignore")
+
+
+def _difference(a: xr.Dataset, b: xr.Dataset, name: str) -> xr.DataArray:
+    """The difference of one variable; for a standard error, the error of the difference."""
+    first, second = a[name].astype(np.float64), b[name].astype(np.float64)
+    of_error = name.endswith("_se") and name[:-3] in a
+    array: xr.DataArray = xr.apply_ufunc(np.hypot, first, second) if of_error else second - first
+    array.attrs = a[name].attrs
+    return array.assign_attrs(long_name=f"difference in {array.attrs.get('long_name') or name}")
+
+
+def _attributes(a: xr.Dataset, b: xr.Dataset) -> dict[str, str | int | float]:
+    agreed = {str(key): value for key, value in a.attrs.items() if key in b.attrs and b.attrs[key] == value}
+    first, second = str(a.attrs.get("model", "")), str(b.attrs.get("model", ""))
+    own = {"model": f"{second} - {first}", "subtrahend": first, "minuend": second}
+    return {**agreed, "layerwise_schema": VERSION, **own}

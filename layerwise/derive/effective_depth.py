@@ -1,0 +1,65 @@
+"""From which layer on the samples are separated."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from layerwise.derive._values import values_over
+
+__all__ = ["effective_depth"]
+
+
+def effective_depth(ds: xr.Dataset, eps: float = 0.02, metric: str = "ncc_error") -> xr.DataArray:
+    """Position of the first layer from which on a metric stays at or below `eps`.
+
+    Layers without a value are passed over: they neither end nor begin the stretch.
+
+    Parameters
+    ----------
+    ds : Dataset
+        A profile.
+    eps : float
+        The level.
+    metric : str
+        What is held against it.
+
+    Returns
+    -------
+    DataArray
+        Positions in execution order, from 0, without the dim ``layer``; NaN where the last layer is above `eps`. The
+        coordinate ``effective_layer`` has the layer's name, empty where there is none.
+
+    Raises
+    ------
+    UnknownName
+        If there is no such metric.
+    SchemaMismatch
+        If it does not depend on the layer.
+
+    References
+    ----------
+    Galanti, Galanti & Ben-Shaul 2022.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> ds = xr.Dataset({"ncc_error": ("layer", [0.01, 0.4, 0.02, 0.0])}, {"layer": ["stem", "a", "b", "c"]})
+    >>> found = effective_depth(ds)
+    >>> float(found), str(found["effective_layer"].values)
+    (2.0, 'b')
+    """
+    values = values_over(ds, metric, "layer")
+    backward = slice(None, None, -1)
+    stays = ((values <= eps) | values.isnull()).isel(layer=backward).cumprod("layer").isel(layer=backward)
+    begins = (stays == 1) & values.notnull()
+    found, place = begins.any("layer"), begins.argmax("layer")
+    names = np.where(found, values["layer"].values.astype(str)[place.values], "")
+    position = place.where(found).rename("effective_depth").assign_coords(effective_layer=(place.dims, names))
+    position.attrs = {
+        "long_name": f"first layer from which on {metric} stays at or below {eps:g}",
+        "units": "layers",
+        "direction": "down",
+        "reference": "Galanti 2022",
+    }
+    return position

@@ -1,0 +1,55 @@
+"""When a layer collapses."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from layerwise.derive._values import values_over
+from layerwise.errors import InvalidData
+
+__all__ = ["onset"]
+
+
+def onset(ds: xr.Dataset, metric: str, level: float) -> xr.DataArray:
+    """First epoch at which each layer reaches a level, in the metric's direction of collapse; NaN where it never does.
+
+    Of a variable without layers, such as `network_error`, it is the first epoch at which the network does.
+
+    Parameters
+    ----------
+    ds : Dataset
+        A profile.
+    metric : str
+        A variable with epochs.
+    level : float
+        Reached where the metric is at the level, or beyond it.
+
+    Returns
+    -------
+    DataArray
+        Labels of epochs, without the dim ``epoch``. What comes after the first such epoch is not looked at.
+
+    Raises
+    ------
+    UnknownName
+        If there is no such metric.
+    SchemaMismatch
+        If it does not depend on the epoch.
+    InvalidData
+        If the metric has no direction of collapse.
+    """
+    values = values_over(ds, metric, "epoch")
+    direction = values.attrs.get("direction")
+    if direction not in ("down", "up"):
+        raise InvalidData(f"{metric!r} has no direction of collapse, so that no level of it can be reached")
+    reached = values <= level if direction == "down" else values >= level
+    epochs = values["epoch"].values[reached.argmax("epoch").values]
+    found = reached.any("epoch")
+    attributes = {
+        "long_name": f"first epoch with {metric} at or {'below' if direction == 'down' else 'above'} {level:g}",
+        "units": "epoch",
+        "direction": "none",
+        "reference": str(values.attrs.get("reference", "")),
+    }
+    return found.copy(data=np.where(found, epochs, np.nan)).rename(f"{metric}_onset").assign_attrs(attributes)
