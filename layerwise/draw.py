@@ -1,0 +1,109 @@
+"""Runs of a store as pictures in files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from layerwise import plot
+from layerwise.errors import InvalidData, UnknownName
+from layerwise.store import open_store
+from layerwise.table import compared_metrics, compared_on, comparison_table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["KINDS", "compare_runs", "draw"]
+
+#: The kinds of picture by name, and the function that draws each.
+KINDS: dict[str, Callable[..., Axes]] = {
+    "depth": plot.depth_heatmap,
+    "epoch": plot.epoch_heatmap,
+    "curve": plot.depth_curve,
+    "class": plot.class_heatmap,
+    "phase": plot.phase_plot,
+}
+_DEFAULT = {"depth": None, "epoch": "nc1", "curve": "nc1", "class": "class_variance", "phase": "nc1"}
+
+
+def draw(
+    store: str, run: str, metrics: Sequence[str], *, kind: str = "depth", split: str | None = None, path: Path
+) -> None:
+    """Draw a run and save the picture.
+
+    Raises
+    ------
+    UnknownName
+        For a kind, a run or a metric that there is not.
+    InvalidData
+        If several metrics were asked for where only one can be drawn, or the picture cannot be written.
+    """
+    if kind not in KINDS:
+        raise UnknownName("kind of picture", kind, KINDS)
+    if len(metrics) > 1 and kind != "depth":
+        raise InvalidData(f"a picture of kind {kind!r} shows one metric; {len(metrics)} were asked for")
+    ds = open_store(store, create=False)[run]
+    _without_a_screen()
+    chosen = list(metrics) if len(metrics) > 1 else metrics[0] if metrics else _DEFAULT[kind]
+    _save(KINDS[kind](ds, chosen, split=split), path)
+
+
+def compare_runs(
+    store: str,
+    first: str,
+    second: str,
+    metrics: Sequence[str] = (),
+    *,
+    split: str | None = None,
+    target: str | None = None,
+    path: Path,
+) -> str:
+    """Compare the last epochs of two runs: the numbers as text, a picture of both and their difference in a file.
+
+    Parameters
+    ----------
+    store, first, second : str
+        A store, and two of its runs.
+    metrics : sequence of str
+        By default those of `layerwise.table.COMPARED` that both have.
+    split, target : str, optional
+        In the tables all that both have; in the picture ``train`` if there is one, else the first.
+    path : Path
+        Where the picture goes.
+
+    Returns
+    -------
+    str
+        What was compared, then a table for each split, a row a layer.
+
+    Raises
+    ------
+    UnknownName
+        For a run, a metric, a split or a target that there is not.
+    InvalidData
+        If the runs have nothing in common, or the picture cannot be written.
+    """
+    opened = open_store(store, create=False)
+    a, b = opened[first], opened[second]
+    splits = [str(name) for name in a["split"].values if name in b["split"].values] if split is None else [split]
+    if not splits:
+        raise InvalidData(f"{first} and {second} have no split in common")
+    tables = [f"{name}\n{comparison_table(a, b, name, metrics, target)}" for name in splits]
+    _without_a_screen()
+    chosen = list(metrics) or compared_metrics(a, b)
+    _save(plot.compare_heatmap(a, b, chosen, names=(first, second), split=split, target=target)[0], path)
+    return "\n\n".join([f"a: {first}, b: {second}; {compared_on(a, b)}", *tables])
+
+
+def _without_a_screen() -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+
+
+def _save(ax: Axes, path: Path) -> None:
+    try:
+        ax.figure.canvas.figure.savefig(path, dpi=200, bbox_inches="tight")
+    except (OSError, ValueError) as error:
+        raise InvalidData(f"the picture cannot be written to {path}: {error}") from error

@@ -1,0 +1,118 @@
+"""From numbers to colours, axes and words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize, SymLogNorm
+from matplotlib.ticker import FixedLocator
+
+__all__ = [
+    "BLANK",
+    "colour_scale",
+    "diverging_scale",
+    "finite",
+    "range_text",
+    "scale_axis",
+    "spans_decades",
+    "value_text",
+]
+
+BLANK = "no finite values"
+
+# Differences below the accuracy of the statistics are not shown as structure.
+ACCURACY = 1e-6
+
+# An axis with more decades does not label every one.
+MOST_DECADES = 6
+
+
+def finite(values: np.ndarray) -> np.ndarray:
+    """The finite ones among the values, flat."""
+    shown: np.ndarray = values[np.isfinite(values)]
+    return shown
+
+
+def spans_decades(values: np.ndarray) -> bool:
+    """Whether a logarithmic scale is due: nothing below zero, and a decade or more among the positive values."""
+    shown = finite(values)
+    positive = shown[shown > 0]
+    return bool(positive.size and (shown >= 0).all() and positive.max() >= 10 * positive.min())
+
+
+def colour_scale(values: np.ndarray) -> Normalize:
+    """Colours from the least value to the greatest; on a logarithmic scale exact zeros keep a place at the low end."""
+    shown = finite(values)
+    if not shown.size:
+        return Normalize(0.0, 1.0)
+    low, high = float(shown.min()), float(shown.max())
+    if spans_decades(shown):
+        least = float(shown[shown > 0].min())
+        return LogNorm(low, high) if low > 0 else SymLogNorm(least, linscale=0.5, vmin=0.0, vmax=high, base=10)
+    if high - low <= ACCURACY * max(abs(low), abs(high)):
+        margin = 0.5 * abs(low) or 0.5
+        return Normalize(low - margin, high + margin)
+    return Normalize(low, high)
+
+
+def diverging_scale(values: np.ndarray, size: float) -> Normalize:
+    """Colours as far above zero as below it; of differences below the accuracy of numbers of such a size, none."""
+    shown = np.abs(finite(values))
+    most = float(shown.max()) if shown.size else 0.0
+    limit = most if most > ACCURACY * size else 1.0
+    return Normalize(-limit, limit)
+
+
+def scale_axis(ax: Axes, axis: Literal["x", "y"], values: np.ndarray, edges: np.ndarray | Sequence[float] = ()) -> None:
+    """Make an axis logarithmic if the values span decades; zeros then keep a place of their own at its low end.
+
+    Edges of bands around the values may add a decade below, not more: the lower ones may be next to zero.
+    """
+    if not spans_decades(values):
+        return
+    values = finite(values)
+    shown = np.concatenate([values, finite(np.asarray(edges))])
+    least, most = values[values > 0].min(), 1.3 * shown.max()
+    set_scale, set_limits = (ax.set_xscale, ax.set_xlim) if axis == "x" else (ax.set_yscale, ax.set_ylim)
+    if (values == 0).any():
+        set_scale("symlog", linthresh=least, linscale=0.5)
+        set_limits(-0.2 * least, most)
+        # By itself a tick at the least decade would run into that at zero.
+        decades = np.arange(np.ceil(np.log10(least)), np.floor(np.log10(most)) + 1)
+        ticks = ax.xaxis if axis == "x" else ax.yaxis
+        ticks.set_major_locator(FixedLocator([0.0, *10.0 ** decades[:: -(-len(decades) // MOST_DECADES)]]))
+        minor = np.outer(10.0 ** np.append(decades[0] - 1, decades), np.arange(2, 10)).ravel()
+        ticks.set_minor_locator(FixedLocator(minor[minor >= least]))
+    else:
+        set_scale("log")
+        set_limits(max(shown[shown > 0].min(), least / 10) / 1.3, most)
+
+
+def value_text(value: float) -> str:
+    """Two digits, as short as they can be.
+
+    Examples
+    --------
+    >>> value_text(0.00012), value_text(123.4), value_text(0.25), value_text(1e6)
+    ('1.2e-4', '123', '0.25', '1e6')
+    """
+    size = abs(value)
+    if 0 < size < 1e-3:
+        mantissa, exponent = f"{value:.1e}".split("e")
+        return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
+    text = f"{value:.0f}" if 99.5 <= size < 9999.5 else f"{value:.2g}"
+    return re.sub(r"e\+?(-?)0*", r"e\1", text)
+
+
+def range_text(values: np.ndarray, scale: Normalize) -> str:
+    """The least and the greatest value of a row, and whether its colours are logarithmic."""
+    shown = finite(values)
+    if not shown.size:
+        return BLANK
+    low, high = value_text(float(shown.min())), value_text(float(shown.max()))
+    text = low if low == high else f"{low} to {high}"
+    return f"{text}, log" if isinstance(scale, LogNorm | SymLogNorm) else text

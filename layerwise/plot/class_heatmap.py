@@ -1,0 +1,58 @@
+"""One per-class variable over classes and layers, as cells of colour."""
+
+from __future__ import annotations
+
+import xarray as xr
+from matplotlib.axes import Axes
+
+from layerwise.plot._cells import heatmap
+from layerwise.plot._choose import Choice, choose, describe, expect, heading, over_seeds, values_of
+
+__all__ = ["class_heatmap"]
+
+
+def class_heatmap(
+    ds: xr.Dataset,
+    variable: str = "class_variance",
+    *,
+    split: str | None = None,
+    target: str | None = None,
+    epoch: int = -1,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw a per-class variable, class by layer.
+
+    Layers run from left to right in execution order, the first class is at the top. Classes are called by the
+    coordinate ``class_name`` if there is one; those whose name is empty belong to other targets and are left out.
+    The scale is logarithmic where the values span a decade or more; cells without a finite value, such as those of
+    absent classes, are hatched; of several seeds the median is shown.
+
+    Parameters
+    ----------
+    ds : Dataset
+        A profile.
+    variable : str
+        A variable with the dim ``class``: ``class_variance``, ``class_norm``, ``class_ncc_error``.
+    split, target : str, optional
+        ``train`` if there is one by default, else the first.
+    epoch : int
+        The epoch's label; negative numbers count from the last.
+    ax : Axes, optional
+        Where to draw; by default a new figure.
+
+    Returns
+    -------
+    Axes
+        What was drawn on.
+
+    Raises
+    ------
+    UnknownName
+        If there is no such variable, split, target or epoch, or the variable has no classes.
+    """
+    array, seeds = over_seeds(values_of(ds, variable, per_class=True))
+    array, words = choose(array, Choice(split, target, epoch))
+    expect(array, "layer", "class")
+    labels = array["class_name" if "class_name" in array.coords else "class"].values
+    rows = [(str(label), array.isel({"class": i})) for i, label in enumerate(labels) if str(label)]
+    return heatmap(rows, title=heading(variable, words, seeds), key=describe(array), ylabel="class", ax=ax)
