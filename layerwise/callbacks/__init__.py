@@ -1,0 +1,44 @@
+"""Profiles by epoch in the training loops that people already use: thin shells round `layerwise.Tracker`.
+
+`ProfileCallback` is for `transformers.Trainer`, `LightningProfileCallback` for Lightning. A loop of accelerate needs
+neither, since every process measures and the first writes::
+
+    tracker = layerwise.Tracker(accelerator.unwrap_model(model), probes, store="runs.lw", run="digits")
+    for epoch in range(epochs):
+        ...
+        if (profile := tracker.measure(epoch + 1, step)) is not None:
+            accelerator.log(layerwise.callbacks.scalars(profile), step=step)
+
+Give the probes' loaders as they are: `accelerator.prepare` would leave each process a share of their samples.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from layerwise.callbacks.flatten import scalars
+
+if TYPE_CHECKING:
+    from layerwise.callbacks.lightning import LightningProfileCallback
+    from layerwise.callbacks.transformers import ProfileCallback
+
+__all__ = ["LightningProfileCallback", "ProfileCallback", "scalars"]
+
+# Each imports the package whose callback it is.
+_LAZY = {
+    "LightningProfileCallback": "layerwise.callbacks.lightning",
+    "ProfileCallback": "layerwise.callbacks.transformers",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'layerwise.callbacks' has no attribute {name!r}")
+    value = getattr(import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

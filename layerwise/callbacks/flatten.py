@@ -1,0 +1,100 @@
+"""A profile of one epoch as the flat numbers that TensorBoard, W&B and their like take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+
+import numpy as np
+import xarray as xr
+
+from layerwise.derive import effective_depth
+from layerwise.errors import InvalidData, UnknownName
+
+__all__ = ["scalars"]
+
+#: What is logged unless the caller chooses, as far as it was measured.
+_USUAL = ("nc1", "ncc_error", "network_error", "effective_depth")
+
+
+def scalars(
+    profile: xr.Dataset,
+    metrics: Sequence[str] | None = None,
+    layers: str | Sequence[str] = "last",
+    prefix: str = "layerwise",
+) -> dict[str, float]:
+    """Flatten a profile of one epoch, as in ``{"layerwise/train/nc1/encoder.layer.5": 0.31}``.
+
+    Parameters
+    ----------
+    profile : Dataset
+        A profile with one epoch.
+    metrics : sequence of str, optional
+        Variables of the profile, and ``effective_depth``. By default ``nc1``, ``ncc_error``, ``network_error`` and
+        ``effective_depth``, as far as they were measured.
+    layers : str or sequence of str
+        ``"last"``, the last one in front of the logits; names or globs, such as ``"*"`` for all.
+    prefix : str
+        What every key begins with.
+
+    Returns
+    -------
+    dict of str to float
+        Keys are prefix, split, target (only where there are several), metric and layer, as far as the metric has them.
+        Values that are not finite are left out.
+
+    Raises
+    ------
+    InvalidData
+        If the profile has several epochs, or a metric is per class.
+    UnknownName
+        If a metric or a layer is not in the profile.
+    """
+    if profile.sizes["epoch"] != 1:
+        raise InvalidData(f"the profile has {profile.sizes['epoch']} epochs; choose one, as in ds.isel(epoch=[-1])")
+    chosen = _chosen_layers(profile, layers)
+    found: dict[str, float] = {}
+    for array in _chosen_metrics(profile, metrics):
+        array = array.sel(layer=chosen) if "layer" in array.dims else array
+        found.update(_flatten(array, prefix))
+    return found
+
+
+def _chosen_metrics(profile: xr.Dataset, metrics: Sequence[str] | None) -> Iterator[xr.DataArray]:
+    there = [str(name) for name in profile.data_vars]
+    if "ncc_error" in there:
+        there.append("effective_depth")
+    wanted = [name for name in _USUAL if name in there] if metrics is None else metrics
+    for name in wanted:
+        if name not in there:
+            raise UnknownName("metric", name, there, hint="It was not measured in this profile")
+        array = effective_depth(profile) if name not in profile else profile[name]
+        if "class" in array.dims:
+            raise InvalidData(f"{name!r} has a number for every class, which are too many to be logged")
+        yield array.squeeze("epoch", drop=True) if "epoch" in array.dims else array
+
+
+def _chosen_layers(profile: xr.Dataset, layers: str | Sequence[str]) -> list[str]:
+    names = [str(name) for name in profile["layer"].values]
+    if layers == "last":
+        roles = profile["role"].values if "role" in profile else [""] * len(names)
+        inner = [name for name, role in zip(names, roles, strict=True) if role != "logits"]
+        return (inner or names)[-1:]
+    patterns = [layers] if isinstance(layers, str) else layers
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise UnknownName("layer", pattern, names)
+    return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
+
+
+def _flatten(array: xr.DataArray, prefix: str) -> Iterator[tuple[str, float]]:
+    labels = {str(dim): [str(label) for label in array[dim].values] for dim in array.dims}
+    for index in np.ndindex(array.shape):
+        at = {dim: labels[dim][place] for dim, place in zip(labels, index, strict=True)}
+        if len(labels.get("target", ())) == 1:
+            del at["target"]
+        parts = [at.get("split"), at.get("target"), str(array.name), at.get("layer")]
+        value = float(array.values[index])
+        if math.isfinite(value):
+            yield "/".join([prefix, *filter(None, parts)]), value

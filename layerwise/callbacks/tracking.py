@@ -1,0 +1,84 @@
+"""What the callbacks have in common: a tracker that is made when training starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+from layerwise.callbacks.flatten import scalars as usual_scalars
+from layerwise.errors import EmptyData, UnknownName
+from layerwise.track import Schedule, Tracker
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from torch import nn
+
+__all__ = ["Tracking"]
+
+
+class Tracking:
+    """Holds what a tracker is made of until there is a model.
+
+    Parameters
+    ----------
+    data : loader, or mapping of split to loader
+        What to measure on; not the loader that the network is trained on.
+    every : int, "log" or callable
+    by : {"epoch", "step"}
+    scalars : callable
+        Turns the profile of an epoch into the numbers that are logged, such as `layerwise.callbacks.scalars` or a
+        ``functools.partial`` of it.
+    resume : bool
+        Whether to go on with a run that the store has; a training that starts from a checkpoint always does.
+    **options
+        Those of `Tracker`: ``store``, ``run``, and the fields of `Settings`.
+
+    Attributes
+    ----------
+    tracker : Tracker or None
+        None before training.
+    """
+
+    def __init__(
+        self,
+        data: Any,
+        *,
+        every: Schedule = 1,
+        by: Literal["epoch", "step"] = "epoch",
+        scalars: Callable[[xr.Dataset], dict[str, float]] = usual_scalars,
+        resume: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        if by not in ("epoch", "step"):
+            raise UnknownName("way to count", by, ["epoch", "step"])
+        self.tracker: Tracker | None = None
+        self._data = data
+        self._by = by
+        self._scalars = scalars
+        self._resume = resume
+        self._options = {"every": every, "by": by, **options}
+
+    @property
+    def dataset(self) -> xr.Dataset:
+        """Everything of the run, along ``epoch``.
+
+        Raises
+        ------
+        EmptyData
+            If nothing was measured yet.
+        """
+        if self.tracker is None:
+            raise EmptyData("nothing was measured yet: the training has not begun")
+        return self.tracker.dataset
+
+    def begin(self, model: nn.Module, *, step: int) -> None:
+        """Make the tracker; training that does not begin at step 0 was resumed."""
+        self.tracker = Tracker(model, self._data, resume=self._resume or step > 0, **self._options)
+
+    def numbers(self, epoch: float, step: int, *, last: bool = False) -> dict[str, float]:
+        """Measure if it is due; what is to be logged of it, nothing if it was not."""
+        if self.tracker is None:
+            return {}
+        profile = self.tracker.measure(epoch, step, last=last)
+        return {} if profile is None else self._scalars(profile)
