@@ -1,0 +1,224 @@
+"""The command line: words to one call below."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from layerwise.errors import InvalidData, LayerwiseError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="layerwise",
+    help="Where in the network does the representation collapse? Neural collapse, layer by layer.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+_MODEL = "timm/NAME, hf/NAME (hub id or local folder) or package.module:function"
+_DATA = "imagefolder:DIR, csv:FILE?text=..&label=.., parquet:FILE, npz:FILE, hf:NAME or sklearn:digits"
+
+Model = Annotated[str, typer.Argument(help=_MODEL)]
+StorePath = Annotated[str, typer.Argument(help="A store that layerwise wrote.")]
+Layers = Annotated[
+    list[str], typer.Option("--layers", help="blocks, stages, leaves, all, a name or a glob; repeatable.")
+]
+Reduce = Annotated[str, typer.Option(help="auto, gap, grid:k, cls, mean, last, flatten or sketch:k.")]
+Memory = Annotated[str | None, typer.Option(help="Budget of the statistics, such as 8GiB; half of what is free.")]
+Device = Annotated[str | None, typer.Option(help="Such as cpu or cuda:0; an accelerator where there is one.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
+
+
+def main() -> None:
+    """Run the command line; a mistake of the caller's is one line and exit code 2."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("layerwise").setLevel(logging.INFO)
+    try:
+        app()
+    except LayerwiseError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+
+
+@app.command()
+def layers(
+    model: Model,
+    layers: Layers = ["blocks"],  # noqa: B006
+    reduce: Reduce = "auto",
+    classes: Annotated[int, typer.Option(help="Number of classes to forecast for.")] = 10,
+    samples: Annotated[int, typer.Option(help="Number of samples to forecast for.")] = 10_000,
+    memory: Memory = None,
+    json: Json = False,
+) -> None:
+    """List the layers of a network, their shapes, and what a profile would cost."""
+    from layerwise.forecast import forecast
+
+    found = forecast(model, layers=_one(layers), reduce=reduce, classes=classes, samples=samples, memory=memory)
+    typer.echo(found.json() if json else found.text())
+
+
+@app.command()
+def profile(
+    model: Model,
+    data: Annotated[str, typer.Argument(help=_DATA)],
+    layers: Layers = ["blocks"],  # noqa: B006
+    reduce: Reduce = "auto",
+    metrics: Annotated[list[str] | None, typer.Option(help="Names or globs; all by default; repeatable.")] = None,
+    classes: Annotated[int | None, typer.Option(help="Number of classes, where the data does not say.")] = None,
+    convention: Annotated[str, typer.Option(help="default, papyan, he_su or he_su_imbalanced.")] = "default",
+    memory: Memory = None,
+    device: Device = None,
+    batch_size: Annotated[int, typer.Option(min=1)] = 64,
+    drop_nonfinite: Annotated[bool, typer.Option(help="Leave out samples with NaN or infinity.")] = False,
+    store: Annotated[str, typer.Option(help="Where the profile is kept; a folder, s3:// or gs://.")] = "profiles.lw",
+    run: Annotated[str | None, typer.Option(help="Its name in the store; made of model and data by default.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace a profile of the same name.")] = False,
+    json: Json = False,
+) -> None:
+    """Measure how far every layer of a network has collapsed on your data: the main job."""
+    from layerwise.profile import profile as measure
+    from layerwise.store import open_store
+
+    target = open_store(store)
+    name = run or _run_name(model, data)
+    if name in target and not overwrite:
+        raise InvalidData(f"{store} has a run {name!r} already; choose another with --run, or --overwrite it")
+    ds = measure(
+        model,
+        data,
+        device=device or _accelerator(),
+        batch_size=batch_size,
+        layers=_one(layers),
+        reduce=reduce,
+        metrics=metrics or None,
+        classes=classes,
+        convention=convention,
+        memory=memory,
+        nonfinite="drop" if drop_nonfinite else "raise",
+    )
+    if name in target:
+        target.delete(name)
+    target.write(ds, run=name)
+    _print(ds, json)
+    typer.echo(f"wrote run {name!r} to {store}", err=True)
+
+
+@app.command()
+def plot(
+    store: StorePath,
+    run: Annotated[str, typer.Argument(help="Name of a run, as `layerwise ls` shows it.")],
+    metric: Annotated[list[str] | None, typer.Argument(help="Metrics; several for a depth heatmap only.")] = None,
+    kind: Annotated[str, typer.Option(help="depth, epoch, curve, class or phase.")] = "depth",
+    split: Annotated[str | None, typer.Option()] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Picture to write; .png, .pdf or .svg.")] = None,
+) -> None:
+    """Draw a run: a depth heatmap, an epoch heatmap, curves over depth, or classes by layer."""
+    from layerwise.draw import draw
+
+    path = output or Path(f"{run.replace('/', '-')}-{kind}.png")
+    draw(store, run, list(metric or ()), kind=kind, split=split, path=path)
+    typer.echo(f"wrote {path}")
+
+
+@app.command()
+def compare(
+    store: StorePath,
+    first: Annotated[str, typer.Argument(help="Name of a run, as `layerwise ls` shows it.")],
+    second: Annotated[str, typer.Argument(help="Name of the run that the first is subtracted from.")],
+    metric: Annotated[list[str] | None, typer.Argument(help="Metrics; nc1 and two errors by default.")] = None,
+    split: Annotated[str | None, typer.Option()] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Picture to write; .png, .pdf or .svg.")] = None,
+) -> None:
+    """Compare the last epochs of two runs, layer by layer: tables, and a picture of both and their difference."""
+    from layerwise.draw import compare_runs
+
+    path = output or Path(f"{first}-{second}-compare.png".replace("/", "-"))
+    typer.echo(compare_runs(store, first, second, list(metric or ()), split=split, path=path))
+    typer.echo(f"wrote {path}")
+
+
+@app.command()
+def ls(store: StorePath, json: Json = False) -> None:
+    """List the runs of a store."""
+    from layerwise.store import open_store
+
+    opened = open_store(store, create=False)
+    rows = [{"run": name, **_sizes(opened[name])} for name in opened.runs()]
+    if json:
+        typer.echo(_to_json(rows))
+        return
+    for row in rows:
+        splits = ", ".join(row["splits"])
+        typer.echo(f"{row['run']}: {row['epochs']} epochs, {row['layers']} layers, splits {splits}; {row['model']}")
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where the store and the pictures go.")] = Path("layerwise-demo"),
+) -> None:
+    """See where two real networks collapse: a pretrained text transformer, and a small network in training."""
+    from layerwise.demo import run_demo
+
+    run_demo(folder, typer.echo)
+
+
+def _one(chosen: list[str]) -> str | list[str]:
+    return chosen[0] if len(chosen) == 1 else chosen
+
+
+def _run_name(model: str, data: str) -> str:
+    """A name that a store takes, of the last parts of model and data."""
+    scheme, _, path = data.partition("?")[0].partition(":")
+    parts = (Path(model.rstrip("/")).name.replace(":", "."), f"{scheme}-{Path(path.rstrip('/')).stem}")
+    return "/".join("".join(sign if sign.isalnum() or sign in "._-" else "-" for sign in part) for part in parts)
+
+
+def _accelerator() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _print(ds: Any, json: bool) -> None:
+    from layerwise.table import profile_frame, profile_table, summary
+
+    if json:
+        frames = {split: profile_frame(ds, split, metrics=list(ds.data_vars)) for split in ds["split"].values}
+        rows = {split: frame.reset_index().to_dict("records") for split, frame in frames.items()}
+        typer.echo(_to_json({"layers": rows, "attributes": ds.attrs}))
+        return
+    for split in ds["split"].values:
+        typer.echo(f"\n{split} ({ds.attrs['data']})\n{profile_table(ds, split)}")
+    typer.echo(summary(ds))
+
+
+def _sizes(ds: Any) -> dict[str, Any]:
+    return {
+        "model": ds.attrs.get("model", ""),
+        "epochs": ds.sizes["epoch"],
+        "layers": ds.sizes["layer"],
+        "splits": ds["split"].values.tolist(),
+        "metrics": list(map(str, ds.data_vars)),
+    }
+
+
+def _to_json(value: Any) -> str:
+    """JSON that other languages read: NaN and infinity become null."""
+    import json
+    import math
+
+    def clean(item: Any) -> Any:
+        if isinstance(item, dict):
+            return {key: clean(inner) for key, inner in item.items()}
+        if isinstance(item, list):
+            return [clean(inner) for inner in item]
+        item = item.item() if hasattr(item, "item") else item
+        return None if isinstance(item, float) and not math.isfinite(item) else item
+
+    return json.dumps(clean(value), indent=2)

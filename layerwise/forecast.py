@@ -1,0 +1,91 @@
+"""The layers of a network and what a profile of them would cost, before there is any data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from layerwise.blocks import choose
+from layerwise.inputs import find_network
+from layerwise.layers import depths
+from layerwise.metrics import select
+from layerwise.network import readings_of
+from layerwise.plan import Plan, make_plan, parse_memory, readable
+from layerwise.reduce import check_reduction
+from layerwise.trace import trace
+
+__all__ = ["Forecast", "forecast"]
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Layers, a row each, and the plan for profiling them."""
+
+    rows: list[dict[str, Any]]
+    plan: Plan
+    classes: int
+    samples: int
+
+    def text(self) -> str:
+        """A table and the forecast, for a terminal."""
+        import pandas as pd
+
+        table: str = pd.DataFrame(self.rows).to_string(index=False, formatters={"depth": "{:.2f}".format})
+        cost = f"for {self.classes} classes and {self.samples:,} samples: {self.plan.reason}"
+        waiting = f"; waiting features {readable(self.plan.bank_bytes)}" if self.plan.bank_bytes else ""
+        return f"{table}\n\n{cost}{waiting}"
+
+    def json(self) -> str:
+        """The same for a program."""
+        plan = {
+            "passes": self.plan.passes,
+            "second_pass_from": self.plan.second,
+            "statistics_bytes": self.plan.statistics_bytes,
+            "bank_bytes": self.plan.bank_bytes,
+            "reason": self.plan.reason,
+        }
+        return json.dumps({"layers": self.rows, "plan": plan}, indent=2)
+
+
+def forecast(
+    model: nn.Module | str,
+    *,
+    layers: str | Sequence[str] = "blocks",
+    reduce: str = "auto",
+    classes: int = 10,
+    samples: int = 10_000,
+    memory: str | int | None = None,
+) -> Forecast:
+    """List the layers and plan a profile with every metric, on inputs that the adapter makes up."""
+    check_reduction(reduce)
+    network, _ = find_network(model, None)
+    inputs = network.adapter.example(network.model)
+    batch = network.adapter.batch((inputs, torch.zeros(2, dtype=torch.int64)), network.device)
+    traced = trace(network.model, lambda: network.adapter.forward(network.model, batch))
+    readings = readings_of(network, choose(traced, layers, network.head), batch, reduce, seed=0)
+    plan = make_plan(
+        [reading.features for reading in readings],
+        classes=classes,
+        samples=samples,
+        needs={need for metric in select() for need in metric.needs},
+        budget=parse_memory(memory),
+    )
+    found = [reading.layer for reading in readings]
+    rows = [
+        {
+            "layer": reading.name,
+            "kind": reading.layer.kind,
+            "shape": "x".join(map(str, reading.layer.shape)),
+            "features": reading.features,
+            "reduction": reading.stated,
+            "parameters": reading.layer.parameters,
+            "depth": depth,
+        }
+        for reading, depth in zip(readings, depths(found), strict=True)
+    ]
+    return Forecast(rows, plan, classes, samples)

@@ -1,0 +1,183 @@
+"""Profiles as text: a row a layer, for a terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from layerwise.derive import align, effective_depth
+from layerwise.errors import UnknownName
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "COMPARED",
+    "SHOWN",
+    "compared_metrics",
+    "compared_on",
+    "comparison_frame",
+    "comparison_table",
+    "profile_frame",
+    "profile_table",
+    "summary",
+]
+
+#: The metrics that a table shows, where they were measured.
+SHOWN = ("nc1", "cdnv", "ncc_error", "ncc_mismatch", "probe_error")
+
+#: The metrics that a table of two profiles shows, where both have them.
+COMPARED = ("nc1", "ncc_error", "probe_error")
+
+
+def profile_frame(
+    ds: xr.Dataset, split: str, target: str | None = None, metrics: Sequence[str] = SHOWN
+) -> pd.DataFrame:
+    """The last epoch of one split as a frame: a row a layer, with its depth and the metrics that there are.
+
+    With several targets, and none chosen, there is a row for each target and layer.
+    """
+    chosen = _one_split(ds, split, target)
+    names = [name for name in metrics if name in _over_layers(chosen)]
+    return _frame(chosen, names)
+
+
+def profile_table(ds: xr.Dataset, split: str, metrics: Sequence[str] = SHOWN, target: str | None = None) -> str:
+    """`profile_frame` as text; the names of targets stand in front where there are several."""
+    return _text(profile_frame(ds, split, target, metrics))
+
+
+def comparison_frame(
+    a: xr.Dataset, b: xr.Dataset, split: str, metrics: Sequence[str] = (), target: str | None = None
+) -> pd.DataFrame:
+    """The last epochs of two profiles side by side: for each metric a column of both, and of the second less the first.
+
+    Rows are the layers that both have, under their names in the first, or else places of the same depth
+    (`layerwise.derive.align`); with several targets, and none chosen, there is a row for each target and layer.
+
+    Parameters
+    ----------
+    a, b : Dataset
+        Profiles.
+    split : str
+    metrics : sequence of str
+        `COMPARED` by default, as far as both have them.
+    target : str, optional
+
+    Raises
+    ------
+    UnknownName
+        If one of the profiles has no such metric with one value a layer, or no such split or target.
+    InvalidData
+        If they have nothing in common.
+    """
+    import pandas as pd
+
+    there = [name for name in _over_layers(a) if name in _over_layers(b)]
+    names = list(metrics) or compared_metrics(a, b)
+    for name in names:
+        if name not in there:
+            raise UnknownName("metric of both profiles with one value a layer", name, there)
+    first, second = (_one_split(ds, split, target) for ds in align(_last_epoch(a), _last_epoch(b)))
+    one, two = _frame(first, names), _frame(second, names)
+    columns = {("", "depth"): one["depth"]}
+    for name in names:
+        columns |= {(name, "a"): one[name], (name, "b"): two[name], (name, "b - a"): two[name] - one[name]}
+    return pd.DataFrame(columns)
+
+
+def compared_metrics(a: xr.Dataset, b: xr.Dataset) -> list[str]:
+    """Those of `COMPARED` that both profiles have, or else the first few that both have."""
+    there = [name for name in _over_layers(a) if name in _over_layers(b)]
+    return [name for name in COMPARED if name in there] or there[: len(COMPARED)]
+
+
+def compared_on(a: xr.Dataset, b: xr.Dataset) -> str:
+    """One line: whether layers are compared or depths, and which layers only one of the profiles has."""
+    attributes = align(_last_epoch(a), _last_epoch(b))[0].attrs
+    alone = json.loads(attributes.get("left_out", "{}"))
+    parts = [
+        f"only in {name}: {', '.join(layers)}" for name, layers in zip("ab", alone.values(), strict=False) if layers
+    ]
+    return "; ".join([f"compared on {attributes['compared_on']}", *parts])
+
+
+def comparison_table(
+    a: xr.Dataset, b: xr.Dataset, split: str, metrics: Sequence[str] = (), target: str | None = None
+) -> str:
+    """`comparison_frame` as text."""
+    return _text(comparison_frame(a, b, split, metrics, target))
+
+
+def summary(ds: xr.Dataset, eps: float = 0.02) -> str:
+    """From which layer on the nearest class mean is right for training samples: a line for each target with classes."""
+    if "ncc_error" not in ds:
+        return ""
+    split = "train" if "train" in ds["split"].values else str(ds["split"].values[0])
+    chosen = _one_split(ds, split, None)
+    targets = [str(name) for name in chosen["target"].values] if "target" in chosen.dims else [""]
+    of_each = [chosen.isel(target=place) if name else chosen for place, name in enumerate(targets)]
+    lines = []
+    for name, of_target in zip(targets, of_each, strict=True):
+        if of_target["ncc_error"].notnull().any():
+            lines.append(f"effective depth{f' ({name})' if name else ''}: {_effective_depth(of_target, eps, split)}")
+    return "\n".join(lines)
+
+
+def _effective_depth(ds: xr.Dataset, eps: float, split: str) -> str:
+    found = effective_depth(ds, eps)
+    share = f"{eps:.0%} of the {split} samples"
+    wrong = "the nearest class mean is wrong for"
+    if np.isnan(found):
+        last_error = float(ds["ncc_error"].dropna("layer")[-1])
+        return f"none; {wrong} more than {share} in the last layer ({last_error:.1%})"
+    name, last = str(found["effective_layer"].values), ds.sizes["layer"] - 1
+    return f"{int(found)} of {last} ({name}): from there on {wrong} at most {share}"
+
+
+def _one_split(ds: xr.Dataset, split: str, target: str | None) -> xr.Dataset:
+    """The last epoch, a split, and a target: the one that was asked for, or the only one."""
+    chosen = _last_epoch(ds).squeeze("epoch") if "epoch" in ds.dims else ds
+    for dim, label in (("split", split), ("target", target)):
+        if dim not in ds.dims:
+            continue
+        labels = [str(name) for name in ds[dim].values]
+        if label is None and len(labels) > 1:
+            continue
+        if label is not None and label not in labels:
+            raise UnknownName(dim, label, labels)
+        chosen = chosen.isel({dim: 0 if label is None else labels.index(label)})
+    return chosen
+
+
+def _last_epoch(ds: xr.Dataset) -> xr.Dataset:
+    return ds.isel(epoch=[-1]) if "epoch" in ds.dims else ds
+
+
+def _over_layers(ds: xr.Dataset) -> list[str]:
+    """The variables with one value a layer."""
+    return [str(name) for name, array in ds.data_vars.items() if "layer" in array.dims and "class" not in array.dims]
+
+
+def _frame(ds: xr.Dataset, names: Sequence[str]) -> pd.DataFrame:
+    dims = [dim for dim in ("target", "layer") if dim in ds.dims]
+    frame: pd.DataFrame = ds[list(names)].to_dataframe(dim_order=dims)
+    return frame[["depth", *names]]
+
+
+def _text(frame: pd.DataFrame) -> str:
+    forms = [_depth if "depth" in (column, str(column[-1])) else _number for column in frame.columns]
+    text: str = frame.to_string(formatters=forms, index_names=False, na_rep="-")
+    return text
+
+
+def _depth(value: float) -> str:
+    return f"{value:.2f}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}"
