@@ -20,7 +20,7 @@ from torch import nn
 
 from layerwise.adapters import adapter_for
 from layerwise.metrics import list_metrics, select
-from layerwise.profile import profile
+from layerwise.profiling import profile
 
 Batches = list[tuple[Any, torch.Tensor]]
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from layerwise import adapters, callbacks, data, derive, metrics, plot, statistics, studies
     from layerwise.derive import compare, effective_depth, monotonicity, onset, separation_law
     from layerwise.errors import LayerwiseError
-    from layerwise.profile import Profiler, Settings, profile
+    from layerwise.profiling import Profiler, Settings, profile
     from layerwise.store import export, import_profile, open_store
     from layerwise.track import Tracker
 
@@ -26,8 +26,8 @@ _LAZY = {
     "statistics": "layerwise.statistics",
     "studies": "layerwise.studies",
     "LayerwiseError": "layerwise.errors:LayerwiseError",
-    "Profiler": "layerwise.profile:Profiler",
-    "Settings": "layerwise.profile:Settings",
+    "Profiler": "layerwise.profiling:Profiler",
+    "Settings": "layerwise.profiling:Settings",
     "Tracker": "layerwise.track:Tracker",
     "compare": "layerwise.derive:compare",
     "effective_depth": "layerwise.derive:effective_depth",
@@ -36,7 +36,7 @@ _LAZY = {
     "monotonicity": "layerwise.derive:monotonicity",
     "onset": "layerwise.derive:onset",
     "open_store": "layerwise.store:open_store",
-    "profile": "layerwise.profile:profile",
+    "profile": "layerwise.profiling:profile",
     "separation_law": "layerwise.derive:separation_law",
 }
 

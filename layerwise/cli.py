@@ -82,7 +82,7 @@ def profile(
     json: Json = False,
 ) -> None:
     """Measure how far every layer of a network has collapsed on your data: the main job."""
-    from layerwise.profile import profile as measure
+    from layerwise.profiling import profile as measure
     from layerwise.store import open_store
 
     target = open_store(store)

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from layerwise.errors import InvalidData
-from layerwise.profile import profile
+from layerwise.profiling import profile
 from layerwise.store import open_store
 from layerwise.studies import ResidualMLP, train
 from layerwise.table import profile_table, summary

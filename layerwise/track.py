@@ -12,7 +12,7 @@ import torch
 import xarray as xr
 
 from layerwise.errors import EmptyData, InvalidData, UnknownName
-from layerwise.profile import Profiler, Settings
+from layerwise.profiling import Profiler, Settings
 
 if TYPE_CHECKING:
     import os

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from layerwise.adapters import Adapter, Batch, adapter_for, load
 from layerwise.errors import InvalidData, UnknownName
-from layerwise.profile import profile
+from layerwise.profiling import profile
 from layerwise.provenance import weight_hash
 
 CPU = torch.device("cpu")

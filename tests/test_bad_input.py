@@ -9,7 +9,7 @@ from networks import Perceptron, blobs, loader
 from torch import nn
 
 from layerwise import errors
-from layerwise.profile import profile
+from layerwise.profiling import profile
 from layerwise.store import open_store
 
 

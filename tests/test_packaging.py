@@ -100,7 +100,6 @@ def test_an_import_brings_nothing_heavy(module, tmp_path):
     assert not set(heavy) & set(loaded)
 
 
-@pytest.mark.xfail(strict=True, reason="once imported, the module layerwise.profile hides the function")
 def test_profile_is_the_function_whatever_was_used_before(tmp_path):
     assert python("import layerwise; layerwise.Settings; print(callable(layerwise.profile))", tmp_path) == "True"
 

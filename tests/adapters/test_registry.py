@@ -14,7 +14,7 @@ from torch import nn
 from layerwise import adapters
 from layerwise.adapters.torch import TorchAdapter
 from layerwise.errors import UnknownName
-from layerwise.profile import profile
+from layerwise.profiling import profile
 
 
 class Own(nn.Sequential):
