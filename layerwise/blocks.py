@@ -58,9 +58,7 @@ def choose(trace: Trace, chosen: Chosen = "blocks", head: str | None = None) -> 
     }
     if isinstance(chosen, str) and chosen in keywords:
         return keywords[chosen]()
-    known = {(layer.path, layer.call, layer.side): layer for layer in blocks}
-    every = [known.get((layer.path, layer.call, layer.side), layer) for layer, _ in _sides(trace)]
-    return select(every, chosen, preferred=blocks, groups=keywords, silent=_silent(trace))
+    return select(_named(trace, blocks), chosen, preferred=blocks, groups=keywords, silent=_silent(trace))
 
 
 def find_blocks(trace: Trace, head: str | None = None) -> list[Layer]:
@@ -121,17 +119,25 @@ def _list(path: str, trace: Trace) -> str:
 
 
 def leaves(trace: Trace) -> list[Layer]:
-    """The output of every call of a module without children."""
-    return [layer for layer, call in _outputs(trace) if call.leaf]
+    """The output of every call of a module without children, if it keeps samples apart."""
+    return [layer for layer, call in _sides(trace) if call.leaf and layer.apart and layer.side == "output"]
 
 
 def all_calls(trace: Trace) -> list[Layer]:
-    """The output of every call of every module."""
-    return [layer for layer, _ in _outputs(trace)]
+    """The output of every call of every module, if it keeps samples apart."""
+    return [layer for layer in _named(trace) if layer.apart and layer.side == "output"]
 
 
-def _outputs(trace: Trace) -> list[tuple[Layer, Call]]:
-    return [(layer, call) for layer, call in _sides(trace) if layer.side == "output"]
+def _named(trace: Trace, blocks: Sequence[Layer] = ()) -> list[Layer]:
+    """What goes into every call and what comes out of it, each name once, `blocks` as they are.
+
+    A wrapper and what it wraps have one name.
+    """
+    known = {layer.name: layer for layer in blocks}
+    found: dict[str, Layer] = {}
+    for layer, _ in _sides(trace):
+        found.setdefault(layer.name, known.get(layer.name, layer))
+    return list(found.values())
 
 
 def _sides(trace: Trace) -> list[tuple[Layer, Call]]:
@@ -199,16 +205,25 @@ def _in_block(trace: Trace, call: Call) -> bool:
 def _layer(live: Graph, found: Found) -> Layer:
     trace = live.trace
     call = trace.calls[found.call]
+    rows, *shape = trace.values[found.slot.value].shape or (0,)
     return Layer(
         path=call.path,
         call=call.number,
         side=found.side,
         item=found.slot.item,
         kind=call.kind,
-        shape=trace.values[found.slot.value].shape[1:],
+        shape=tuple(shape),
         channels=live.channels(found.slot.value),
         parameters=trace.modules[call.path].parameters,
+        apart=rows == (_samples(trace) or rows),
     )
+
+
+def _samples(trace: Trace) -> int:
+    """How many samples were traced: the length that most inputs have."""
+    lengths = Counter(trace.values[slot.value].shape[:1] for slot in trace.inputs)
+    most = max(lengths, key=lambda length: (lengths[length], length), default=())
+    return most[0] if most else 0
 
 
 def _with_stem(live: Graph, layers: Sequence[Layer], found: Sequence[Found]) -> list[Layer]:

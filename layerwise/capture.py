@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 
 from layerwise.errors import LayerNeverFired, UnknownName, nearest
 from layerwise.layers import Layer, pick
-from layerwise.trace import uncompiled
 
-__all__ = ["Capture", "quiet", "unwrap"]
+__all__ = ["Capture", "unwrap"]
 
 #: Takes a layer and its activation, at once: an in-place operation may change the activation right after.
 Receiver = Callable[[Layer, Tensor], None]
@@ -131,24 +128,3 @@ def unwrap(model: nn.Module) -> nn.Module:
             model = model.module
         else:
             return model
-
-
-@contextmanager
-def quiet(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode, no gradients, and no compiled or fused code inside; all as it was again afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    fused = torch.backends.mha.get_fastpath_enabled()
-    with torch.no_grad(), uncompiled(), warnings.catch_warnings():
-        # Reentrant checkpointing asks for gradients, which are not wanted here.
-        warnings.filterwarnings("ignore", "None of the inputs have requires_grad")
-        try:
-            # Fused attention skips its children's hooks, and hands nested tensors from layer to layer.
-            torch.backends.mha.set_fastpath_enabled(False)
-            for module, _ in modes:
-                # Not by train() or eval(), which a model may have given side effects, such as merging its adapters.
-                module.training = False
-            yield
-        finally:
-            torch.backends.mha.set_fastpath_enabled(fused)
-            for module, training in modes:
-                module.training = training

@@ -39,8 +39,7 @@ def _reader(trace: Trace, layer: Layer, own: Call) -> str | None:
         if not call.leaf or not carried & {slot.value for slot in call.inputs}:
             continue
         if trace.modules[call.path].matrix:
-            # The map and what LoRA adds to it are read as one.
-            return call.path.removesuffix(".base_layer")
+            return call.path
         carried |= {slot.value for slot in call.outputs}
     return None
 

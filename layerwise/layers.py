@@ -14,7 +14,10 @@ __all__ = ["Layer", "clean_name", "depths", "pick", "select"]
 
 # Prefixes that wrappers put before the names that the user's own model has.
 _WRAPPERS = re.compile(r"^(?:(?:module|_orig_mod|_fsdp_wrapped_module|base_model\.model)(?:\.|$))+")
-_INNER = re.compile(r"\b(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|base_layer)\.")
+_INNER = re.compile(
+    r"(?<=[^.])\.(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module"
+    r"|base_layer|original_module|modules_to_save\.[^.]+)(?=\.|$)"
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Layer:
         Number of parameters of the module.
     role : {"stem", "block", "features", "logits", "inner"}
         What the layer is to the network; ``features`` is the classifier's input.
+    apart : bool
+        Whether it has a row for every sample; a table of positions and a stack of windows have not.
     """
 
     path: str
@@ -54,6 +59,7 @@ class Layer:
     channels: int = -1
     parameters: int = 0
     role: Literal["stem", "block", "features", "logits", "inner"] = "inner"
+    apart: bool = True
 
     @property
     def name(self) -> str:
@@ -116,7 +122,8 @@ def select(
     layers : sequence of Layer
         All that there are, in execution order.
     chosen : str, sequence of str or callable
-        A name, a glob, a key of `groups`, several of those, or a function of a layer.
+        A name, a glob, a key of `groups`, several of those, or a function of a layer. Only by its own name is a layer
+        chosen that does not keep samples apart.
     preferred : sequence of Layer
         Those that a glob is held against first.
     groups : mapping of str to callable, optional
@@ -133,7 +140,7 @@ def select(
     """
     if callable(chosen):
         known = [layer for layer in layers if layer.side == "output" or layer in preferred]
-        return [layer for layer in known if chosen(layer)]
+        return [layer for layer in known if layer.apart and chosen(layer)]
     wanted: list[Layer] = []
     for pattern in [chosen] if isinstance(chosen, str) else chosen:
         if groups is not None and pattern in groups:
@@ -152,7 +159,7 @@ def _matching(
         if pattern == layer.name or (pattern == layer.path and (layer.side, layer.call) == ("output", 1)):
             return [layer]
     for pool in (preferred, [layer for layer in layers if inputs == (layer.side == "input")]):
-        found = [layer for layer in pool if fnmatchcase(layer.name, pattern)]
+        found = [layer for layer in pool if layer.apart and fnmatchcase(layer.name, pattern)]
         if found:
             return found
     names = [layer.name for layer in layers if layer.side == "output"]

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from layerwise.adapters.protocol import Adapter, Batch
-from layerwise.capture import Capture, quiet
+from layerwise.capture import Capture
 from layerwise.errors import InvalidData
 from layerwise.layers import Layer
+from layerwise.quiet import quiet
 from layerwise.reduce import Tokens, reduce, reduction_of
 from layerwise.sketch import Sketch
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-__all__ = ["Call", "Module", "Operation", "Slot", "Trace", "Value", "tensors", "trace", "uncompiled"]
+from layerwise.quiet import quiet
+
+__all__ = ["Call", "Module", "Operation", "Slot", "Trace", "Value", "tensors", "trace"]
 
 Item = tuple[str | int, ...]
 
@@ -132,8 +134,7 @@ class Trace:
 def trace(model: nn.Module, run: Callable[[], Any]) -> Trace:
     """Record one forward.
 
-    The model runs in evaluation mode, without gradients and uncompiled, whatever its own state, and is given back as
-    it was.
+    The model runs quietly (`layerwise.quiet`), whatever its own state, and is given back as it was.
 
     Parameters
     ----------
@@ -154,7 +155,7 @@ def trace(model: nn.Module, run: Callable[[], Any]) -> Trace:
     """
     recorder = _Recorder(model)
     with ExitStack() as stack:
-        for context in (_as_it_was(model), uncompiled(), recorder.hooks(), torch.no_grad(), recorder):
+        for context in (quiet(model), _same_draws(model), recorder.hooks(), recorder):
             stack.enter_context(context)
         result = run()
     return recorder.finish(result)
@@ -175,23 +176,10 @@ def tensors(structure: object, item: Item = ()) -> Iterator[tuple[Item, Tensor]]
             yield from tensors(getattr(structure, field.name, None), (*item, field.name))
 
 
-def uncompiled() -> AbstractContextManager[Any]:
-    """A context in which compiled modules run as the originals that they wrap, so that their hooks fire."""
-    stance = getattr(torch.compiler, "set_stance", None)
-    return nullcontext() if stance is None else stance("force_eager")
-
-
-@contextmanager
-def _as_it_was(model: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules()]
+def _same_draws(model: nn.Module) -> AbstractContextManager[None]:
+    """Give the random number generators back as they were."""
     devices = sorted({item.device.index or 0 for item in model.parameters() if item.is_cuda})
-    with torch.random.fork_rng(devices):
-        model.eval()
-        try:
-            yield
-        finally:
-            for module, training in modes:
-                module.training = training
+    return torch.random.fork_rng(devices)
 
 
 class _Recorder(TorchDispatchMode):
@@ -218,7 +206,7 @@ class _Recorder(TorchDispatchMode):
     def hooks(self) -> Iterator[None]:
         """Hook every module, and take the hooks off again."""
         with ExitStack() as stack:
-            for module in self.model.modules():
+            for module in map(self.model.get_submodule, _parts(self.model)):
                 for handle in (
                     module.register_forward_pre_hook(self.enter, with_kwargs=True),
                     module.register_forward_hook(self.leave),
@@ -232,7 +220,7 @@ class _Recorder(TorchDispatchMode):
         self.times[path] = self.times.get(path, 0) + 1
         slots = (*self.slots(args), *self.slots(kwargs))
         parent = self.open[-1][0] if self.open else -1
-        leaf = not any(True for _ in module.children())
+        leaf = _is_leaf(module)
         start = len(self.operations)
         kind = type(module).__name__
         self.open.append((len(self.calls), module))
@@ -314,7 +302,7 @@ class _Recorder(TorchDispatchMode):
             calls,
             tuple(self.operations),
             tuple(self.values),
-            {name: _describe(module) for name, module in self.model.named_modules()},
+            {name: _describe(self.model.get_submodule(name)) for name in _parts(self.model)},
             self.parameters,
             _entering(calls, self.operations, self.parameters),
             self.slots(result),
@@ -336,11 +324,29 @@ def _entering(calls: tuple[Call, ...], operations: list[Operation], parameters: 
     return tuple(entering)
 
 
+def _is_leaf(module: nn.Module) -> bool:
+    """Whether a module is one: it has no children, or they only make its weight, as LoRA's and parametrisations do."""
+    made = isinstance(getattr(module, "base_layer", None), nn.Module) and hasattr(module, "merge")
+    return made or all(name == "parametrizations" for name, _ in module.named_children())
+
+
+def _parts(model: nn.Module) -> list[str]:
+    """The first names of all modules, but for what is inside leaves."""
+    found: list[str] = []
+    inside = ""
+    for name, module in model.named_modules():
+        if not inside or not name.startswith(inside):
+            found.append(name)
+            inside = f"{name}." if name and _is_leaf(module) else ""
+    return found
+
+
 def _describe(module: nn.Module) -> Module:
-    own = list(module.parameters(recurse=False))
+    leaf = _is_leaf(module)
+    own = list(module.parameters(recurse=leaf))
     return Module(
         kind=type(module).__name__,
-        leaf=not any(True for _ in module.children()),
+        leaf=leaf,
         container=isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict),
         parameters=sum(parameter.numel() for parameter in module.parameters()),
         matrix=any(sum(size > 1 for size in parameter.shape) > 1 for parameter in own),

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from layerwise.capture import Capture, quiet
+from layerwise.capture import Capture
 from layerwise.errors import LayerNeverFired, UnknownName
 from layerwise.layers import Layer
+from layerwise.quiet import quiet
 
 
 def captured(model: nn.Module, layers: Sequence[Layer | str], run: Callable[[], Any]) -> dict[str, Tensor]:

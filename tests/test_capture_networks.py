@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from layerwise.capture import unwrap
 from layerwise.layers import Layer
-from layerwise.profile import profile
+from layerwise.profiling import profile
 
 
 class Small(nn.Module):
@@ -169,7 +169,6 @@ class TestFusedAttention:
         alone = captured(encoder, ["layers.1"], lambda: encoder(tokens[:1, :3]))["layers.1"]
         torch.testing.assert_close(taken["layers.1"][:1, :3], alone, rtol=1e-5, atol=1e-5)
 
-    @pytest.mark.xfail(strict=True, reason="the trace runs with fused attention")
     @pytest.mark.parametrize("training", [True, False])
     def test_leaves_of_an_encoder_with_padding_are_profiled(self, training):
         class Classifier(nn.Module):
@@ -235,7 +234,6 @@ class TestWrapped:
         # A fresh adapter adds nothing yet.
         assert_same_profile(profile(adapted, batches), expected)
 
-    @pytest.mark.xfail(strict=True, reason="a block of one map and LoRA is opened")
     def test_lora_in_plain_blocks_leaves_their_names(self, net, batches):
         peft = pytest.importorskip("peft")
         expected = profile(net, batches)

@@ -30,7 +30,11 @@ class TestNames:
             ("_orig_mod.module.layer3.1", "layer3.1"),
             ("base_model.model.bert.encoder.layer.7", "bert.encoder.layer.7"),
             ("blocks.0._checkpoint_wrapped_module.attn", "blocks.0.attn"),
+            ("blocks.0._checkpoint_wrapped_module", "blocks.0"),
             ("base_model.model.fc.base_layer.weight", "fc.weight"),
+            ("base_model.model.score.modules_to_save.default.dense", "score.dense"),
+            ("base_model.model.score.original_module", "score"),
+            ("base_layer", "base_layer"),
             ("modules.0", "modules.0"),
         ],
     )

@@ -12,8 +12,9 @@ import xarray as xr
 from networks import Convolutional, Perceptron, blobs, loader
 
 from layerwise import schema
-from layerwise.capture import Capture, quiet
-from layerwise.profile import Profiler, Settings, profile
+from layerwise.capture import Capture
+from layerwise.profiling import Profiler, Settings, profile
+from layerwise.quiet import quiet
 from layerwise.studies import ResidualMLP, train
 
 CLASSIFICATION = ("nc1", "nc1_trace", "cdnv", "etf_error", "equinorm", "max_angle")

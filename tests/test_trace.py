@@ -71,6 +71,12 @@ class TestCalls:
         assert "out_proj" in found.modules
         assert [call.path for call in found.calls] == [""]
 
+    def test_what_makes_a_weight_is_part_of_the_module_that_has_it(self) -> None:
+        net = nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(4, 4)), nn.ReLU())
+        found = trace(net, lambda: net(torch.ones(2, 4)))
+        assert [(call.path, call.leaf) for call in found.calls] == [("", False), ("0", True), ("1", True)]
+        assert found.modules["0"].matrix
+
 
 class TestValues:
     def test_an_in_place_write_makes_a_new_value(self) -> None:

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from layerwise.adapters import adapter_for, adapter_named, load
 from layerwise.errors import InvalidData, UnknownName
-from layerwise.profile import profile
+from layerwise.profiling import profile
 from layerwise.provenance import weight_hash
 
 WORDS = ["the", "a", "film", "was", "is", "good", "bad", "very", "dull", "bright", "story", "ending"]
@@ -258,7 +258,6 @@ class TestPeft:
         plain = peft.get_peft_model(torch.nn.Sequential(torch.nn.Linear(2, 2)), peft.LoraConfig(target_modules=["0"]))
         assert [adapter_for(model).name for model in (bert, vit, plain)] == ["hf", "timm", "torch"]
 
-    @pytest.mark.xfail(strict=True, reason="names do not lose PEFT's 'modules_to_save'")
     def test_a_fine_tuned_twin_has_the_names_of_its_base(self, folders):
         peft = pytest.importorskip("peft")
         model, _ = load(f"hf/{folders}/sentiment")
@@ -266,6 +265,15 @@ class TestPeft:
         names = profile(model, data, metrics="nc1")["layer"].values.tolist()
         twin = peft.get_peft_model(model, peft.LoraConfig(task_type="SEQ_CLS", target_modules=["query"]))
         assert profile(twin, data, metrics="nc1")["layer"].values.tolist() == names
+
+    def test_a_wrapper_and_what_it_wraps_are_one_layer(self, folders):
+        peft = pytest.importorskip("peft")
+        model, _ = load(f"hf/{folders}/sentiment")
+        twin = peft.get_peft_model(model, peft.LoraConfig(task_type="SEQ_CLS", target_modules=["query"]))
+        profiled = profile(twin, [(text_inputs(), torch.arange(6) % 3)], layers="all", metrics="feature_norm")
+        names = profiled["layer"].values.tolist()
+        assert len(set(names)) == len(names)
+        assert "classifier" in names
 
     def test_a_hash_tells_a_tuned_model_from_its_base(self, folders):
         peft = pytest.importorskip("peft")

@@ -1,0 +1,40 @@
+"""A model run only to be looked at: every module runs, nothing is trained, and all is as it was afterwards."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import nn
+
+__all__ = ["quiet"]
+
+
+@contextmanager
+def quiet(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode, no gradients, and no compiled or fused code inside; all as it was again afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    fused = torch.backends.mha.get_fastpath_enabled()
+    with torch.no_grad(), _uncompiled(), warnings.catch_warnings():
+        # Reentrant checkpointing asks for gradients, which are not wanted here.
+        warnings.filterwarnings("ignore", "None of the inputs have requires_grad")
+        try:
+            # Fused attention skips its children's hooks, and hands nested tensors from layer to layer.
+            torch.backends.mha.set_fastpath_enabled(False)
+            for module, _ in modes:
+                # Not by train() or eval(), which a model may have given side effects, such as merging its adapters.
+                module.training = False
+            yield
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fused)
+            for module, training in modes:
+                module.training = training
+
+
+def _uncompiled() -> AbstractContextManager[Any]:
+    """A context in which compiled modules run as the originals that they wrap, so that their hooks fire."""
+    stance = getattr(torch.compiler, "set_stance", None)
+    return nullcontext() if stance is None else stance("force_eager")
