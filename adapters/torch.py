@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from layerwise.adapters.protocol import Batch
 from layerwise.errors import InvalidData, UnknownName
+from layerwise.nest import mapped
 
 __all__ = ["TorchAdapter", "move"]
 
@@ -131,14 +132,7 @@ class TorchAdapter:
 
 def move(value: Any, device: torch.device) -> Any:
     """A nest of tensors, on the device."""
-    if isinstance(value, Tensor):
-        return value.to(device, non_blocking=True)
-    if isinstance(value, Mapping):
-        return {key: move(item, device) for key, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        moved = [move(item, device) for item in value]
-        return type(value)(*moved) if hasattr(value, "_fields") else type(value)(moved)
-    return value
+    return mapped(value, lambda tensor: tensor.to(device, non_blocking=True))
 
 
 def _split(raw: Any) -> tuple[Any, Any]:

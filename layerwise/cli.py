@@ -77,34 +77,41 @@ def profile(
     batch_size: Annotated[int, typer.Option(min=1)] = 64,
     drop_nonfinite: Annotated[bool, typer.Option(help="Leave out samples with NaN or infinity.")] = False,
     store: Annotated[str, typer.Option(help="Where the profile is kept; a folder, s3:// or gs://.")] = "profiles.lw",
-    run: Annotated[str | None, typer.Option(help="Its name in the store; made of model and data by default.")] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", "-n", help="Its name in the store; made of model and data by default.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace a profile of the same name.")] = False,
     json: Json = False,
 ) -> None:
     """Measure how far every layer of a network has collapsed on your data: the main job."""
     from layerwise.profiling import profile as measure
+    from layerwise.shares import is_follower, together
     from layerwise.store import open_store
 
-    target = open_store(store)
     name = run or _run_name(model, data)
-    if name in target and not overwrite:
-        raise InvalidData(f"{store} has a run {name!r} already; choose another with --run, or --overwrite it")
-    ds = measure(
-        model,
-        data,
-        device=device or _accelerator(),
-        batch_size=batch_size,
-        layers=_one(layers),
-        reduce=reduce,
-        metrics=metrics or None,
-        classes=classes,
-        convention=convention,
-        memory=memory,
-        nonfinite="drop" if drop_nonfinite else "raise",
-    )
-    if name in target:
-        target.delete(name)
-    target.write(ds, run=name)
+    with together() as own_device:
+        target = None if is_follower() else open_store(store)
+        if target is not None and name in target and not overwrite:
+            raise InvalidData(f"{store} has a run {name!r} already; choose another with --run, or --overwrite it")
+        ds = measure(
+            model,
+            data,
+            device=device or own_device or _accelerator(),
+            batch_size=batch_size,
+            layers=_one(layers),
+            reduce=reduce,
+            metrics=metrics or None,
+            classes=classes,
+            convention=convention,
+            memory=memory,
+            nonfinite="drop" if drop_nonfinite else "raise",
+        )
+    if target is None:
+        return
+    if overwrite:
+        target.replace(ds, run=name)
+    else:
+        target.write(ds, run=name)
     _print(ds, json)
     typer.echo(f"wrote run {name!r} to {store}", err=True)
 

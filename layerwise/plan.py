@@ -11,6 +11,7 @@ from typing import Literal
 import psutil
 
 from layerwise.errors import BudgetExceeded, InvalidData, NotRepeatable
+from layerwise.shares import neighbours
 
 __all__ = ["Plan", "make_plan", "parse_memory", "readable"]
 
@@ -85,7 +86,7 @@ def make_plan(
     needs : collection of str
         Statistics that the metrics ask for (`layerwise.metrics.EVIDENCE`).
     budget : int, optional
-        Bytes that statistics and bank may take; half of the free memory by default.
+        Bytes that statistics and bank may take; by default half of the free memory, shared with neighbours.
     repeatable : bool
         Whether every loader runs twice.
     itemsize : int
@@ -98,7 +99,7 @@ def make_plan(
     NotRepeatable
         If a second forward is the only way and a loader runs once.
     """
-    budget = budget if budget is not None else psutil.virtual_memory().available // 2
+    budget = budget if budget is not None else psutil.virtual_memory().available // (2 * neighbours())
     two_passes = bool({"span", "nearest", "probe"} & set(needs))
     means = sum(_bytes_of_means(width, classes, two_passes) for width in widths) * targets
     if means > budget:

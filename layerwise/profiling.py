@@ -15,17 +15,19 @@ import torch
 from layerwise.adapters.protocol import Batch
 from layerwise.assembly import NETWORK_ERROR, assemble_profile
 from layerwise.blocks import choose
-from layerwise.engine import Request, SplitResult, run_split
+from layerwise.engine import run_split
 from layerwise.errors import EmptyData
 from layerwise.feeds import next_linear, weight_matrix
 from layerwise.inputs import class_names, find_loaders, find_network
 from layerwise.layers import Layer
 from layerwise.metrics import Convention, compute, convention, select
 from layerwise.network import Reading, first_samples, readings_of
+from layerwise.passes import Request, SplitResult
 from layerwise.plan import Plan, make_plan, parse_memory
 from layerwise.progress import logger
 from layerwise.provenance import environment, weight_hash
 from layerwise.reduce import check_reduction
+from layerwise.shares import agreed, is_follower, is_shared
 from layerwise.trace import Trace, trace
 
 if TYPE_CHECKING:
@@ -153,8 +155,9 @@ class Profiler:
         self._traced = self._trace(first)
         layers = choose(self._traced, settings.layers, self.network.head)
         self.readings = readings_of(self.network, layers, first, settings.reduce, settings.seed)
-        self.plan = self._plan(first)
-        logger.info("%s", self.plan.reason)
+        self.plan = agreed(self._plan(first), any(map(is_shared, self.loaders.splits.values())))
+        if not is_follower():
+            logger.info("%s", self.plan.reason)
 
     @property
     def layers(self) -> list[Layer]:
@@ -206,7 +209,7 @@ class Profiler:
 
     def _trace(self, first: Batch) -> Trace:
         """Two samples, traced through the network."""
-        few = replace(first, inputs=first_samples(first.inputs, first.size, 2), size=min(2, first.size))
+        few = first_samples(first, 2)
         return trace(self.network.model, lambda: self.network.adapter.forward(self.network.model, few))
 
     def _plan(self, first: Batch) -> Plan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterable, Sized
 from typing import Any
@@ -16,7 +17,8 @@ logger = logging.getLogger("layerwise")
 
 
 def bar(batches: Iterable[Any], title: str) -> Iterable[Any]:
-    """Show how far an iteration is, on a terminal only."""
+    """Show how far an iteration is, on a terminal only; of several processes only the first does."""
     total = len(batches) if isinstance(batches, Sized) else None
     logger.debug("%s: %s batches", title, "an unknown number of" if total is None else total)
-    return tqdm(batches, desc=title, total=total, leave=False, disable=None, file=sys.stderr, dynamic_ncols=True)
+    hidden = True if os.environ.get("RANK", "0") != "0" else None
+    return tqdm(batches, desc=title, total=total, leave=False, disable=hidden, file=sys.stderr, dynamic_ncols=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import xxhash
@@ -32,8 +32,10 @@ def weight_hash(model: nn.Module) -> str:
 class DataFingerprint:
     """A fingerprint of samples that does not depend on their order, on how they are batched or padded."""
 
+    accumulated: ClassVar[tuple[str, ...]] = ("total",)
+
     def __init__(self) -> None:
-        self._sum = 0
+        self.total = 0
 
     def update(self, inputs: Any, labels: Mapping[str, Tensor]) -> None:
         """Take in a batch: a nest of tensors, and labels by target."""
@@ -49,10 +51,14 @@ class DataFingerprint:
                     if real is not None and value.shape == real.shape:
                         row = row[real[index]]
                     digest.update(_bytes(row))
-            self._sum = (self._sum + digest.intdigest()) % 2**64
+            self.total = (self.total + digest.intdigest()) % 2**64
+
+    def merge(self, other: DataFingerprint) -> None:
+        """Take in what another worker saw of the data."""
+        self.total = (self.total + other.total) % 2**64
 
     def __str__(self) -> str:
-        return f"{self._sum:016x}"
+        return f"{self.total:016x}"
 
 
 def environment() -> dict[str, str]:

@@ -13,6 +13,7 @@ import xarray as xr
 
 from layerwise.errors import EmptyData, InvalidData, UnknownName
 from layerwise.profiling import Profiler, Settings
+from layerwise.shares import is_follower
 
 if TYPE_CHECKING:
     import os
@@ -209,15 +210,9 @@ def _schedule(every: Schedule) -> Callable[[int], bool]:
 def _opened(store: Store | str | os.PathLike[str] | None) -> Store | None:
     from layerwise.store import Store, open_store
 
-    if store is None or _is_follower():
+    if store is None or is_follower():
         return None
     return store if isinstance(store, Store) else open_store(store)
-
-
-def _is_follower() -> bool:
-    """Whether this is one of several processes, and not the first."""
-    group = torch.distributed
-    return group.is_available() and group.is_initialized() and group.get_rank() > 0
 
 
 def _generators(data: Any) -> list[torch.Generator]:

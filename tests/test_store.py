@@ -105,6 +105,17 @@ def test_attributes_that_differ_later_are_kept_by_epoch(store: Store) -> None:
 # --- many runs
 
 
+def test_a_run_is_replaced_whole_or_not_at_all(store: Store) -> None:
+    store.write(made_up(3), "a")
+    other = made_up(2, seed=1).isel(layer=slice(0, 2))
+    store.replace(other, "a")
+    xr.testing.assert_identical(store["a"].load(), other)
+    assert store.history()["message"].tolist() == ["a: 3 epochs, 0 to 2", "a: anew, 2 epochs, 0 to 1"]
+    with pytest.raises(SchemaMismatch):
+        store.replace(xr.Dataset(), "a")
+    xr.testing.assert_identical(store["a"].load(), other)
+
+
 def test_runs_are_listed_found_and_deleted_by_name(store: Store) -> None:
     for run in ("vit/seed1", "vit/seed0", "baseline"):
         store.write(made_up(), run)

@@ -359,6 +359,7 @@ def test_of_several_processes_only_the_first_writes(
     probe: list[tuple[Tensor, Tensor]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
     monkeypatch.setattr(torch.distributed, "get_rank", lambda: 1)
     follower = Tracker(network(), probe, store=tmp_path / "runs.lw", metrics="nc1")
     follower.measure(0)

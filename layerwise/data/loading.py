@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, DistributedSampler
 
 from layerwise.data.source import Source
 from layerwise.errors import InvalidData
@@ -73,6 +73,7 @@ def loaders(
     *,
     batch_size: int = 64,
     workers: int = 0,
+    share: tuple[int, int] = (0, 1),
 ) -> dict[str, DataLoader[tuple[Any, int]]]:
     """Loaders of all splits.
 
@@ -90,17 +91,21 @@ def loaders(
         Samples a batch; the last one may be smaller.
     workers : int
         Processes that read ahead; 0 reads in this one.
+    share : tuple of int
+        Which share of the samples, of how many; dealt out in turn by a `DistributedSampler`.
 
     Returns
     -------
     dict of str to DataLoader
         Batches ``(inputs, labels)`` with labels of shape ``(n,)``, int64.
     """
+    number, count = share
     return {
         split: DataLoader(
             rows,
             batch_size=batch_size,
             shuffle=False,
+            sampler=DistributedSampler(rows, count, number, shuffle=False) if count > 1 else None,
             num_workers=workers,
             collate_fn=_Collate(prepare),
             generator=torch.Generator(),

@@ -3,8 +3,10 @@
 from layerwise.statistics.centers import CenterProjections, Centers, NearestCenters, Span
 from layerwise.statistics.moments import ClassMoments, Moments
 from layerwise.statistics.probe import ProbeErrors, RidgeProbe, fit_ridge
+from layerwise.statistics.state import Accumulator, State, merged, restore, state_of
 
 __all__ = [
+    "Accumulator",
     "CenterProjections",
     "Centers",
     "ClassMoments",
@@ -13,5 +15,9 @@ __all__ = [
     "ProbeErrors",
     "RidgeProbe",
     "Span",
+    "State",
     "fit_ridge",
+    "merged",
+    "restore",
+    "state_of",
 ]

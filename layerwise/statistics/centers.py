@@ -7,6 +7,7 @@ gives both the nearest class mean of every sample and the within-class scatter t
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -156,6 +157,8 @@ class CenterProjections:
         The class means that the samples are judged against; the same object for the training split, so that one
         product serves both.
     """
+
+    accumulated: ClassVar[tuple[str, ...]] = ("scatter", "scatter_by_class", "counts", "errors", "mismatches")
 
     def __init__(self, own: Centers, train: Centers) -> None:
         self.own = own

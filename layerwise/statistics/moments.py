@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from layerwise.statistics.residuals import residuals
+from layerwise.statistics.state import restore, state_of
 
 __all__ = ["ClassMoments", "Moments"]
 
@@ -95,6 +97,10 @@ class ClassMoments:
         Whether to keep the within-class covariance, shape ``(d, d)``, too.
     """
 
+    accumulated: ClassVar[tuple[str, ...]] = (
+        *("classes", "dtype", "counts", "settled", "pivot", "total", "square", "norm", "scatter"),
+    )
+
     def __init__(self, classes: int = 0, *, scatter: bool = False) -> None:
         self.classes = classes
         self.keeps_scatter = scatter
@@ -143,10 +149,7 @@ class ClassMoments:
         if not len(other.counts):
             return
         if not len(self.counts):
-            self.classes, self.dtype = other.classes, other.dtype
-            for name in ("counts", "settled", "pivot", "total", "square", "norm", "scatter"):
-                value = getattr(other, name)
-                setattr(self, name, None if value is None else value.clone())
+            restore(self, state_of(other), other.counts.device)
             return
         self._make_room(other.classes)
         other._make_room(self.classes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -59,6 +60,8 @@ def fit_ridge(moments: Moments, ridge: float) -> RidgeProbe:
 
 class ProbeErrors:
     """Counts the samples that a linear classifier gets wrong."""
+
+    accumulated: ClassVar[tuple[str, ...]] = ("samples", "errors")
 
     def __init__(self, probe: RidgeProbe, device: torch.device | str = "cpu") -> None:
         self.classes = torch.from_numpy(probe.classes).to(device)

@@ -119,6 +119,18 @@ class Store:
 
         self._commit(change, f"{run}: {_name_epochs(epochs)}", run=run, epochs=epochs)
 
+    def replace(self, dataset: xr.Dataset, run: str) -> None:
+        """Write a run anew: whatever it had before is gone, in the same transaction; raises as `write`."""
+        prepared = write.prepare(dataset, run)
+        epochs = prepared["epoch"].values.tolist()
+
+        def change(target: icechunk.IcechunkStore) -> None:
+            if read.is_run(target, run):
+                write.delete_run(target, run)
+            write.write_run(target, run, prepared, overwrite=False)
+
+        self._commit(change, f"{run}: anew, {_name_epochs(epochs)}", run=run, epochs=epochs)
+
     def delete(self, run: str) -> None:
         """Delete a run; its space is free after the next `compact`."""
         self._known(run)

@@ -1,0 +1,8 @@
+"""The passes over one split: what is asked for, what is accumulated, and what comes of it."""
+
+from layerwise.passes.first import FirstPass
+from layerwise.passes.request import Request
+from layerwise.passes.result import Key, Reference, SplitResult
+from layerwise.passes.second import SecondPass
+
+__all__ = ["FirstPass", "Key", "Reference", "Request", "SecondPass", "SplitResult"]

@@ -1,0 +1,64 @@
+"""What a batch must be: labels within the classes, features without NaN."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from layerwise.adapters.protocol import Batch
+from layerwise.errors import InvalidLabels, NonFiniteFeatures
+from layerwise.network import Network, Reading
+from layerwise.passes.request import Request
+
+__all__ = ["checked_labels", "finite_rows", "where_not_finite"]
+
+
+def checked_labels(labels: Tensor, target: str, classes: Mapping[str, int]) -> Tensor:
+    """Labels as integers that lie within the classes.
+
+    Raises
+    ------
+    InvalidLabels
+        Naming the target and the first label that is none.
+    """
+    if labels.ndim != 1 or labels.is_floating_point() or labels.is_complex():
+        raise InvalidLabels(
+            f"labels of {target!r} must be integers of shape (n,); "
+            f"they are {labels.dtype} of shape {tuple(labels.shape)}"
+        )
+    labels = labels.long()
+    low, high = int(labels.min()), int(labels.max())
+    known = classes.get(target)
+    if low < 0 or (known is not None and high >= known):
+        wrong = low if low < 0 else high
+        within = f"0 .. {known - 1}" if known is not None else "0 and above"
+        raise InvalidLabels(f"label {wrong} of {target!r} is outside the classes, {within}")
+    return labels
+
+
+def finite_rows(features: Tensor, nonfinite: str) -> Tensor | None:
+    """The samples to keep, shape ``(n,)``; None to keep all."""
+    if nonfinite == "raise":
+        return None
+    kept = torch.isfinite(features).all(1)
+    return None if bool(kept.all()) else kept
+
+
+def where_not_finite(request: Request, network: Network, batch: Batch, number: int) -> NonFiniteFeatures:
+    """Run a batch again to say which layer of it is not finite, and in what share of the samples."""
+    shares: dict[str, float] = {}
+
+    def receive(reading: Reading, features: Tensor) -> None:
+        shares[reading.name] = 1 - float(torch.isfinite(features).all(1).double().mean())
+
+    with network.reading(request.readings, receive) as run:
+        run(batch)
+    for layer, share in shares.items():
+        if share > 0:
+            return NonFiniteFeatures(
+                f"layer {layer!r} has NaN or infinity in {share:.1%} of the samples of batch {number}; "
+                "nonfinite='drop' leaves such samples out and counts them"
+            )
+    return NonFiniteFeatures(f"the features of batch {number} are finite but too large to be summed")

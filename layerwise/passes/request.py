@@ -1,0 +1,49 @@
+"""What is to be measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from layerwise.network import Reading
+from layerwise.plan import Plan
+from layerwise.sketch import Sketch
+
+__all__ = ["Request"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be measured.
+
+    Attributes
+    ----------
+    readings : sequence of Reading
+        The layers.
+    needs : frozenset of str
+        Statistics that the metrics ask for.
+    classes : mapping of str to int
+        Declared number of classes of a target; targets that are missing here take it from their labels.
+    plan : Plan
+    ridge : float
+        Regularisation of the ridge classifier.
+    nonfinite : {"raise", "drop"}
+        What to do with samples that have NaN or infinity in a layer.
+    seed : int
+        Of random projections.
+    """
+
+    readings: Sequence[Reading]
+    needs: frozenset[str]
+    classes: Mapping[str, int]
+    plan: Plan
+    ridge: float = 1e-3
+    nonfinite: Literal["raise", "drop"] = "raise"
+    seed: int = 0
+
+    def narrowing(self, reading: Reading) -> Sketch | None:
+        """The projection that a layer's covariance is taken of; None where the layer is narrow enough."""
+        if not 0 < self.plan.covariance_width < reading.features:
+            return None
+        return Sketch(reading.features, self.plan.projected_width, self.seed)

@@ -1,0 +1,55 @@
+"""What the passes over one split give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from layerwise.statistics import Centers, RidgeProbe
+
+__all__ = ["Key", "Reference", "SplitResult"]
+
+#: A target's name and a layer's name.
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What other splits are judged against."""
+
+    centers: Centers
+    probe: RidgeProbe | None
+
+
+@dataclass
+class SplitResult:
+    """What one split gave.
+
+    Attributes
+    ----------
+    evidence : dict
+        Finished statistics by target and layer, under the names of `layerwise.metrics.EVIDENCE`.
+    samples : int
+    classes, present : dict of str to int
+        Number of classes of every target, and of those with a sample.
+    absent : dict of str to list of int
+        Labels without a sample.
+    errors : dict of str to float
+        Share of samples that the network itself gets wrong; absent where it has no classifier for the target.
+    left_out : dict of str to int
+        Samples left out of a layer because they were not finite.
+    fingerprint : str
+        Of the data.
+    references : dict
+        The centres and the probe of each target and layer, for other splits to be judged against.
+    """
+
+    evidence: dict[Key, dict[str, Any]] = field(default_factory=dict)
+    samples: int = 0
+    classes: dict[str, int] = field(default_factory=dict)
+    present: dict[str, int] = field(default_factory=dict)
+    absent: dict[str, list[int]] = field(default_factory=dict)
+    errors: dict[str, float] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
+    fingerprint: str = ""
+    references: dict[Key, Reference] = field(default_factory=dict)

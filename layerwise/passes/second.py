@@ -1,0 +1,115 @@
+"""Pass 2: every sample seen from the class means, and judged by the probe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from layerwise.bank import Bank
+from layerwise.network import Reading
+from layerwise.passes.checks import finite_rows
+from layerwise.passes.request import Request
+from layerwise.passes.result import Key, Reference, SplitResult
+from layerwise.shares import pooled
+from layerwise.statistics import CenterProjections, Centers, Moments, ProbeErrors, fit_ridge
+
+__all__ = ["SecondPass"]
+
+
+class SecondPass:
+    """Accumulates pass 2 of one split, from a bank or batch by batch, into the split's evidence.
+
+    Parameters
+    ----------
+    request : Request
+    result : SplitResult
+        Of pass 1 over the same split.
+    train : SplitResult
+        The split that judges; the same object for the training split.
+    shared : bool
+        Whether other processes have the other samples.
+    """
+
+    def __init__(self, request: Request, result: SplitResult, train: SplitResult, *, shared: bool = False) -> None:
+        self.request = request
+        self.result = result
+        self.train = train
+        self.shared = shared
+        self.sketches = {item.name: request.narrowing(item) for item in request.readings}
+        self.projections: dict[Key, CenterProjections] = {}
+        self.probes: dict[Key, ProbeErrors] = {}
+
+    def read(self, bank: Bank, readings: Iterable[Reading], device: torch.device) -> None:
+        """Take the features from the bank, one layer after the other."""
+        labels = {target: list(bank.get(f"labels of {target}")) for target in self.result.classes}
+        predictions = list(bank.get("predictions"))
+        for reading in readings:
+            for number, features in enumerate(bank.get(reading.name)):
+                of_batch = {name: values[number] for name, values in labels.items()}
+                nearest = self.update(reading, features, of_batch)
+                self.compare(nearest, predictions[number] if predictions else None)
+            self.finish(reading, device)
+
+    def update(
+        self, reading: Reading, features: Tensor, labels: Mapping[str, Tensor]
+    ) -> dict[Key, tuple[Tensor, Tensor | None]]:
+        """Take in the features of one layer; gives the nearest classes, and the samples that they are of."""
+        kept = finite_rows(features, self.request.nonfinite)
+        features = features if kept is None else features[kept]
+        sketch = self.sketches[reading.name]
+        nearest: dict[Key, tuple[Tensor, Tensor | None]] = {}
+        narrow: Tensor | None = None
+        for target, all_labels in labels.items():
+            own = all_labels.to(features.device)
+            own = own if kept is None else own[kept]
+            key = (target, reading.name)
+            self._open(key, features.device)
+            nearest[key] = (self.projections[key].update(features, own), kept)
+            if key in self.probes:
+                if narrow is None:
+                    narrow = features if sketch is None else sketch(features)
+                self.probes[key].update(narrow, own)
+        return nearest
+
+    def compare(self, nearest: Mapping[Key, tuple[Tensor, Tensor | None]], predictions: Tensor | None) -> None:
+        """Count where the nearest class is not the one that the network predicts."""
+        for key, (classes, kept) in nearest.items():
+            if predictions is not None and key[0] in self.result.errors:
+                own = predictions.to(classes.device)
+                self.projections[key].compare(classes, own if kept is None else own[kept.to(own.device)])
+
+    def finish(self, reading: Reading, device: torch.device) -> None:
+        """Put what was accumulated of one layer into the evidence."""
+        for key in [key for key in self.result.evidence if key[1] == reading.name]:
+            self._open(key, device)
+            evidence = self.result.evidence[key]
+            own = self.projections.pop(key)
+            seen = pooled(own, partial(CenterProjections, own.own, own.train), own.scatter.device, self.shared)
+            evidence["span"], evidence["nearest"] = seen.finish()
+            if key in self.probes:
+                probe, reference = self.probes.pop(key), self.train.references[key].probe
+                assert reference is not None
+                make = partial(ProbeErrors, reference, probe.errors.device)
+                evidence["probe"] = pooled(probe, make, probe.errors.device, self.shared).finish()
+
+    def _open(self, key: Key, device: torch.device) -> None:
+        """Make the accumulators of a layer, where they are not there yet."""
+        if key in self.projections:
+            return
+        target, _ = key
+        classes = max(self.result.classes[target], self.train.classes[target])
+        moments: Moments = self.result.evidence[key]["moments"]
+        own = Centers.of(moments, classes, device)
+        if self.train is self.result:
+            probe = None
+            if "probe" in self.request.needs:
+                probe = fit_ridge(self.result.evidence[key]["covariance"], self.request.ridge)
+            self.result.references[key] = Reference(own, probe)
+        reference = self.train.references[key]
+        judged = own if self.train is self.result else reference.centers.covering(classes)
+        self.projections[key] = CenterProjections(own, judged)
+        if reference.probe is not None:
+            self.probes[key] = ProbeErrors(reference.probe, device)
