@@ -1,10 +1,23 @@
-"""A profile that is hard to keep, for the tests of stores and of plain files."""
+"""A profile that is hard to keep, and a writer in a process of its own, for the tests of stores and of plain files."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import xarray as xr
 from profiles import made_up
+
+from layerwise.store import open_store
+
+
+def write_epochs(path: Path, run: str, together: Barrier) -> None:
+    """Write four epochs of a run, from the moment when all others are ready too."""
+    together.wait()
+    store = open_store(path)
+    for epoch in range(4):
+        store.write(made_up(4).isel(epoch=[epoch]), run)
 
 
 def rich() -> xr.Dataset:

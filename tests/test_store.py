@@ -20,7 +20,7 @@ import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from profiles import made_up
-from store_cases import rich
+from store_cases import rich, write_epochs
 
 from layerwise.errors import NotAStore, SchemaMismatch, UnknownName
 from layerwise.store import EpochExists, InvalidRun, NotWritable, Store, export, open_store, write
@@ -350,26 +350,19 @@ def test_a_bucket_holds_a_store_like_a_folder_does(bucket: str) -> None:
 # --- other processes
 
 
-def _write_epochs(path: Path, run: str, together: object) -> None:
-    together.wait()  # type: ignore[attr-defined]
-    store = open_store(path)
-    for epoch in range(4):
-        store.write(made_up(4).isel(epoch=[epoch]), run)
-
-
-def test_two_processes_write_two_runs_at_once(tmp_path: Path) -> None:
+def test_eight_processes_write_eight_runs_at_once_and_none_is_lost(tmp_path: Path) -> None:
     spawn = multiprocessing.get_context("spawn")
-    together = spawn.Barrier(2)
-    writers = [
-        spawn.Process(target=_write_epochs, args=(tmp_path / "runs.lw", f"vit/seed{seed}", together)) for seed in (0, 1)
-    ]
+    together = spawn.Barrier(8)
+    runs = [f"vit/seed{seed}" for seed in range(8)]
+    writers = [spawn.Process(target=write_epochs, args=(tmp_path / "runs.lw", run, together)) for run in runs]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join()
-    assert [writer.exitcode for writer in writers] == [0, 0]
+    assert [writer.exitcode for writer in writers] == [0] * 8
     store = open_store(tmp_path / "runs.lw", create=False)
-    for run in ("vit/seed0", "vit/seed1"):
+    assert store.runs() == runs
+    for run in runs:
         xr.testing.assert_identical(store[run].load(), made_up(4))
 
 
