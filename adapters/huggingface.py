@@ -15,6 +15,7 @@ from layerwise.adapters.pictures import picture
 from layerwise.adapters.protocol import Batch
 from layerwise.adapters.torch import TorchAdapter
 from layerwise.errors import InvalidData, UnknownName
+from layerwise.progress import others_bars
 
 __all__ = ["HuggingFaceAdapter"]
 
@@ -51,10 +52,11 @@ class HuggingFaceAdapter(TorchAdapter):
 
         options = _gguf(name)
         try:
-            config = transformers.AutoConfig.from_pretrained(name, **options)
-            heads = (item for item in config.architectures or () if item.endswith(_CLASSIFIERS))
-            chosen = next((item for item in heads if hasattr(transformers, item)), "AutoModel")
-            loaded = getattr(transformers, chosen).from_pretrained(name, output_loading_info=True, **options)
+            with others_bars():
+                config = transformers.AutoConfig.from_pretrained(name, **options)
+                heads = (item for item in config.architectures or () if item.endswith(_CLASSIFIERS))
+                chosen = next((item for item in heads if hasattr(transformers, item)), "AutoModel")
+                loaded = getattr(transformers, chosen).from_pretrained(name, output_loading_info=True, **options)
         except (OSError, ValueError) as error:
             beside = Path(name).parent if name.startswith((".", "/")) else Path()
             there = [item.name for item in beside.iterdir() if item.is_dir()] if beside.is_dir() else []
@@ -126,7 +128,8 @@ class HuggingFaceAdapter(TorchAdapter):
         if getattr(model, "main_input_name", "input_ids") != "input_ids":
             processor = transformers.AutoImageProcessor.from_pretrained(name)
             return lambda raw: dict(processor(images=[picture(item) for item in raw], return_tensors="pt"))
-        tokenizer = transformers.AutoTokenizer.from_pretrained(name, **options)
+        with others_bars():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(name, **options)
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
         longest = min(tokenizer.model_max_length, _LONGEST)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import datasets
@@ -16,6 +13,7 @@ from layerwise.data.digest import digest, digest_path, existing
 from layerwise.data.names import Request
 from layerwise.data.source import Reading
 from layerwise.errors import InvalidData, UnknownName
+from layerwise.progress import others_bars
 
 __all__ = ["read_table"]
 
@@ -25,7 +23,7 @@ def read_table(request: Request) -> Reading:
     path = Path(request.path).expanduser()
     if request.scheme != "hf":
         path = existing(request.path, "file")
-    with _quiet():
+    with others_bars():
         tables = _load(request, path)
     tables = {split: _where(tables[split], request) for split in request.choose(tables)}
     columns = choose_columns(next(iter(tables.values())), request)
@@ -84,16 +82,3 @@ def _digest_hub(tables: dict[str, Dataset]) -> str:
         parts += [split, str(info.builder_name), str(info.config_name), str(info.version)]
         parts += [str(sorted(info.download_checksums or ())), str(table.data.nbytes)]
     return digest(*parts)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Progress bars on a terminal only."""
-    if sys.stderr.isatty() or datasets.are_progress_bars_disabled():
-        yield
-        return
-    datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        datasets.enable_progress_bars()
