@@ -73,7 +73,7 @@ def cdnv(moments: Moments) -> float:
     return float(np.mean((moments.variances[first] + moments.variances[second]) / (2 * apart)))
 
 
-@metric("log10 separation fuzziness", direction="down", reference="He & Su 2022")
+@metric("separation fuzziness", direction="down", units="log10", reference="He & Su 2022")
 def separation(moments: Moments, span: Span) -> float:
     """Logarithm of the separation fuzziness, ``log10 tr(S_W S_B^+)`` under the convention ``he_su``.
 

@@ -25,7 +25,7 @@ from layerwise.plot._axes import (
     text_size,
     wrapped,
 )
-from layerwise.plot._scales import BLANK, colour_scale, finite, range_text, value_text
+from layerwise.plot._scales import BLANK, colour_scale, finite, is_logarithm, range_text, value_text
 
 __all__ = [
     "CELL",
@@ -78,8 +78,8 @@ def heatmap(
     names = common_layers(arrays)
     ax, height = axes_or_new(ax, CELL[0] * max(array.size for array in arrays), CELL[1] * len(rows))
     everything = np.concatenate([array.values for array in arrays])
-    own = [colour_scale(array.values) for array in arrays]
-    scales = own if key is None else [colour_scale(everything)] * len(rows)
+    own = [colour_scale(array.values, is_logarithm(array)) for array in arrays]
+    scales = own if key is None else [colour_scale(everything, is_logarithm(arrays[0]))] * len(rows)
     meshes = draw_cells(ax, arrays, scales, over_depth=names is None)
     ax.set_ylim((-0.5, len(rows) - 0.5) if upward else (len(rows) - 0.5, -0.5))
     ax.set_ylabel(ylabel, fontsize=SMALL)

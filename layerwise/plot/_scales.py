@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize, SymLogNorm
 from matplotlib.ticker import FixedLocator
@@ -16,6 +17,7 @@ __all__ = [
     "colour_scale",
     "diverging_scale",
     "finite",
+    "is_logarithm",
     "range_text",
     "scale_axis",
     "spans_decades",
@@ -37,20 +39,25 @@ def finite(values: np.ndarray) -> np.ndarray:
     return shown
 
 
-def spans_decades(values: np.ndarray) -> bool:
+def is_logarithm(array: xr.DataArray) -> bool:
+    """Whether a variable's values are logarithms already."""
+    return bool(array.attrs.get("units") == "log10")
+
+
+def spans_decades(values: np.ndarray, logarithms: bool = False) -> bool:
     """Whether a logarithmic scale is due: nothing below zero, and a decade or more among the positive values."""
     shown = finite(values)
     positive = shown[shown > 0]
-    return bool(positive.size and (shown >= 0).all() and positive.max() >= 10 * positive.min())
+    return not logarithms and bool(positive.size and (shown >= 0).all() and positive.max() >= 10 * positive.min())
 
 
-def colour_scale(values: np.ndarray) -> Normalize:
+def colour_scale(values: np.ndarray, logarithms: bool = False) -> Normalize:
     """Colours from the least value to the greatest; on a logarithmic scale exact zeros keep a place at the low end."""
     shown = finite(values)
     if not shown.size:
         return Normalize(0.0, 1.0)
     low, high = float(shown.min()), float(shown.max())
-    if spans_decades(shown):
+    if spans_decades(shown, logarithms):
         least = float(shown[shown > 0].min())
         return LogNorm(low, high) if low > 0 else SymLogNorm(least, linscale=0.5, vmin=0.0, vmax=high, base=10)
     if high - low <= ACCURACY * max(abs(low), abs(high)):
@@ -67,12 +74,19 @@ def diverging_scale(values: np.ndarray, size: float) -> Normalize:
     return Normalize(-limit, limit)
 
 
-def scale_axis(ax: Axes, axis: Literal["x", "y"], values: np.ndarray, edges: np.ndarray | Sequence[float] = ()) -> None:
+def scale_axis(
+    ax: Axes,
+    axis: Literal["x", "y"],
+    values: np.ndarray,
+    edges: np.ndarray | Sequence[float] = (),
+    *,
+    logarithms: bool = False,
+) -> None:
     """Make an axis logarithmic if the values span decades; zeros then keep a place of their own at its low end.
 
     Edges of bands around the values may add a decade below, not more: the lower ones may be next to zero.
     """
-    if not spans_decades(values):
+    if not spans_decades(values, logarithms):
         return
     values = finite(values)
     shown = np.concatenate([values, finite(np.asarray(edges))])

@@ -19,7 +19,15 @@ from layerwise.plot._axes import DEPTH_LABEL, SMALL, fit, label_layers, label_ro
 from layerwise.plot._cells import CELL, COLOURS, ROW_ENDS, colour_bar, draw_cells, write_ranges, write_values
 from layerwise.plot._choose import Choice, describe
 from layerwise.plot._rows import rows_of_metrics, rows_of_splits
-from layerwise.plot._scales import BLANK, colour_scale, diverging_scale, finite, range_text, spans_decades
+from layerwise.plot._scales import (
+    BLANK,
+    colour_scale,
+    diverging_scale,
+    finite,
+    is_logarithm,
+    range_text,
+    spans_decades,
+)
 
 __all__ = ["compare_heatmap"]
 
@@ -121,14 +129,18 @@ def compared(first: xr.Dataset, second: xr.Dataset, *, together: bool) -> tuple[
     values = {label: np.concatenate([first[label].values, second[label].values]) for label in labels}
     if together:
         values = dict.fromkeys(labels, np.concatenate(list(values.values())))
-    ratios = [label for label in labels if spans_decades(values[label]) and (finite(values[label]) > 0).all()]
+    ratios = [
+        label
+        for label in labels
+        if spans_decades(values[label], is_logarithm(first[label])) and (finite(values[label]) > 0).all()
+    ]
     logarithms = [ds[labels].assign({label: np.log10(ds[label]) for label in ratios}) for ds in (first, second)]
     difference = compare(*logarithms)
     over_depth = difference.attrs["compared_on"] == "depth"
     if not over_depth:
         first = first.sel(layer=difference["layer"].values)
         second = second.sel(layer=difference["other_layer"].values)
-    scales = {label: colour_scale(values[label]) for label in labels}
+    scales = {label: colour_scale(values[label], is_logarithm(first[label])) for label in labels}
     sizes = {label: 1.0 if label in ratios else np.abs(finite(values[label])).max(initial=0.0) for label in labels}
     diverging = {label: diverging_scale(difference[label].values, sizes[label]) for label in labels}
     if together:

@@ -36,7 +36,7 @@ from layerwise.plot._choose import (
     heading,
     values_of,
 )
-from layerwise.plot._scales import BLANK, finite, scale_axis
+from layerwise.plot._scales import BLANK, finite, is_logarithm, scale_axis
 
 __all__ = ["depth_curve"]
 
@@ -209,7 +209,8 @@ def scale_values(ax: Axes, curves: Sequence[Curve]) -> None:
         ax.text(0.5, 0.5, BLANK, transform=ax.transAxes, ha="center", color="0.4", fontsize=SMALL)
         ax.set_yticks([])
     edges = [edge.values for curve in curves for edge in (curve.low, curve.high) if edge is not None]
-    scale_axis(ax, "y", lines, np.concatenate(edges) if edges else ())
+    band = np.concatenate(edges) if edges else ()
+    scale_axis(ax, "y", lines, band, logarithms=is_logarithm(curves[0].values))
 
 
 def list_curves(ax: Axes, handles: Sequence[Line2D], hue: str) -> None:

@@ -11,7 +11,7 @@ from layerwise.errors import UnknownName
 from layerwise.plot._axes import SMALL, axes_or_new, fit, points, wrapped
 from layerwise.plot._cells import COLOURS, colour_bar
 from layerwise.plot._choose import Choice, choose, describe, expect, heading, over_seeds, values_of
-from layerwise.plot._scales import BLANK, scale_axis
+from layerwise.plot._scales import BLANK, is_logarithm, scale_axis
 
 __all__ = ["phase_plot"]
 
@@ -128,7 +128,7 @@ def draw(ax: Axes, values: xr.DataArray, errors: xr.DataArray, tolerance: float)
     )
     dots.set_zorder(2)
     scale_axis(ax, "x", x)
-    scale_axis(ax, "y", y)
+    scale_axis(ax, "y", y, logarithms=is_logarithm(values))
     if ax.get_xscale() == "symlog":
         ax.axvline(0.5 * x[x > 0].min(), color="0.6", linewidth=0.8, linestyle=":", zorder=0)
     if ax.get_yscale() == "symlog":

@@ -7,7 +7,7 @@ from matplotlib.colors import LogNorm, SymLogNorm
 from profiles import made_up
 
 from layerwise.errors import UnknownName
-from layerwise.plot import depth_heatmap
+from layerwise.plot import depth_curve, depth_heatmap
 
 
 def cells(ax: Axes) -> list[np.ma.MaskedArray]:
@@ -181,3 +181,12 @@ def test_the_callers_axes_are_drawn_on_and_its_settings_left():
     assert not left.collections
     assert figure.get_size_inches().tolist() == [9, 3]
     assert dict(plt.rcParams) == before
+
+
+def test_logarithms_are_not_drawn_on_a_logarithmic_scale():
+    ds = made_up().rename(nc1="separation")
+    assert isinstance(depth_heatmap(ds, "separation").collections[0].norm, LogNorm)
+    ds["separation"].attrs["units"] = "log10"
+    ax = depth_heatmap(ds, "separation")
+    assert not isinstance(ax.collections[0].norm, LogNorm)
+    assert depth_curve(ds, "separation").get_yscale() == "linear"
