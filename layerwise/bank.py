@@ -10,58 +10,92 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-__all__ = ["Bank"]
+__all__ = ["Bank", "Contents"]
+
+#: What a bank holds: shape and type of every batch, by key.
+Contents = dict[str, list[tuple[tuple[int, ...], torch.dtype]]]
 
 
 class Bank:
-    """Keeps the features of every layer batch by batch, in memory or in files of a temporary folder.
+    """Keeps the features of every layer batch by batch, in memory or in files.
 
-    A context manager: the folder is gone afterwards. Files are read back with plain reads and not mapped, since pages
-    of a mapped file count as memory of the process.
+    A context manager: what is not in a folder of the caller's is gone afterwards. Files are read back with plain reads
+    and not mapped, since pages of a mapped file count as memory of the process.
 
     Parameters
     ----------
     where : {"memory", "disk"}
+    folder : Path, optional
+        Where the files lie, and stay (see `save`); by default a temporary folder.
     """
 
-    def __init__(self, where: Literal["memory", "disk"] = "memory") -> None:
+    def __init__(self, where: Literal["memory", "disk"] = "memory", folder: Path | None = None) -> None:
         self.where = where
         self._kept: dict[str, list[Tensor]] = {}
-        self._shapes: dict[str, list[tuple[torch.Size, torch.dtype]]] = {}
-        self._folder = tempfile.TemporaryDirectory(prefix="layerwise-bank-") if where == "disk" else None
+        self._filed: Contents = {}
+        self._temporary = (
+            tempfile.TemporaryDirectory(prefix="layerwise-bank-") if where == "disk" and not folder else None
+        )
+        self._folder = Path(self._temporary.name) if self._temporary is not None else folder
 
     def __enter__(self) -> Bank:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._kept.clear()
-        if self._folder is not None:
-            self._folder.cleanup()
+        if self._temporary is not None:
+            self._temporary.cleanup()
 
     def put(self, key: str, values: Tensor) -> None:
         """Append a batch under a key."""
-        if self._folder is None:
+        if self.where == "memory":
             self._kept.setdefault(key, []).append(values.clone() if values.device.type == "cpu" else values.cpu())
-            return
-        shapes = self._shapes.setdefault(key, [])
-        with self._file(key).open("ab") as file:
-            file.write(values.detach().cpu().contiguous().view(torch.uint8).numpy().data)
-        shapes.append((values.shape, values.dtype))
+        else:
+            self._file(key, [values])
 
     def get(self, key: str) -> Iterator[Tensor]:
         """The batches of a key, in the order in which they were put; none of a key that was never put."""
-        if self._folder is None:
+        if self.where == "memory":
             yield from self._kept.get(key, ())
-            return
-        if key not in self._shapes:
-            return
-        with self._file(key).open("rb") as file:
-            for shape, dtype in self._shapes[key]:
-                raw = bytearray(shape.numel() * dtype.itemsize)
+        elif key in self._filed:
+            yield from self._read(key)
+
+    def save(self) -> Contents:
+        """Bring everything into the folder, and say what is there; a bank that is given it holds the same again."""
+        for key, batches in self._kept.items():
+            self._file(key, batches[len(self._filed.get(key, ())) :])
+        return self._filed
+
+    def restore(self, contents: Contents) -> None:
+        """Hold what a bank in the same folder saved; what it put after that is cut off."""
+        self._filed = contents
+        for key, batches in contents.items():
+            with self._path(key).open("r+b") as file:
+                file.truncate(sum(_bytes(shape, dtype) for shape, dtype in batches))
+            if self.where == "memory":
+                self._kept[key] = list(self._read(key))
+
+    def _file(self, key: str, batches: list[Tensor]) -> None:
+        # What an earlier bank left in the folder, and nobody restored, is overwritten.
+        mode: Literal["ab", "wb"] = "ab" if key in self._filed else "wb"
+        held = self._filed.setdefault(key, [])
+        with self._path(key).open(mode) as file:
+            for values in batches:
+                file.write(values.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+                held.append((tuple(values.shape), values.dtype))
+
+    def _read(self, key: str) -> Iterator[Tensor]:
+        with self._path(key).open("rb") as file:
+            for shape, dtype in self._filed[key]:
+                raw = bytearray(_bytes(shape, dtype))
                 file.readinto(raw)
                 yield torch.frombuffer(raw, dtype=dtype).view(shape)
 
-    def _file(self, key: str) -> Path:
+    def _path(self, key: str) -> Path:
         assert self._folder is not None
-        index = list(self._shapes).index(key)
-        return Path(self._folder.name) / f"{index}.bin"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return self._folder / f"{list(self._filed).index(key)}.bin"
+
+
+def _bytes(shape: tuple[int, ...], dtype: torch.dtype) -> int:
+    return torch.Size(shape).numel() * dtype.itemsize

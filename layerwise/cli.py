@@ -81,9 +81,14 @@ def profile(
         str | None, typer.Option("--run", "-n", help="Its name in the store; made of model and data by default.")
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace a profile of the same name.")] = False,
+    partial: Annotated[
+        Path | None,
+        typer.Option(help="Where a long profile keeps what it has, to go on if it is killed; beside the store."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Measure how far every layer of a network has collapsed on your data: the main job."""
+    from layerwise.partial import Partial
     from layerwise.profiling import profile as measure
     from layerwise.shares import is_follower, together
     from layerwise.store import open_store
@@ -93,6 +98,7 @@ def profile(
         target = None if is_follower() else open_store(store)
         if target is not None and name in target and not overwrite:
             raise InvalidData(f"{store} has a run {name!r} already; choose another with --run, or --overwrite it")
+        kept = Partial(partial or _partial_folder(store, name))
         ds = measure(
             model,
             data,
@@ -105,13 +111,16 @@ def profile(
             convention=convention,
             memory=memory,
             nonfinite="drop" if drop_nonfinite else "raise",
+            partial=kept,
         )
     if target is None:
+        kept.remove()
         return
     if overwrite:
         target.replace(ds, run=name)
     else:
         target.write(ds, run=name)
+    kept.remove()
     _print(ds, json)
     typer.echo(f"wrote run {name!r} to {store}", err=True)
 
@@ -184,6 +193,15 @@ def _run_name(model: str, data: str) -> str:
     scheme, _, path = data.partition("?")[0].partition(":")
     parts = (Path(model.rstrip("/")).name.replace(":", "."), f"{scheme}-{Path(path.rstrip('/')).stem}")
     return "/".join("".join(sign if sign.isalnum() or sign in "._-" else "-" for sign in part) for part in parts)
+
+
+def _partial_folder(store: str, run: str) -> Path:
+    """Beside a local store; for any other in the cache of the user."""
+    place = store.removeprefix("file://")
+    beside = (
+        Path("~/.cache/layerwise/partial").expanduser() / place.replace("/", "-") if "://" in place else Path(place)
+    )
+    return beside.with_name(f"{beside.name}.partial") / run
 
 
 def _accelerator() -> str:

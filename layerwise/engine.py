@@ -6,13 +6,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
-from torch import Tensor
-
 from layerwise.adapters.protocol import Batch
 from layerwise.bank import Bank
 from layerwise.errors import EmptyData, NotRepeatable
-from layerwise.network import Network, Reading, first_samples
-from layerwise.passes import FirstPass, Key, Request, SecondPass, SplitResult
+from layerwise.network import Network, first_samples
+from layerwise.partial import Partial
+from layerwise.passes import FirstPass, Request, SecondPass, SplitResult
 from layerwise.passes.checks import where_not_finite
 from layerwise.progress import bar
 from layerwise.shares import own_samples
@@ -26,6 +25,7 @@ def run_split(
     request: Request,
     split: str = "",
     train: SplitResult | None = None,
+    partial: Partial | None = None,
 ) -> SplitResult:
     """Sweep a split once or twice and finish its statistics.
 
@@ -39,6 +39,8 @@ def run_split(
         Its name, for the progress bar.
     train : SplitResult, optional
         The training split, whose class means and probe judge the samples; the split itself by default.
+    partial : Partial, optional
+        Where what is accumulated is kept, shard by shard, and goes on from.
 
     Raises
     ------
@@ -48,10 +50,12 @@ def run_split(
     own = own_samples(loader)
     shared = own is not None
     with ExitStack() as stack:
-        bank = stack.enter_context(Bank(request.plan.second)) if request.plan.second in ("memory", "disk") else None
+        bank = None
+        if request.plan.second in ("memory", "disk"):
+            bank = stack.enter_context(Bank(request.plan.second, None if partial is None else partial.bank(split)))
         first = FirstPass(request, bank, network.device)
         with network.reading(request.readings, first.receive) as run:
-            for number, batch in enumerate(_counted(network, bar(loader, f"{split} pass 1"), own)):
+            for number, batch in _batches(network, loader, own, f"{split} pass 1", first, partial):
                 first.begin(batch)
                 first.end(run(batch))
                 if not first.finite:
@@ -61,14 +65,37 @@ def run_split(
         if not first.tally.samples:
             raise EmptyData(f"split {split!r} is empty: its loader gave no batch")
         result = first.finish()
-        if request.plan.passes == 2:
-            second = SecondPass(request, result, train or result, shared=shared)
-            if bank is not None:
-                second.read(bank, bar(request.readings, f"{split} pass 2"), network.device)
-            else:
-                batches = _counted(network, bar(loader, f"{split} pass 2"), own)
-                _run_again(network, batches, second, seen)
+        if request.plan.passes == 1:
+            return result
+        second = SecondPass(request, result, train or result, network.device, shared=shared)
+        if bank is not None:
+            second.read(bank, bar(request.readings, f"{split} pass 2"))
+            return result
+        with network.reading(request.readings, second.receive) as run:
+            for _, batch in _batches(network, loader, own, f"{split} pass 2", second, partial):
+                second.begin(batch)
+                second.end(run(batch))
+        if second.samples != seen:
+            raise NotRepeatable(
+                f"the loader gave {seen} samples in the first run and {second.samples} in the second; "
+                "give a loader that repeats itself"
+            )
+        for reading in request.readings:
+            second.finish(reading)
         return result
+
+
+def _batches(
+    network: Network,
+    loader: Iterable[Any],
+    own: int | None,
+    title: str,
+    holder: FirstPass | SecondPass,
+    partial: Partial | None,
+) -> Iterator[tuple[int, Batch]]:
+    """The batches of a pass with their numbers, up to the samples that count, from where it was interrupted."""
+    counted = _counted(network, bar(loader, title), own)
+    return enumerate(counted) if partial is None else partial.resumed(title, counted, holder)
 
 
 def _counted(network: Network, loader: Iterable[Any], own: int | None) -> Iterator[Batch]:
@@ -81,27 +108,3 @@ def _counted(network: Network, loader: Iterable[Any], own: int | None) -> Iterat
         if left > 0:
             yield batch if batch.size <= left else first_samples(batch, left)
         left -= batch.size
-
-
-def _run_again(network: Network, batches: Iterable[Batch], second: SecondPass, expected: int) -> None:
-    """Run the data through the network a second time."""
-    nearest: dict[Key, tuple[Tensor, Tensor | None]] = {}
-    labels: dict[str, Tensor] = {}
-
-    def receive(reading: Reading, features: Tensor) -> None:
-        nearest.update(second.update(reading, features, labels))
-
-    samples = 0
-    with network.reading(second.request.readings, receive) as run:
-        for batch in batches:
-            samples += batch.size
-            labels.update({target: values.long() for target, values in batch.labels.items()})
-            logits = run(batch)
-            second.compare(nearest, None if logits is None else logits.argmax(1))
-    if samples != expected:
-        raise NotRepeatable(
-            f"the loader gave {expected} samples in the first run and {samples} in the second; "
-            "give a loader that repeats itself"
-        )
-    for reading in second.request.readings:
-        second.finish(reading, network.device)

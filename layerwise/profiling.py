@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,6 +24,7 @@ from layerwise.inputs import class_names, find_loaders, find_network
 from layerwise.layers import Layer
 from layerwise.metrics import Convention, compute, convention, select
 from layerwise.network import Reading, first_samples, readings_of
+from layerwise.partial import Partial
 from layerwise.passes import Request, SplitResult
 from layerwise.plan import Plan, make_plan, parse_memory
 from layerwise.progress import logger
@@ -82,6 +85,7 @@ def profile(
     device: str | torch.device | None = None,
     batch_size: int = 64,
     settings: Settings | None = None,
+    partial: Partial | str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> xr.Dataset:
     """Measure how far every layer of a network has collapsed, in one run of the data.
@@ -99,6 +103,10 @@ def profile(
     batch_size : int
         For data given by name.
     settings : Settings, optional
+    partial : Partial or path, optional
+        A folder that keeps what was accumulated, minute by minute: a profile that was killed, and is asked for again,
+        goes on from there to the same numbers. The folder is gone when the profile is finished; a `Partial` is removed
+        by the caller, who may have the profile to write first.
     **options
         Fields of `Settings`, such as ``layers="stages"`` or ``metrics=["nc1", "ncc_*"]``.
 
@@ -122,7 +130,11 @@ def profile(
     ('epoch', 'split', 'target', 'layer')
     """
     settings = settings or Settings(**options)
-    return Profiler(model, data, settings, device=device, batch_size=batch_size).measure()
+    kept = partial if partial is None or isinstance(partial, Partial) else Partial(partial)
+    measured = Profiler(model, data, settings, device=device, batch_size=batch_size).measure(partial=kept)
+    if kept is not None and kept is not partial:
+        kept.remove()
+    return measured
 
 
 class Profiler:
@@ -164,7 +176,7 @@ class Profiler:
         """The layers that are measured, in execution order."""
         return [reading.layer for reading in self.readings]
 
-    def measure(self, epoch: float = 0, step: int | None = None) -> xr.Dataset:
+    def measure(self, epoch: float = 0, step: int | None = None, *, partial: Partial | None = None) -> xr.Dataset:
         """Measure the network as it is now.
 
         Parameters
@@ -173,13 +185,18 @@ class Profiler:
             Label of the measurement along the dim ``epoch``.
         step : int, optional
             Training step; the epoch by default.
+        partial : Partial, optional
+            Where what is accumulated is kept, and goes on from.
         """
         started = time.perf_counter()
+        if partial is not None:
+            self.plan = Plan(**partial.begin(self._identity(), asdict(self.plan)))
         request = self._request()
         results: dict[str, SplitResult] = {}
         numbers = {}
         for split in sorted(self.loaders.splits, key=lambda name: name != "train"):
-            results[split] = run_split(self.network, self.loaders.splits[split], request, split, results.get("train"))
+            loader = self.loaders.splits[split]
+            results[split] = run_split(self.network, loader, request, split, results.get("train"), partial)
             _warn_of_few_classes(results[split], split)
             numbers[split] = self._numbers(results[split])
             # The numbers are taken; of the statistics only what other splits are judged by stays.
@@ -237,6 +254,19 @@ class Profiler:
             nonfinite=self.settings.nonfinite,
             seed=self.settings.seed,
         )
+
+    def _identity(self) -> dict[str, Any]:
+        """What is measured and on what, for a measurement that goes on after it was interrupted."""
+        settings = self.settings
+        return {
+            "model": weight_hash(self.network.model),
+            "layers": [[reading.name, reading.stated, reading.features] for reading in self.readings],
+            "data": [self.loaders.name, self.loaders.fingerprint, *self.loaders.splits],
+            "statistics": sorted(self._needs()),
+            "classes": self._request().classes,
+            "settings": [settings.ridge, settings.nonfinite, settings.seed],
+            "layerwise": version("layerwise"),
+        }
 
     def _numbers(self, result: SplitResult) -> dict[str, dict[tuple[str, str], np.ndarray]]:
         """Every metric of one split, by target and layer."""

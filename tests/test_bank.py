@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 
 import pytest
@@ -108,3 +109,30 @@ def test_the_folder_is_gone_after_an_exception_in_the_middle_of_reading(folder):
     with pytest.raises(ZeroDivisionError):
         fail_while_reading()
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_a_bank_goes_on_from_what_was_saved_and_cuts_off_the_rest(where, tmp_path):
+    batches = [torch.randn(3, 4), torch.randn(2, 4).bfloat16(), torch.randn(5, 4)]
+    first = Bank(where, tmp_path)
+    first.put("a", batches[0])
+    contents = copy.deepcopy(first.save())
+    first.put("a", torch.zeros(9, 9))
+    first.put("b", torch.zeros(9, 9))
+    first.save()
+    second = Bank(where, tmp_path)
+    second.restore(contents)
+    for values in batches[1:]:
+        second.put("a", values)
+    second.put("b", batches[0])
+    for key, expected in (("a", batches), ("b", batches[:1])):
+        assert all(torch.equal(one, other) for one, other in zip(second.get(key), expected, strict=True))
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_what_was_never_saved_is_not_taken_for_features(where, tmp_path):
+    Bank(where, tmp_path).put("a", torch.zeros(9, 9))
+    bank = Bank(where, tmp_path)
+    bank.put("a", torch.ones(2, 2))
+    (found,) = bank.get("a")
+    assert torch.equal(found, torch.ones(2, 2))

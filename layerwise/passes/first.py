@@ -16,7 +16,7 @@ from layerwise.passes.result import Key, SplitResult
 from layerwise.passes.tally import Tally
 from layerwise.provenance import DataFingerprint
 from layerwise.shares import pooled, union
-from layerwise.statistics import ClassMoments
+from layerwise.statistics import ClassMoments, State, restore, state_of
 
 __all__ = ["FirstPass"]
 
@@ -79,6 +79,27 @@ class FirstPass:
         """Whether all features so far were finite."""
         norms = [moments.norm.cpu() for moments in self.moments.values() if len(moments.counts)]
         return not norms or bool(torch.isfinite(torch.stack(norms)).all())
+
+    def state(self) -> State:
+        """What was accumulated so far, and what the bank holds."""
+        return {
+            "tally": state_of(self.tally),
+            "fingerprint": state_of(self.fingerprint),
+            "moments": {key: state_of(moments) for key, moments in self.moments.items()},
+            "narrow": {key: state_of(moments) for key, moments in self.narrow.items()},
+            "bank": None if self.bank is None else self.bank.save(),
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from a state."""
+        restore(self.tally, state["tally"])
+        restore(self.fingerprint, state["fingerprint"])
+        self.moments = {key: restore(self._fresh(key), held, self.device) for key, held in state["moments"].items()}
+        self.narrow = {
+            key: restore(self._fresh_narrow(key), held, self.device) for key, held in state["narrow"].items()
+        }
+        if self.bank is not None:
+            self.bank.restore(state["bank"])
 
     def merge(self, shared: bool) -> None:
         """Take in what the other processes accumulated, if the samples are shared."""

@@ -8,19 +8,20 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from layerwise.adapters.protocol import Batch
 from layerwise.bank import Bank
 from layerwise.network import Reading
 from layerwise.passes.checks import finite_rows
 from layerwise.passes.request import Request
 from layerwise.passes.result import Key, Reference, SplitResult
 from layerwise.shares import pooled
-from layerwise.statistics import CenterProjections, Centers, Moments, ProbeErrors, fit_ridge
+from layerwise.statistics import CenterProjections, Centers, Moments, ProbeErrors, State, fit_ridge, restore, state_of
 
 __all__ = ["SecondPass"]
 
 
 class SecondPass:
-    """Accumulates pass 2 of one split, from a bank or batch by batch, into the split's evidence.
+    """Accumulates pass 2 of one split into its evidence: `read` from a bank, or `begin`, `receive`, `end` and `finish`.
 
     Parameters
     ----------
@@ -29,31 +30,58 @@ class SecondPass:
         Of pass 1 over the same split.
     train : SplitResult
         The split that judges; the same object for the training split.
+    device : device
+        Where what has no sample yet is accumulated.
     shared : bool
         Whether other processes have the other samples.
     """
 
-    def __init__(self, request: Request, result: SplitResult, train: SplitResult, *, shared: bool = False) -> None:
+    def __init__(
+        self,
+        request: Request,
+        result: SplitResult,
+        train: SplitResult,
+        device: torch.device,
+        *,
+        shared: bool = False,
+    ) -> None:
         self.request = request
+        self.device = device
         self.result = result
         self.train = train
         self.shared = shared
         self.sketches = {item.name: request.narrowing(item) for item in request.readings}
         self.projections: dict[Key, CenterProjections] = {}
         self.probes: dict[Key, ProbeErrors] = {}
+        self.samples = 0
+        self._labels: dict[str, Tensor] = {}
+        self._nearest: dict[Key, tuple[Tensor, Tensor | None]] = {}
 
-    def read(self, bank: Bank, readings: Iterable[Reading], device: torch.device) -> None:
+    def begin(self, batch: Batch) -> None:
+        """Look at what comes with the features of a second run."""
+        self.samples += batch.size
+        self._labels = {target: labels.long() for target, labels in batch.labels.items()}
+
+    def receive(self, reading: Reading, features: Tensor) -> None:
+        """Take in the features of one layer, shape ``(n, d)``."""
+        self._nearest.update(self._update(reading, features, self._labels))
+
+    def end(self, logits: Tensor | None) -> None:
+        """Compare with what the network itself makes of the batch."""
+        self._compare(self._nearest, None if logits is None else logits.argmax(1))
+
+    def read(self, bank: Bank, readings: Iterable[Reading]) -> None:
         """Take the features from the bank, one layer after the other."""
         labels = {target: list(bank.get(f"labels of {target}")) for target in self.result.classes}
         predictions = list(bank.get("predictions"))
         for reading in readings:
             for number, features in enumerate(bank.get(reading.name)):
                 of_batch = {name: values[number] for name, values in labels.items()}
-                nearest = self.update(reading, features, of_batch)
-                self.compare(nearest, predictions[number] if predictions else None)
-            self.finish(reading, device)
+                nearest = self._update(reading, features, of_batch)
+                self._compare(nearest, predictions[number] if predictions else None)
+            self.finish(reading)
 
-    def update(
+    def _update(
         self, reading: Reading, features: Tensor, labels: Mapping[str, Tensor]
     ) -> dict[Key, tuple[Tensor, Tensor | None]]:
         """Take in the features of one layer; gives the nearest classes, and the samples that they are of."""
@@ -74,17 +102,34 @@ class SecondPass:
                 self.probes[key].update(narrow, own)
         return nearest
 
-    def compare(self, nearest: Mapping[Key, tuple[Tensor, Tensor | None]], predictions: Tensor | None) -> None:
+    def _compare(self, nearest: Mapping[Key, tuple[Tensor, Tensor | None]], predictions: Tensor | None) -> None:
         """Count where the nearest class is not the one that the network predicts."""
         for key, (classes, kept) in nearest.items():
             if predictions is not None and key[0] in self.result.errors:
                 own = predictions.to(classes.device)
                 self.projections[key].compare(classes, own if kept is None else own[kept.to(own.device)])
 
-    def finish(self, reading: Reading, device: torch.device) -> None:
+    def state(self) -> State:
+        """What was accumulated so far."""
+        return {
+            "samples": self.samples,
+            "projections": {key: state_of(held) for key, held in self.projections.items()},
+            "probes": {key: state_of(held) for key, held in self.probes.items()},
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from a state."""
+        self.samples = state["samples"]
+        for key, held in state["projections"].items():
+            self._open(key, self.device)
+            restore(self.projections[key], held, self.device)
+        for key, held in state["probes"].items():
+            restore(self.probes[key], held, self.device)
+
+    def finish(self, reading: Reading) -> None:
         """Put what was accumulated of one layer into the evidence."""
         for key in [key for key in self.result.evidence if key[1] == reading.name]:
-            self._open(key, device)
+            self._open(key, self.device)
             evidence = self.result.evidence[key]
             own = self.projections.pop(key)
             seen = pooled(own, partial(CenterProjections, own.own, own.train), own.scatter.device, self.shared)
