@@ -1,6 +1,9 @@
-"""Kill a writer with SIGKILL, again and again, and see that a store always holds its last complete epoch.
+"""Kill writers with SIGKILL, again and again, and see that a store always holds their last complete epochs.
 
-Run as ``python benchmarks/kill.py 500``; exits with 1 if a store was ever damaged.
+    python -m benchmarks.kill [500]
+
+Two processes write two runs to one store, and are killed at random moments; exits with 1 if a store was ever damaged:
+every epoch that was announced is there, whole and once, and every run opens.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import xarray as xr
 from layerwise.schema import LAYER_COORDINATES, Variable, assemble
 from layerwise.store import open_store
 
-_RUN = "killed"
+_RUNS = ("resnet/seed0", "resnet/seed1")
 
 
 def profile(epoch: int, layers: int = 8, metrics: int = 6) -> xr.Dataset:
@@ -36,20 +39,26 @@ def profile(epoch: int, layers: int = 8, metrics: int = 6) -> xr.Dataset:
     return assemble(values, variables, labels | {name: ("layer", np.ones(layers)) for name in LAYER_COORDINATES}, {})
 
 
-def write_forever(path: str) -> None:
+def write_forever(path: str, run: str) -> None:
     """Append epoch after epoch, and announce how many there are."""
     print("start", flush=True)
     store = open_store(path)
-    epoch = store[_RUN].sizes["epoch"] if _RUN in store else 0
+    epoch = store[run].sizes["epoch"] if run in store else 0
     while True:
         print(epoch, flush=True)
-        store.write(profile(epoch), _RUN)
+        store.write(profile(epoch), run)
         epoch += 1
 
 
-def kill_once(path: str, after: float, until: int) -> list[int]:
+def start(path: str, run: str) -> subprocess.Popen[str]:
+    """A writer in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, __file__, "--write", path, "--run", run], stdout=subprocess.PIPE, text=True
+    )
+
+
+def kill_once(writer: subprocess.Popen[str], after: float, until: int) -> list[int]:
     """Kill a writer `after` seconds beyond its line number `until`; what it announced."""
-    writer = subprocess.Popen([sys.executable, __file__, "--write", path], stdout=subprocess.PIPE, text=True)
     assert writer.stdout is not None
     said = [writer.stdout.readline() for _ in range(until)]
     # Not to see the end of it is what is expected of a writer that goes on for ever.
@@ -62,42 +71,50 @@ def kill_once(path: str, after: float, until: int) -> list[int]:
     return [int(line) for line in said[1:]]
 
 
-def check(path: str, announced: int) -> tuple[int, str]:
-    """How many epochs a store has, and what is wrong with it: each must be whole, and none be gone or invented."""
+def check(path: str, run: str, announced: int) -> tuple[int, str]:
+    """How many epochs a run has, and what is wrong with it: each must be whole, and none be gone or invented."""
     store = open_store(path)
-    if _RUN not in store:
-        return 0, f"{announced} epochs are gone" if announced else ""
-    dataset = store[_RUN].load()
+    if run not in store:
+        return 0, f"{announced} epochs of {run} are gone" if announced else ""
+    dataset = store[run].load()
     count = dataset.sizes["epoch"]
     if not announced <= count <= announced + 1:
-        return count, f"{count} epochs, where {announced} were written"
+        return count, f"{count} epochs of {run}, where {announced} were written"
     epochs = [profile(epoch) for epoch in range(count)]
     whole = xr.concat(epochs, "epoch", data_vars="minimal", coords="minimal", compat="override", join="exact")
-    return count, "" if dataset.identical(whole) else "values differ"
+    return count, "" if dataset.identical(whole) else f"values of {run} differ"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kills", type=int, nargs="?", default=500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", help="where the stores are made, by default a temporary folder")
     parser.add_argument("--write", metavar="STORE", help=argparse.SUPPRESS)
+    parser.add_argument("--run", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.write:
-        write_forever(arguments.write)
-    generator, damaged, epochs, known = random.Random(arguments.seed), 0, 0, 0
+        write_forever(arguments.write, arguments.run)
+    generator, kills, damaged, epochs = random.Random(arguments.seed), 0, 0, 0
+    known = dict.fromkeys(_RUNS, 0)
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        for index in range(arguments.kills):
+        while kills < arguments.kills:
             # A new store every so often, so that making one is interrupted too.
-            path = str(Path(folder) / f"store{index // 10}")
-            known = 0 if index % 10 == 0 else known
-            announced = kill_once(path, generator.uniform(0.0, 0.2), until=generator.randint(1, 4))
-            count, wrong = check(path, announced[-1] if announced else known)
-            epochs, known = epochs + count - known, count
-            if wrong:
-                damaged += 1
-                print(f"kill {index}: {wrong}", flush=True)
-    print(f"{arguments.kills} kills, {damaged} damaged, {epochs} epochs written in all")
+            path = str(Path(folder) / f"store{kills // 20}")
+            known = known if kills % 20 else dict.fromkeys(_RUNS, 0)
+            writers = {run: start(path, run) for run in _RUNS}
+            announced = {
+                run: kill_once(writers[run], generator.uniform(0.0, 0.2), until=generator.randint(1, 4))
+                for run in generator.sample(_RUNS, len(_RUNS))
+            }
+            for run, said in announced.items():
+                kills += 1
+                count, wrong = check(path, run, said[-1] if said else known[run])
+                epochs, known[run] = epochs + count - known[run], count
+                if wrong:
+                    damaged += 1
+                    print(f"kill {kills}: {wrong}", flush=True)
+    print(f"{kills} kills, {damaged} damaged, {epochs} epochs written in all")
     return int(damaged > 0)
 
 
