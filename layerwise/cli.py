@@ -26,6 +26,7 @@ _DATA = "imagefolder:DIR, csv:FILE?text=..&label=.., parquet:FILE, npz:FILE, hf:
 
 Model = Annotated[str, typer.Argument(help=_MODEL)]
 StorePath = Annotated[str, typer.Argument(help="A store that layerwise wrote.")]
+Run = Annotated[str, typer.Argument(help="Name of a run, as `layerwise ls` shows it.")]
 Layers = Annotated[
     list[str], typer.Option("--layers", help="blocks, stages, leaves, all, a name or a glob; repeatable.")
 ]
@@ -128,7 +129,7 @@ def profile(
 @app.command()
 def plot(
     store: StorePath,
-    run: Annotated[str, typer.Argument(help="Name of a run, as `layerwise ls` shows it.")],
+    run: Run,
     metric: Annotated[list[str] | None, typer.Argument(help="Metrics; several for a depth heatmap only.")] = None,
     kind: Annotated[str, typer.Option(help="depth, epoch, curve, class or phase.")] = "depth",
     split: Annotated[str | None, typer.Option()] = None,
@@ -145,7 +146,7 @@ def plot(
 @app.command()
 def compare(
     store: StorePath,
-    first: Annotated[str, typer.Argument(help="Name of a run, as `layerwise ls` shows it.")],
+    first: Run,
     second: Annotated[str, typer.Argument(help="Name of the run that the first is subtracted from.")],
     metric: Annotated[list[str] | None, typer.Argument(help="Metrics; nc1 and two errors by default.")] = None,
     split: Annotated[str | None, typer.Option()] = None,
@@ -172,6 +173,37 @@ def ls(store: StorePath, json: Json = False) -> None:
     for row in rows:
         splits = ", ".join(row["splits"])
         typer.echo(f"{row['run']}: {row['epochs']} epochs, {row['layers']} layers, splits {splits}; {row['model']}")
+
+
+@app.command()
+def export(
+    store: StorePath,
+    run: Run,
+    path: Annotated[Path, typer.Argument(help="File to write: .zarr, .nc, .parquet or .csv.")],
+    overwrite: Annotated[bool, typer.Option(help="Replace what is there.")] = False,
+) -> None:
+    """Write a run to a plain file for other programs."""
+    from layerwise.store import export as write
+    from layerwise.store import open_store
+
+    write(open_store(store, create=False)[run], path, overwrite=overwrite)
+    typer.echo(f"wrote {path}")
+
+
+@app.command("import")
+def import_(
+    path: Annotated[Path, typer.Argument(help="A profile as .zarr or .nc.")],
+    store: Annotated[str, typer.Argument(help="The store that takes it; made where there is none.")],
+    run: Annotated[
+        str | None, typer.Option("--run", "-n", help="Its name in the store; that of the file by default.")
+    ] = None,
+) -> None:
+    """Bring a profile in a plain file into a store."""
+    from layerwise.store import import_profile, open_store
+
+    name = run or path.stem
+    open_store(store).write(import_profile(path), run=name)
+    typer.echo(f"wrote run {name!r} to {store}")
 
 
 @app.command()

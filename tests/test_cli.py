@@ -1,0 +1,136 @@
+"""The command line: what a person types, what is printed, and what is told of mistakes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from networks import Perceptron
+
+from layerwise.cli import main
+from layerwise.store import open_store
+
+
+def iris() -> torch.nn.Module:
+    """A network for the four features of the irises."""
+    torch.manual_seed(0)
+    return Perceptron(features=4)
+
+
+@pytest.fixture
+def type_in(tmp_path, monkeypatch, capsys):
+    """Type a command in an empty folder; gives the exit code, and what was printed and told."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "given", sys.modules[__name__])
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["layerwise", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        return int(ended.value.code or 0), printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture
+def with_run(type_in):
+    """The same, beside a store with two runs."""
+    for run in ("a", "b"):
+        assert type_in("profile", "given:iris", "sklearn:iris?test=0.3", "--store", "runs.lw", "--run", run)[0] == 0
+    return type_in
+
+
+def test_a_profile_is_printed_and_kept(type_in):
+    code, out, err = type_in("profile", "given:iris", "sklearn:iris?test=0.3", "--store", "runs.lw")
+    assert code == 0
+    for word in ("train", "test", "first", "classifier", "nc1", "effective depth"):
+        assert word in out
+    assert "wrote run 'given.iris/sklearn-iris' to runs.lw" in err
+    assert open_store("runs.lw").runs() == ["given.iris/sklearn-iris"]
+    assert not Path("runs.lw.partial").exists()
+
+
+def test_a_run_is_replaced_only_when_asked(with_run):
+    words = ("profile", "given:iris", "sklearn:iris", "--store", "runs.lw", "--run", "a")
+    code, _, err = with_run(*words)
+    assert (code, err.splitlines()[-1]) == (
+        2,
+        "error: runs.lw has a run 'a' already; choose another with --run, or --overwrite it",
+    )
+    assert with_run(*words, "--overwrite")[0] == 0
+    assert open_store("runs.lw")["a"]["split"].values.tolist() == ["train"]
+
+
+def test_programs_read_json(with_run):
+    code, out, _ = with_run("layers", "given:iris", "--json")
+    assert code == 0
+    assert [row["layer"] for row in json.loads(out)["layers"]] == ["first", "second", "classifier"]
+    assert json.loads(out)["plan"]["passes"] == 2
+    code, out, _ = with_run("profile", "given:iris", "sklearn:iris", "--store", "runs.lw", "--run", "c", "--json")
+    assert code == 0
+    rows = json.loads(out)["layers"]["train"]
+    assert [row["layer"] for row in rows] == ["first", "second", "classifier"]
+    assert rows[0]["self_duality"] is None
+    code, out, _ = with_run("ls", "runs.lw", "--json")
+    assert [(row["run"], row["epochs"], row["layers"]) for row in json.loads(out)] == [
+        ("a", 1, 3),
+        ("b", 1, 3),
+        ("c", 1, 3),
+    ]
+
+
+def test_layers_show_what_a_profile_would_cost(type_in):
+    code, out, _ = type_in("layers", "given:iris", "--classes", "3", "--samples", "150")
+    assert code == 0
+    assert "for 3 classes and 150 samples: two passes over one run of the data" in out
+
+
+@pytest.mark.parametrize("kind", ["depth", "epoch", "curve", "class", "phase"])
+def test_a_run_is_drawn(with_run, kind):
+    code, out, _ = with_run("plot", "runs.lw", "a", "--kind", kind)
+    assert (code, out) == (0, f"wrote a-{kind}.png\n")
+    assert Path(f"a-{kind}.png").stat().st_size > 1000
+
+
+def test_two_runs_are_compared(with_run):
+    code, out, _ = with_run("compare", "runs.lw", "a", "b", "nc1", "-o", "both.pdf")
+    assert code == 0
+    assert "b - a" in out
+    assert Path("both.pdf").exists()
+
+
+@pytest.mark.parametrize("suffix", ["nc", "zarr"])
+def test_a_run_goes_out_and_comes_back(with_run, suffix):
+    assert with_run("export", "runs.lw", "a", f"one.{suffix}")[:2] == (0, f"wrote one.{suffix}\n")
+    assert with_run("import", f"one.{suffix}", "others.lw", "-n", "a")[0] == 0
+    one, other = (open_store(store)["a"].load() for store in ("runs.lw", "others.lw"))
+    assert one.identical(other)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("layers", "timm/resnet5"), "no timm model 'resnet5'; nearest: resnet50"),
+        (("layers", "given:iris", "--layers", "frist"), "no layer 'frist'; nearest: first"),
+        (("profile", "given:iris", "sklearn:irs"), "nearest: iris"),
+        (("profile", "given:iris", "sklearn:iris", "--reduce", "gapp"), "no reduction 'gapp'; nearest: gap"),
+        (("profile", "given:iris", "sklearn:iris", "--metrics", "nc"), "no metric 'nc'; nearest: nc1"),
+        (("profile", "given:iris", "sklearn:iris", "--memory", "some"), "a memory budget is written like"),
+        (("plot", "runs.lw", "c"), "no run 'c'; there are: a, b"),
+        (("plot", "runs.lw", "a", "--kind", "depht"), "no kind of picture 'depht'; nearest: depth"),
+        (("ls", "nowhere.lw"), "there is no store at nowhere.lw"),
+        (("export", "runs.lw", "a", "a.xls"), "no format '.xls'"),
+        (("import", "a.csv", "runs.lw"), "no format to import '.csv'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(with_run, words, told):
+    code, out, err = with_run(*words)
+    assert code == 2
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert told in err
