@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,10 @@ from layerwise.errors import NotAStore, SchemaMismatch, UnknownName
 from layerwise.store import EpochExists, InvalidRun, NotWritable, Store, export, open_store, write
 
 WRITER = Path(__file__).parents[1] / "benchmarks" / "kill.py"
+
+# Small stores that each released version wrote, and a number in them.
+STORES = Path(__file__).parent / "stores"
+LAST_NC1 = 0.00010357761064428964
 
 
 @pytest.fixture
@@ -396,3 +401,19 @@ def test_a_kill_at_any_moment_leaves_the_last_complete_epoch(tmp_path: Path) -> 
     )
     assert finished.returncode == 0, finished.stdout + finished.stderr
     assert "6 kills, 0 damaged" in finished.stdout
+
+
+# --- what older versions wrote
+
+
+@pytest.mark.parametrize("version", sorted(path.name for path in STORES.iterdir()))
+def test_stores_of_every_released_version_open_and_go_on(version: str, tmp_path: Path) -> None:
+    shutil.copytree(STORES / version, tmp_path / "old.lw")
+    store = open_store(tmp_path / "old.lw", create=False)
+    assert store.runs() == ["resnet", "vit/seed0"]
+    dataset = store["vit/seed0"].load()
+    assert dict(dataset.sizes) == {"epoch": 3, "split": 2, "target": 1, "layer": 4, "class": 4}
+    assert float(dataset["nc1"].sel(split="test", layer="encoder.stages.0.blocks.3")[-1, 0]) == pytest.approx(LAST_NC1)
+    assert dataset["nc1"].attrs["direction"] == "down"
+    store.write(dataset.isel(epoch=[-1]).assign_coords(epoch=[3]), "vit/seed0")
+    assert store["vit/seed0"]["epoch"].values.tolist() == [0, 1, 2, 3]
