@@ -173,6 +173,5 @@ def test_minilm_collapses_at_the_top_while_it_is_fine_tuned(tmp_path: Path, real
     nc1 = callback.dataset["nc1"].isel(split=0, target=0)
     blocks = nc1.sel(layer=[name for name in nc1["layer"].values if "encoder.layer." in name])
     fallen = (blocks.isel(epoch=-1) / blocks.isel(epoch=0)).values
-    print(fallen)
     assert fallen[-1] < 0.6
     assert fallen[-1] < fallen[0]
