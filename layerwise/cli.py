@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import sys
 from pathlib import Path
@@ -23,6 +24,10 @@ app = typer.Typer(
 
 _MODEL = "timm/NAME, hf/NAME (hub id or local folder) or package.module:function"
 _DATA = "imagefolder:DIR, csv:FILE?text=..&label=.., parquet:FILE, npz:FILE, hf:NAME or sklearn:digits"
+_CHECKPOINTS = (
+    'Such as "runs/seed0/checkpoint-*": weights for MODEL, one epoch of the run each; those that the store has are '
+    "skipped."
+)
 
 Model = Annotated[str, typer.Argument(help=_MODEL)]
 StorePath = Annotated[str, typer.Argument(help="A store that layerwise wrote.")]
@@ -79,32 +84,36 @@ def profile(
     store: Annotated[str, typer.Option(help="Where the profile is kept; a folder, s3:// or gs://.")] = "profiles.lw",
     run: Annotated[str | None, typer.Option(help="Its name in the store; made of model and data by default.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace a profile of the same name.")] = False,
+    checkpoints: Annotated[str | None, typer.Option(help=_CHECKPOINTS)] = None,
     json: Json = False,
 ) -> None:
     """Measure how far every layer of a network has collapsed on your data: the main job."""
     from layerwise.profiling import profile as measure
+    from layerwise.replay import profile_checkpoints
     from layerwise.store import open_store
 
     target = open_store(store)
-    name = run or _run_name(model, data)
-    if name in target and not overwrite:
-        raise InvalidData(f"{store} has a run {name!r} already; choose another with --run, or --overwrite it")
-    ds = measure(
-        model,
-        data,
-        device=device or _accelerator(),
-        batch_size=batch_size,
-        layers=_one(layers),
-        reduce=reduce,
-        metrics=metrics or None,
-        classes=classes,
-        convention=convention,
-        memory=memory,
-        nonfinite="drop" if drop_nonfinite else "raise",
-    )
-    if name in target:
-        target.delete(name)
-    target.write(ds, run=name)
+    name = run or _run_name(_fixed_part(checkpoints) if checkpoints else model, data)
+    options: dict[str, Any] = {
+        "device": device or _accelerator(),
+        "batch_size": batch_size,
+        "layers": _one(layers),
+        "reduce": reduce,
+        "metrics": metrics or None,
+        "classes": classes,
+        "convention": convention,
+        "memory": memory,
+        "nonfinite": "drop" if drop_nonfinite else "raise",
+    }
+    if checkpoints:
+        ds = profile_checkpoints(model, data, checkpoints, store=target, run=name, overwrite=overwrite, **options)
+    else:
+        if name in target and not overwrite:
+            raise InvalidData(f"{store} has a run {name!r} already; choose another with --run, or --overwrite it")
+        ds = measure(model, data, **options)
+        if name in target:
+            target.delete(name)
+        target.write(ds, run=name)
     _print(ds, json)
     typer.echo(f"wrote run {name!r} to {store}", err=True)
 
@@ -177,6 +186,12 @@ def _run_name(model: str, data: str) -> str:
     scheme, _, path = data.partition("?")[0].partition(":")
     parts = (Path(model.rstrip("/")).name.replace(":", "."), f"{scheme}-{Path(path.rstrip('/')).stem}")
     return "/".join("".join(sign if sign.isalnum() or sign in "._-" else "-" for sign in part) for part in parts)
+
+
+def _fixed_part(pattern: str) -> str:
+    """The folder that a pattern searches."""
+    parts = Path(pattern).expanduser().absolute().parts
+    return str(Path(*itertools.takewhile(lambda part: not set("*?[") & set(part), parts)))
 
 
 def _accelerator() -> str:
