@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import zipfile
+from argparse import Namespace
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PosixPath
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +20,7 @@ from layerwise.errors import InvalidData
 __all__ = ["SUFFIXES", "WHOLE", "read_pickle", "read_tensors", "weight_file", "weight_files"]
 
 #: How the names of files with weights end; what an index names are several files of one state dict.
-SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".index.json")
+SUFFIXES = (".safetensors", ".pt", ".pth", ".pth.tar", ".bin", ".ckpt", ".index.json")
 
 #: What the weights of a folder are called, the first that is there; such a file stands for its folder.
 WHOLE = (
@@ -88,7 +91,8 @@ def read_pickle(file: Path) -> Any:
     """
     in_zip = zipfile.is_zipfile(file)
     try:
-        return torch.load(file, map_location="cpu", weights_only=True, mmap=in_zip)
+        with torch.serialization.safe_globals(_harmless()):
+            return torch.load(file, map_location="cpu", weights_only=True, mmap=in_zip)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError) as error:
         unsafe = _unsafe(file) if in_zip else []
         if not unsafe:
@@ -97,6 +101,14 @@ def read_pickle(file: Path) -> Any:
             f"{file} holds {', '.join(unsafe)} beside tensors, which are not unpickled, since that can run code; save "
             "the state dict alone, or allow them with torch.serialization.add_safe_globals"
         ) from error
+
+
+def _harmless() -> list[Any]:
+    """Plain data that trainings keep beside the weights, timm's arguments and best accuracy for example."""
+    scalar = np.float64(0).__reduce__()[0]
+    dtypes = [type(np.dtype(code)) for code in "?bhilqefd"]
+    old_name = (scalar, "numpy.core.multiarray.scalar")
+    return [Namespace, PosixPath, np.dtype, scalar, old_name, *dtypes]
 
 
 def _read_safetensors(file: Path) -> dict[str, Tensor]:
@@ -126,10 +138,13 @@ def _state_dict(content: Any, file: Path) -> dict[str, Tensor]:
 def _unsafe(file: Path) -> list[str]:
     """The classes and functions in a file that `torch.load` does not take for data."""
     try:
-        return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
+        with torch.serialization.safe_globals(_harmless()):
+            return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError):
         return []
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    """What an error says in one line; torch's own comes after much advice."""
+    said = re.search(r"WeightsUnpickler error:\s*(.+)", str(error))
+    return said[1] if said else (str(error).splitlines() or [type(error).__name__])[0]

@@ -64,6 +64,7 @@ def test_one_part_of_an_epoch_makes_all_of_them_floats(tmp_path: Path) -> None:
         ("checkpoint-500", (500, 500)),
         ("step-100.safetensors", (100, 100)),
         ("resnet18.12.safetensors", (12, 12)),
+        ("checkpoint-3.pth.tar", (3, 3)),
         ("lr1e-3_epoch_0.5.safetensors", (0.5, 0)),
     ],
 )
@@ -71,7 +72,7 @@ def test_a_name_says_the_epoch_by_that_word_or_by_its_last_number(
     name: str, label: tuple[float, int], tmp_path: Path
 ) -> None:
     path = tmp_path / "run1" / name
-    touch(path if path.suffix == ".safetensors" else path / "model.safetensors")
+    touch(path if path.suffix in (".safetensors", ".tar") else path / "model.safetensors")
     assert labels(find_checkpoints(tmp_path / "*" / name)) == [label]
 
 

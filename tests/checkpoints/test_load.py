@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -176,9 +178,19 @@ def test_code_in_a_file_is_named_and_never_run(tmp_path: Path) -> None:
     with pytest.raises(InvalidData, match="beside tensors, which are not unpickled"):
         load_weights(network(), at(file))
     assert not (tmp_path / "ran").exists()
-    file = saved({"state_dict": network().state_dict(), "args": Namespace(lr=0.1)}, tmp_path / "2.pt")
-    with pytest.raises(InvalidData, match=r"holds argparse\.Namespace beside tensors.*save the state dict alone"):
+    file = saved({"state_dict": network().state_dict(), "best": Fraction(1, 3)}, tmp_path / "2.pt")
+    with pytest.raises(InvalidData, match=r"holds fractions\.Fraction beside tensors.*save the state dict alone"):
         load_weights(network(), at(file))
+    saved({"best": Fraction(1, 3)}, file, _use_new_zipfile_serialization=False)
+    with pytest.raises(InvalidData, match=r"2.pt cannot be read: Unsupported global: GLOBAL fractions\.Fraction"):
+        load_weights(network(), at(file))
+
+
+def test_arguments_paths_and_scores_beside_the_weights_are_data(tmp_path: Path) -> None:
+    trained, other = network(1), network(2)
+    beside = {"args": Namespace(lr=0.1, output=tmp_path), "best": np.float64(0.9), "n": np.int64(3), "right": np.True_}
+    load_weights(other, at(saved({"state_dict": trained.state_dict()} | beside, tmp_path / "checkpoint-1.pth.tar")))
+    assert_same(copied(other), copied(trained))
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
