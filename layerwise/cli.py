@@ -107,6 +107,7 @@ def profile(
     }
     if checkpoints:
         ds = profile_checkpoints(model, data, checkpoints, store=target, run=name, overwrite=overwrite, **options)
+        done = f"{ds.sizes['epoch']} epochs are in run {name!r} of {store}"
     else:
         if name in target and not overwrite:
             raise InvalidData(f"{store} has a run {name!r} already; choose another with --run, or --overwrite it")
@@ -114,8 +115,9 @@ def profile(
         if name in target:
             target.delete(name)
         target.write(ds, run=name)
+        done = f"wrote run {name!r} to {store}"
     _print(ds, json)
-    typer.echo(f"wrote run {name!r} to {store}", err=True)
+    typer.echo(done, err=True)
 
 
 @app.command()
