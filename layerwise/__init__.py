@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from layerwise.derive import compare, effective_depth, monotonicity, onset, separation_law
     from layerwise.errors import LayerwiseError
     from layerwise.profiling import Profiler, Settings, profile
+    from layerwise.replay import profile_checkpoints
     from layerwise.store import export, import_profile, open_store
     from layerwise.track import Tracker
 
@@ -37,6 +38,7 @@ _LAZY = {
     "onset": "layerwise.derive:onset",
     "open_store": "layerwise.store:open_store",
     "profile": "layerwise.profiling:profile",
+    "profile_checkpoints": "layerwise.replay:profile_checkpoints",
     "separation_law": "layerwise.derive:separation_law",
 }
 
@@ -59,6 +61,7 @@ __all__ = [
     "open_store",
     "plot",
     "profile",
+    "profile_checkpoints",
     "separation_law",
     "statistics",
     "studies",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import sys
 from pathlib import Path
@@ -23,6 +24,10 @@ app = typer.Typer(
 
 _MODEL = "timm/NAME, hf/NAME (hub id or local folder) or package.module:function"
 _DATA = "imagefolder:DIR, csv:FILE?text=..&label=.., parquet:FILE, npz:FILE, hf:NAME or sklearn:digits"
+_CHECKPOINTS = (
+    'Such as "runs/seed0/checkpoint-*": weights for MODEL, one epoch of the run each; those that the store has are '
+    "skipped."
+)
 
 Model = Annotated[str, typer.Argument(help=_MODEL)]
 StorePath = Annotated[str, typer.Argument(help="A store that layerwise wrote.")]
@@ -86,44 +91,48 @@ def profile(
         Path | None,
         typer.Option(help="Where a long profile keeps what it has, to go on if it is killed; beside the store."),
     ] = None,
+    checkpoints: Annotated[str | None, typer.Option(help=_CHECKPOINTS)] = None,
     json: Json = False,
 ) -> None:
     """Measure how far every layer of a network has collapsed on your data: the main job."""
     from layerwise.partial import Partial
     from layerwise.profiling import profile as measure
+    from layerwise.replay import profile_checkpoints
     from layerwise.shares import is_follower, together
     from layerwise.store import open_store
 
-    name = run or _run_name(model, data)
+    name = run or _run_name(_fixed_part(checkpoints) if checkpoints else model, data)
+    kept = Partial(partial or _partial_folder(store, name))
     with together() as own_device:
         target = None if is_follower() else open_store(store)
-        if target is not None and name in target and not overwrite:
-            raise InvalidData(f"{store} has a run {name!r} already; choose another with --run, or --overwrite it")
-        kept = Partial(partial or _partial_folder(store, name))
-        ds = measure(
-            model,
-            data,
-            device=device or own_device or _accelerator(),
-            batch_size=batch_size,
-            layers=_one(layers),
-            reduce=reduce,
-            metrics=metrics or None,
-            classes=classes,
-            convention=convention,
-            memory=memory,
-            nonfinite="drop" if drop_nonfinite else "raise",
-            partial=kept,
-        )
-    if target is None:
-        kept.remove()
-        return
-    if overwrite:
-        target.replace(ds, run=name)
-    else:
-        target.write(ds, run=name)
+        options: dict[str, Any] = {
+            "device": device or own_device or _accelerator(),
+            "batch_size": batch_size,
+            "layers": _one(layers),
+            "reduce": reduce,
+            "metrics": metrics or None,
+            "classes": classes,
+            "convention": convention,
+            "memory": memory,
+            "nonfinite": "drop" if drop_nonfinite else "raise",
+            "partial": kept,
+        }
+        if checkpoints and own_device:
+            raise InvalidData("checkpoints are profiled by one process: leave torchrun away")
+        if checkpoints:
+            ds = profile_checkpoints(model, data, checkpoints, store=target, run=name, overwrite=overwrite, **options)
+        else:
+            if target is not None and name in target and not overwrite:
+                raise InvalidData(f"{store} has a run {name!r} already; choose another with --run, or --overwrite it")
+            ds = measure(model, data, **options)
+    if target is not None and not checkpoints:
+        (target.replace if overwrite else target.write)(ds, run=name)
     kept.remove()
+    if target is None:
+        return
     _print(ds, json)
-    typer.echo(f"wrote run {name!r} to {store}", err=True)
+    epochs = f"{ds.sizes['epoch']} epochs are in" if checkpoints else "wrote"
+    typer.echo(f"{epochs} run {name!r} {'of' if checkpoints else 'to'} {store}", err=True)
 
 
 @app.command()
@@ -234,6 +243,12 @@ def _partial_folder(store: str, run: str) -> Path:
         Path("~/.cache/layerwise/partial").expanduser() / place.replace("/", "-") if "://" in place else Path(place)
     )
     return beside.with_name(f"{beside.name}.partial") / run
+
+
+def _fixed_part(pattern: str) -> str:
+    """The folder that a pattern searches."""
+    parts = Path(pattern).expanduser().absolute().parts
+    return str(Path(*itertools.takewhile(lambda part: not set("*?[") & set(part), parts)))
 
 
 def _accelerator() -> str:

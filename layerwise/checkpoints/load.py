@@ -1,0 +1,95 @@
+"""The weights of a checkpoint, put into a network; and its own put back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from layerwise.checkpoints.lora import has_adapter, load_adapter
+from layerwise.checkpoints.names import WeightsMismatch, best_fit
+from layerwise.checkpoints.read import read_tensors
+from layerwise.checkpoints.transformers import ignored, is_pretrained, optional, renamed
+from layerwise.errors import InvalidData
+from layerwise.progress import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from layerwise.checkpoints.find import Checkpoint
+
+__all__ = ["kept_weights", "load_weights"]
+
+# Evaluation does not use them, and torch too does without them.
+_COUNTERS = r"(^|\.)num_batches_tracked$"
+
+
+def load_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
+    """Put the weights of a checkpoint into a network: all of them, or none.
+
+    State dicts may lie inside ``state_dict``, ``model`` or ``model_state_dict``; names may have those of wrappers, or a
+    prefix such as ``model.`` below which they are the network's exactly.
+
+    Parameters
+    ----------
+    model : Module
+    checkpoint : Checkpoint
+
+    Raises
+    ------
+    WeightsMismatch
+        If names or shapes differ; the network is then as it was.
+    InvalidData
+        If the checkpoint cannot be read as tensors, or the network's weights wait on another device.
+    """
+    tensors = {name: value for file in checkpoint.files for name, value in read_tensors(file).items()}
+    if has_adapter(checkpoint.path):
+        load_adapter(model, tensors, checkpoint.path)
+        return
+    own = _weights(model)
+    waiting = [name for name, value in own.items() if value.is_meta]
+    if waiting:
+        raise InvalidData(f"checkpoints need a network in memory; {len(waiting)} of its weights wait elsewhere")
+    try:
+        named = _named(model, own, tensors, checkpoint.path)
+    except WeightsMismatch as error:
+        trained = f". The network that was trained is hf/{checkpoint.path}" if _is_pretrained(checkpoint.path) else ""
+        raise WeightsMismatch(f"{error}{trained}") from error
+    model.load_state_dict(named, strict=False)
+
+
+@contextmanager
+def kept_weights(model: nn.Module) -> Iterator[None]:
+    """Put the network's own weights back at the end; until then there is a copy of them in memory."""
+    own = {name: value.detach().to("cpu", copy=True) for name, value in _weights(model).items() if not value.is_meta}
+    try:
+        yield
+    finally:
+        model.load_state_dict(own, strict=False)
+
+
+def _is_pretrained(path: Path) -> bool:
+    """Whether transformers can load the whole network from here."""
+    return (path / "config.json").exists()
+
+
+def _weights(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value for name, value in model.state_dict(keep_vars=True).items() if isinstance(value, Tensor)}
+
+
+def _named(model: nn.Module, own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """The checkpoint's tensors by the network's names."""
+    options = {"optional": [_COUNTERS, *optional(model)], "ignored": ignored(model)}
+    try:
+        fit = best_fit(own, tensors, str(path), **options)
+    except WeightsMismatch:
+        if not is_pretrained(model):
+            raise
+        tensors = renamed(model, tensors)
+        fit = best_fit(own, tensors, str(path), **options)
+    if fit.left_out:
+        logger.debug("%s: left out what is not below %r, such as %s", path, fit.prefix, fit.left_out[0])
+    return {name: tensors[other] for name, other in fit.pairs.items()}

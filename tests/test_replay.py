@@ -1,0 +1,234 @@
+"""A training that is over is profiled from its checkpoints as it would have been while it ran."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from networks import Perceptron, blobs, loader
+from torch import Tensor
+
+import layerwise
+from layerwise.checkpoints.names import WeightsMismatch
+from layerwise.cli import app
+from layerwise.errors import InvalidData, NotRepeatable
+from layerwise.profiling import Profiler, profile
+from layerwise.provenance import weight_hash
+from layerwise.replay import profile_checkpoints
+from layerwise.store import EpochExists, open_store
+
+METRICS = ["nc1", "ncc_error", "self_duality"]
+
+
+def network(seed: int = 0) -> Perceptron:
+    torch.manual_seed(seed)
+    return Perceptron()
+
+
+def data() -> dict[str, list[tuple[Tensor, Tensor]]]:
+    return {"train": loader(*blobs()), "test": loader(*blobs(seed=1))}
+
+
+def save(folder: Path, *epochs: float) -> str:
+    """A network of its own for each epoch; gives the pattern that finds them."""
+    for epoch in epochs:
+        torch.save(network(int(10 * epoch)).state_dict(), folder / f"epoch_{epoch:g}.pt")
+    return str(folder / "epoch_*.pt")
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The epochs that were measured since."""
+    epochs: list[float] = []
+    measure = Profiler.measure
+
+    def recorded(self: Profiler, epoch: float = 0, step: int | None = None, **options: Any) -> Any:
+        epochs.append(epoch)
+        return measure(self, epoch, step, **options)
+
+    monkeypatch.setattr(Profiler, "measure", recorded)
+    return epochs
+
+
+def test_every_epoch_is_what_a_profile_of_that_network_is(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "runs.lw")
+    ds = profile_checkpoints(network(), data(), save(tmp_path, 1, 2, 10), store=store, run="a/b", metrics=METRICS)
+    assert ds.equals(store["a/b"].load())
+    assert ds["epoch"].values.tolist() == ds["step"].values.tolist() == [1, 2, 10]
+    said = store.attributes("a/b")
+    for epoch in (1, 2, 10):
+        by_hand = profile(network(10 * epoch), data(), metrics=METRICS)
+        for name, values in by_hand.data_vars.items():
+            np.testing.assert_array_equal(ds[name].sel(epoch=[epoch]).values, values.values, str(name))
+        assert said["model_hash"][epoch] == by_hand.attrs["model_hash"]
+        assert said["checkpoint"][epoch] == str(tmp_path / f"epoch_{epoch}.pt")
+
+
+def test_the_network_has_its_own_weights_again_and_none_of_the_hooks(tmp_path: Path) -> None:
+    model = network()
+    model.train()
+    before = weight_hash(model)
+    profile_checkpoints(model, data(), save(tmp_path, 1, 2), metrics="nc1")
+    assert weight_hash(model) == before
+    assert all(module.training and not module._forward_hooks for module in model.modules())
+
+
+def test_a_call_that_was_killed_goes_on_where_it_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, measured: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    options: dict[str, Any] = {"store": tmp_path / "runs.lw", "run": "a", "metrics": METRICS}
+    pattern = save(tmp_path, 1, 2, 3, 4)
+    whole = profile_checkpoints(network(), data(), pattern, metrics=METRICS)
+    measured.clear()
+
+    def killed(self: Profiler, epoch: float = 0, step: int | None = None) -> Any:
+        if epoch == 3:
+            raise KeyboardInterrupt
+        return measure(self, epoch, step)
+
+    model, measure = network(), Profiler.measure
+    with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
+        context.setattr(Profiler, "measure", killed)
+        profile_checkpoints(model, data(), pattern, **options)
+    assert measured == [1, 2]
+    assert weight_hash(model) == weight_hash(network())
+    measured.clear()
+    with caplog.at_level("INFO", "layerwise"):
+        resumed = profile_checkpoints(model, data(), pattern, **options)
+    assert measured == [3, 4]
+    assert "measured 2 of 4 checkpoints; the run 'a' had 2 already" in caplog.text
+    assert resumed.equals(whole)
+    save(tmp_path, 5)
+    measured.clear()
+    assert profile_checkpoints(model, data(), pattern, **options)["epoch"].values.tolist() == [1, 2, 3, 4, 5]
+    assert measured == [5]
+
+
+def test_what_was_measured_before_a_checkpoint_of_another_network_stays(tmp_path: Path, measured: list[float]) -> None:
+    pattern = save(tmp_path, 1, 2)
+    torch.save(Perceptron(width=8).state_dict(), tmp_path / "epoch_3.pt")
+    model = network()
+    with pytest.raises(WeightsMismatch, match="epoch_3.pt does not fit the network"):
+        profile_checkpoints(model, data(), pattern, store=tmp_path / "runs.lw", metrics="nc1")
+    assert open_store(tmp_path / "runs.lw")["run"]["epoch"].values.tolist() == [1, 2]
+    assert weight_hash(model) == weight_hash(network())
+
+
+def test_overwriting_measures_all_anew_and_keeps_the_old_run_until_there_is_a_new_one(
+    tmp_path: Path, measured: list[float]
+) -> None:
+    options: dict[str, Any] = {"store": tmp_path / "runs.lw", "metrics": "nc1"}
+    profile_checkpoints(network(), data(), save(tmp_path, 1, 2, 3), **options)
+    (tmp_path / "epoch_3.pt").unlink()
+    torch.save({}, tmp_path / "epoch_1.pt")
+    with pytest.raises(InvalidData, match="epoch_1.pt has no state dict"):
+        profile_checkpoints(network(), data(), tmp_path / "epoch_*.pt", overwrite=True, **options)
+    assert open_store(tmp_path / "runs.lw")["run"].sizes["epoch"] == 3
+    measured.clear()
+    options["metrics"] = ["nc1", "cdnv"]
+    ds = profile_checkpoints(network(), data(), save(tmp_path, 1, 2), overwrite=True, **options)
+    assert measured == [1, 2] == ds["epoch"].values.tolist()
+    assert "cdnv" in ds
+
+
+def test_a_checkpoint_that_was_written_anew_is_told_and_one_that_was_copied_is_not(
+    tmp_path: Path, measured: list[float]
+) -> None:
+    options: dict[str, Any] = {"store": tmp_path / "runs.lw", "metrics": "nc1"}
+    pattern = save(tmp_path, 1, 2)
+    before = profile_checkpoints(network(), data(), pattern, **options)
+    save(tmp_path, 1, 2)
+    measured.clear()
+    assert profile_checkpoints(network(), data(), pattern, **options).equals(before)
+    assert not measured
+    torch.save(network(99).state_dict(), tmp_path / "epoch_2.pt")
+    with pytest.raises(EpochExists, match=r"has epoch 2 with other weights than .*epoch_2.pt has now"):
+        profile_checkpoints(network(), data(), pattern, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"reduce": "flatten"}, "with reduce auto, and not flatten"),
+        ({"metrics": ["nc1", "cdnv"]}, "with metrics .*nc1.*, and not .*cdnv"),
+        ({"layers": "leaves"}, "with layers"),
+        ({"seed": 1}, "with seed 0, and not 1"),
+        ({"convention": "he_su"}, "with convention default, and not he_su"),
+    ],
+)
+def test_a_run_of_other_settings_is_not_added_to(options: dict[str, Any], message: str, tmp_path: Path) -> None:
+    profile_checkpoints(network(), data(), save(tmp_path, 1), store=tmp_path / "runs.lw", metrics="nc1")
+    with pytest.raises(InvalidData, match=message + ".*another name"):
+        profile_checkpoints(
+            network(), data(), save(tmp_path, 2), store=tmp_path / "runs.lw", **({"metrics": "nc1"} | options)
+        )
+
+
+def test_a_run_of_other_data_or_of_no_checkpoints_or_of_whole_epochs_is_not_added_to(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "runs.lw")
+    profile_checkpoints(network(), data(), save(tmp_path, 1), store=store, metrics="nc1")
+    fewer = {split: batches[:2] for split, batches in data().items()}
+    with pytest.raises(InvalidData, match="other data of that name: samples .*60.*32"):
+        profile_checkpoints(network(), fewer, save(tmp_path, 2), store=store, metrics="nc1")
+    with pytest.raises(InvalidData, match="counts whole epochs"):
+        profile_checkpoints(network(), data(), save(tmp_path, 1.5), store=store, metrics="nc1")
+    (tmp_path / "epoch_1.5.pt").unlink()
+    store.write(profile(network(), data(), metrics="nc1"), run="other")
+    with pytest.raises(InvalidData, match="'other' was not made of checkpoints"):
+        profile_checkpoints(network(), data(), save(tmp_path, 2), store=store, run="other", metrics="nc1")
+
+
+def test_a_loader_that_runs_once_is_refused_before_anything_is_measured(tmp_path: Path, measured: list[float]) -> None:
+    with pytest.raises(NotRepeatable, match="every checkpoint needs a run of the data"):
+        profile_checkpoints(network(), iter(data()["train"]), save(tmp_path, 1, 2), metrics="nc1")
+    assert not measured
+
+
+def test_the_command_line_goes_on_with_a_run_and_prints_its_last_epoch(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "own_network.py").write_text(
+        "import torch\nfrom torch import nn\n\n\ndef make():\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 10))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    from own_network import make  # type: ignore[import-not-found]
+
+    (tmp_path / "weights").mkdir()
+    for epoch in range(3):
+        torch.manual_seed(epoch)
+        torch.save(make().state_dict(), tmp_path / "weights" / f"{epoch}.pt")
+    command = ["profile", "own_network:make", "sklearn:digits?limit=200", "--metrics", "nc1", "--device", "cpu"]
+    command += ["--store", "runs.lw", "--checkpoints"]
+
+    def call(*words: str) -> str:
+        caplog.clear()
+        with caplog.at_level("INFO", "layerwise"):
+            app([*command, *words], standalone_mode=False)
+        return capsys.readouterr().out
+
+    call("weights/[01].pt")
+    assert "measured 2 of 2 checkpoints" in caplog.text
+    shown = call("weights/*.pt")
+    assert "measured 1 of 3 checkpoints; the run 'weights/sklearn-digits' had 2 already" in caplog.text
+    ds = open_store("runs.lw")["weights/sklearn-digits"]
+    assert ds["epoch"].values.tolist() == [0, 1, 2]
+    assert ds.attrs["model"] == "own_network:make"
+    assert f"{ds['nc1'].isel(epoch=-1, split=0, target=0, layer=-1).item():.4g}" in shown
+    call("weights", "--overwrite")
+    assert "measured 3 of 3 checkpoints; the run 'weights/sklearn-digits' had 0 already" in caplog.text
+    with pytest.raises(InvalidData, match="other data|with data"):
+        app([*command[:2], "sklearn:digits?limit=100", *command[3:], "weights/*.pt"], standalone_mode=False)
+    sys.modules.pop("own_network")
+
+
+def test_it_is_exported() -> None:
+    assert layerwise.profile_checkpoints is profile_checkpoints
