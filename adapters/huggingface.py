@@ -96,7 +96,9 @@ class HuggingFaceAdapter(TorchAdapter):
         if "use_cache" in accepted:
             inputs.setdefault("use_cache", False)
         config = getattr(model, "config", None)
-        if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in accepted and "labels" not in inputs:
+        starts = getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in accepted
+        # A classifier shifts its own input into the decoder.
+        if starts and not type(model).__name__.endswith(_CLASSIFIERS):
             start = getattr(config, "decoder_start_token_id", None) or 0
             device = next(iter(batch.labels.values())).device
             inputs.setdefault("decoder_input_ids", torch.full((batch.size, 1), start, device=device))
@@ -118,7 +120,8 @@ class HuggingFaceAdapter(TorchAdapter):
         masked = kind in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
         if causal and not masked:
             return "last"
-        return "cls" if any(name.endswith("cls_token") for name, _ in model.named_parameters()) else "mean"
+        own = ("cls_token", "class_embedding")
+        return "cls" if any(name.endswith(own) for name, _ in model.named_parameters()) else "mean"
 
     def prepare(self, model: nn.Module) -> Callable[[Sequence[Any]], Any] | None:
         """The tokenizer or the image processor that was saved with the model."""

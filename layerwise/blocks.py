@@ -18,7 +18,7 @@ from layerwise.layers import Layer, select
 from layerwise.search import Found, Search
 from layerwise.trace import Call, Slot, Trace
 
-__all__ = ["all_calls", "choose", "find_blocks", "find_stages", "leaves"]
+__all__ = ["all_calls", "choose", "classifier_of", "find_blocks", "find_stages", "leaves"]
 
 # What may stand between the classifier and what the network gives.
 _READ_OUT = ("softmax", "sigmoid", "slice", "select", "split", "index", "gather", "unbind", "upsample")
@@ -77,7 +77,7 @@ def find_blocks(trace: Trace, head: str | None = None) -> list[Layer]:
         Roles: ``stem`` before the first of the blocks, ``block``, ``features`` (the classifier's input: its
         ``side="input"``, or the block that makes that very tensor) and ``logits``.
     """
-    classifier = _classifier(trace, head)
+    classifier = classifier_of(trace, head)
     live = graph(trace, classifier.outputs if classifier else ())
     found = Search(trace, live, classifier).run()
     layers = _with_stem(live, [_layer(live, item) for item in found], found)
@@ -165,8 +165,8 @@ def _silent(trace: Trace) -> list[str]:
     return [path for path in trace.modules if path and path not in fired]
 
 
-def _classifier(trace: Trace, head: str | None) -> Call | None:
-    """The last call of the classifier, if it does anything."""
+def classifier_of(trace: Trace, head: str | None = None) -> Call | None:
+    """The last call of the classifier, if there is one and it does anything; `head` is its path, where it is known."""
     calls = [call for call in trace.calls if call.path == head and call.outputs and call.inputs]
     if head is None:
         live = graph(trace)

@@ -67,7 +67,7 @@ def forecast(
     inputs = network.adapter.example(network.model)
     batch = network.adapter.batch((inputs, torch.zeros(2, dtype=torch.int64)), network.device)
     traced = trace(network.model, lambda: network.adapter.forward(network.model, batch))
-    readings = readings_of(network, choose(traced, layers, network.head), batch, reduce, seed=0)
+    readings = readings_of(network, traced, choose(traced, layers, network.head), batch, reduce, seed=0)
     plan = make_plan(
         [reading.features for reading in readings],
         classes=classes,

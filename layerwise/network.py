@@ -15,9 +15,11 @@ from layerwise.capture import Capture
 from layerwise.errors import InvalidData
 from layerwise.layers import Layer
 from layerwise.nest import mapped
+from layerwise.pooling import pooling_of
 from layerwise.quiet import quiet
-from layerwise.reduce import Tokens, reduce, reduction_of
+from layerwise.reduce import Tokens, is_tokens, reduce, reduction_of
 from layerwise.sketch import Sketch
+from layerwise.trace import Trace
 
 __all__ = ["Network", "Reading", "first_samples", "readings_of"]
 
@@ -35,12 +37,15 @@ class Reading:
         Features after reduction and projection, ``d``.
     projection : Sketch or None
         The random projection that ``sketch:k`` asks for.
+    prefix : int
+        Class and register tokens in front of the layer's other tokens.
     """
 
     layer: Layer
     reduction: str
     features: int
     projection: Sketch | None = None
+    prefix: int = 0
 
     @property
     def name(self) -> str:
@@ -52,15 +57,15 @@ class Reading:
         """The reduction as the Dataset states it."""
         return f"sketch:{self.projection.width}" if self.projection else self.reduction
 
-    def read(self, activation: Tensor, tokens: Tokens) -> Tensor:
-        """Features of shape ``(n, d)`` from an activation.
+    def read(self, activation: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Features of shape ``(n, d)`` from an activation, and the attention mask of its batch.
 
         Raises
         ------
         InvalidData
             If they are not as many as in the first batch: a flattened layer of texts of unequal length, say.
         """
-        features = reduce(activation, self.reduction, self.layer.channels, tokens)
+        features = reduce(activation, self.reduction, self.layer.channels, Tokens(mask, self.prefix))
         if self.projection is not None:
             features = self.projection(features)
         if features.shape[1] != self.features:
@@ -97,7 +102,7 @@ class Network:
             Called with a reading and its features, shape ``(n, d)``, from within the forward.
         """
         by_layer = {reading.layer: reading for reading in readings}
-        current = Tokens()
+        mask: Tensor | None = None
         size = 0
 
         def take(layer: Layer, activation: Tensor) -> None:
@@ -106,14 +111,13 @@ class Network:
                     f"layer {layer.name!r} gives {len(activation)} rows for a batch of {size} samples; "
                     "it does not keep samples apart and cannot be profiled"
                 )
-            receive(by_layer[layer], by_layer[layer].read(activation, current))
+            receive(by_layer[layer], by_layer[layer].read(activation, mask))
 
         with quiet(self.model), Capture(self.model, list(by_layer), take) as capture:
 
             def run(batch: Batch) -> Tensor | None:
-                nonlocal current, size
-                size = batch.size
-                current = Tokens(batch.mask, self.adapter.prefix_tokens(self.model, batch))
+                nonlocal mask, size
+                mask, size = batch.mask, batch.size
                 with capture.forward():
                     return self.adapter.logits(self.adapter.forward(self.model, batch))
 
@@ -125,29 +129,38 @@ class Network:
             yield self.adapter.batch(raw, self.device)
 
 
-def readings_of(network: Network, layers: Sequence[Layer], batch: Batch, how: str, seed: int) -> list[Reading]:
+def readings_of(
+    network: Network, traced: Trace, layers: Sequence[Layer], batch: Batch, how: str, seed: int
+) -> list[Reading]:
     """How each layer is read: ``auto`` made definite, and the features counted.
 
     Parameters
     ----------
     network : Network
+    traced : Trace
+        Of a part of `batch`.
     layers : sequence of Layer
-        As traced on a part of `batch`.
+        Those of the trace that are read.
     batch : Batch
     how : str
         The reduction that the caller asked for.
     seed : int
         Of random projections.
     """
-    tokens = Tokens(prefix=network.adapter.prefix_tokens(network.model, batch))
-    pooling = network.adapter.pooling(network.model)
+    prefix = network.adapter.prefix_tokens(network.model, batch)
+    pooling = pooling_of(traced, network.head) or network.adapter.pooling(network.model)
+    lengths = {value.shape[1] for value in traced.values if len(value.shape) == 3 and value.floating}
     readings = []
     for layer in layers:
         sketched = how.startswith("sketch:")
-        reduction = reduction_of(layer, "flatten" if sketched else how, pooling)
-        width = reduce(torch.empty(1, *layer.shape, device="meta"), reduction, layer.channels, tokens).shape[1]
+        # Where as many tokens and the prefix are found elsewhere, the prefix has still to be put in front.
+        headless = prefix > 0 and is_tokens(layer) and layer.shape[0] + prefix in lengths
+        own = 0 if headless or not is_tokens(layer) or layer.shape[0] <= prefix else prefix
+        reduction = reduction_of(layer, "flatten" if sketched else how, pooling, headless=headless)
+        empty = torch.empty(1, *layer.shape, device="meta")
+        width = reduce(empty, reduction, layer.channels, Tokens(prefix=own)).shape[1]
         projection = Sketch(width, int(how[7:]), seed) if sketched and width > int(how[7:]) else None
-        readings.append(Reading(layer, reduction, projection.width if projection else width, projection))
+        readings.append(Reading(layer, reduction, projection.width if projection else width, projection, own))
     return readings
 
 

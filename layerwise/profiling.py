@@ -166,7 +166,7 @@ class Profiler:
         self.class_names = class_names(settings.classes, self.loaders, list(first.labels))
         self._traced = self._trace(first)
         layers = choose(self._traced, settings.layers, self.network.head)
-        self.readings = readings_of(self.network, layers, first, settings.reduce, settings.seed)
+        self.readings = readings_of(self.network, self._traced, layers, first, settings.reduce, settings.seed)
         self.plan = agreed(self._plan(first), any(map(is_shared, self.loaders.splits.values())))
         if not is_follower():
             logger.info("%s", self.plan.reason)

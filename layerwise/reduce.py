@@ -12,7 +12,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from layerwise.errors import InvalidData, UnknownName
 from layerwise.layers import Layer
 
-__all__ = ["REDUCTIONS", "Tokens", "check_reduction", "reduce", "reduction_of"]
+__all__ = ["REDUCTIONS", "Tokens", "check_reduction", "is_tokens", "reduce", "reduction_of"]
 
 #: The reductions by name. ``grid:k`` and ``sketch:k`` take a number.
 REDUCTIONS = ("auto", "gap", "grid:k", "cls", "mean", "last", "flatten", "sketch:k")
@@ -44,11 +44,12 @@ def check_reduction(name: str) -> None:
     """
     kind, _, number = name.partition(":")
     wants_number = f"{kind}:k" in REDUCTIONS
-    if wants_number != number.isdigit() or (not wants_number and name not in REDUCTIONS) or number == "0":
+    is_number = number.isascii() and number.isdecimal() and int(number) > 0
+    if wants_number != is_number or (not wants_number and name not in REDUCTIONS):
         raise UnknownName("reduction", name, REDUCTIONS)
 
 
-def reduction_of(layer: Layer, name: str, pooling: str) -> str:
+def reduction_of(layer: Layer, name: str, pooling: str, *, headless: bool = False) -> str:
     """What ``auto`` means for a layer: the network's own pooling for tokens, averaging for maps.
 
     Parameters
@@ -58,12 +59,19 @@ def reduction_of(layer: Layer, name: str, pooling: str) -> str:
         The reduction that was asked for.
     pooling : str
         How the network itself pools tokens: ``"cls"``, ``"mean"`` or ``"last"``.
+    headless : bool
+        Whether the class token that others have is not among this layer's tokens: then it is the mean that is taken.
     """
     if len(layer.shape) <= 1:
         return "flatten"
-    if name != "auto":
-        return name
-    return pooling if _is_tokens(len(layer.shape) + 1, layer.channels) else "gap"
+    tokens = is_tokens(layer)
+    chosen = name if name != "auto" else pooling if tokens else "gap"
+    return "mean" if chosen == "cls" and tokens and headless else chosen
+
+
+def is_tokens(layer: Layer) -> bool:
+    """Whether a layer's activation is a sequence of tokens, ``(n, tokens, d)``."""
+    return _is_tokens(len(layer.shape) + 1, layer.channels)
 
 
 def reduce(activation: Tensor, how: str, channels: int, tokens: Tokens) -> Tensor:

@@ -44,12 +44,16 @@ class Slot:
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation: values in, values out, and the innermost module call that ran it (-1 outside all)."""
+    """One operation: values in, values out, and the innermost module call that ran it (-1 outside all).
+
+    An operation that selects one place along an axis says which: `place` is the axis and the position.
+    """
 
     name: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     call: int
+    place: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -252,12 +256,15 @@ class _Recorder(TorchDispatchMode):
         outputs += [self.read(tensor) for tensor in fresh]
         made = tuple(value for value in outputs if value >= before)
         if made:
-            self.record(func._schema.name.split("::")[-1], inputs, made)
+            name = func._schema.name.split("::")[-1]
+            self.record(name, inputs, made, _place(*args) if name == "select" else None)
         return result
 
-    def record(self, name: str, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> None:
+    def record(
+        self, name: str, inputs: tuple[int, ...], outputs: tuple[int, ...], place: tuple[int, int] | None = None
+    ) -> None:
         """Write one operation down."""
-        self.operations.append(Operation(name, inputs, outputs, self.open[-1][0] if self.open else -1))
+        self.operations.append(Operation(name, inputs, outputs, self.open[-1][0] if self.open else -1, place))
 
     def slots(self, structure: object) -> tuple[Slot, ...]:
         """Where the tensors sit, and which values they are."""
@@ -360,6 +367,12 @@ def _key(tensor: Tensor) -> tuple[object, object]:
         return (storage, tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype), storage
     except (RuntimeError, NotImplementedError):
         return ("object", id(tensor)), ("object", id(tensor))
+
+
+def _place(tensor: Tensor, axis: int, position: int) -> tuple[int, int]:
+    """Axis and position from the front."""
+    axis %= tensor.ndim
+    return axis, int(position) % tensor.shape[axis]
 
 
 def _shape(tensor: Tensor) -> tuple[int, ...]:

@@ -85,10 +85,10 @@ def test_a_call_that_was_killed_goes_on_where_it_stopped(
     whole = profile_checkpoints(network(), data(), pattern, metrics=METRICS)
     measured.clear()
 
-    def killed(self: Profiler, epoch: float = 0, step: int | None = None) -> Any:
+    def killed(self: Profiler, epoch: float = 0, step: int | None = None, **given: Any) -> Any:
         if epoch == 3:
             raise KeyboardInterrupt
-        return measure(self, epoch, step)
+        return measure(self, epoch, step, **given)
 
     model, measure = network(), Profiler.measure
     with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
