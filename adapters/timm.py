@@ -12,7 +12,7 @@ from torch import nn
 from layerwise.adapters.pictures import picture
 from layerwise.adapters.protocol import Batch
 from layerwise.adapters.torch import TorchAdapter
-from layerwise.errors import UnknownName
+from layerwise.errors import InvalidData, UnknownName
 
 __all__ = ["TimmAdapter"]
 
@@ -36,6 +36,8 @@ class TimmAdapter(TorchAdapter):
         ------
         UnknownName
             With the nearest names that timm has, the options or the files that there are.
+        InvalidData
+            If the weights cannot be fetched, or are of another network.
         """
         import timm
 
@@ -49,7 +51,14 @@ class TimmAdapter(TorchAdapter):
             settings.update(pretrained=False, checkpoint_path=_file(options.pop("checkpoint")))
         if options:
             raise UnknownName("option of a timm model", next(iter(options)), ["pretrained", "file", "checkpoint"])
-        model: nn.Module = timm.create_model(name, **settings)
+        try:
+            model: nn.Module = timm.create_model(name, **settings)
+        except (OSError, RuntimeError) as error:
+            line = next(iter(str(error).splitlines()), type(error).__name__)
+            raise InvalidData(
+                f"the weights of {name!r} cannot be had or do not fit: {line}; ?file=PATH takes them from a file, "
+                "?pretrained=0 leaves them random"
+            ) from error
         return model.eval()
 
     def head(self, model: nn.Module) -> str | None:

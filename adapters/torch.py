@@ -5,14 +5,14 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from layerwise.adapters.protocol import Batch
-from layerwise.errors import InvalidData, UnknownName
+from layerwise.errors import InvalidData, InvalidLabels, UnknownName
 from layerwise.nest import mapped
 
 __all__ = ["TorchAdapter", "move"]
@@ -69,17 +69,22 @@ class TorchAdapter:
         Raises
         ------
         InvalidData
-            If there are no labels, or no samples can be counted.
+            If there are no labels, no samples can be counted, or there are not as many inputs as labels.
+        InvalidLabels
+            If labels are no numbers.
         """
         inputs, labels = _split(raw)
         targets = dict(labels) if isinstance(labels, Mapping) else {"label": labels}
         inputs = move(inputs, device)
         mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
-        tensors = {name: torch.as_tensor(value).to(device) for name, value in targets.items()}
+        tensors = {name: _as_labels(value, name).to(device) for name, value in targets.items()}
         sizes = {len(value) for value in tensors.values() if value.ndim}
         if len(sizes) != 1:
             raise InvalidData(f"labels of a batch must be vectors of one length; there are {sorted(sizes) or 'none'}")
-        return Batch(inputs, tensors, sizes.pop(), mask if isinstance(mask, Tensor) and mask.ndim == 2 else None)
+        size = sizes.pop()
+        if isinstance(inputs, Tensor) and inputs.ndim > 1 and len(inputs) != size:
+            raise InvalidData(f"a batch has {len(inputs)} inputs and {size} labels")
+        return Batch(inputs, tensors, size, mask if isinstance(mask, Tensor) and mask.ndim == 2 else None)
 
     def forward(self, model: nn.Module, batch: Batch) -> Any:
         """Run one forward: a mapping's entries become keyword arguments, a tuple's positional ones."""
@@ -133,6 +138,14 @@ class TorchAdapter:
 def move(value: Any, device: torch.device) -> Any:
     """A nest of tensors, on the device."""
     return mapped(value, lambda tensor: tensor.to(device, non_blocking=True))
+
+
+def _as_labels(value: Any, target: str) -> Tensor:
+    try:
+        return torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        example = next(iter(value), value) if isinstance(value, Iterable) else value
+        raise InvalidLabels(f"labels of {target!r} must be numbers, not {example!r}; encode them") from error
 
 
 def _split(raw: Any) -> tuple[Any, Any]:

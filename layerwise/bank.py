@@ -10,6 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from layerwise.errors import BudgetExceeded
+
 __all__ = ["Bank", "Contents"]
 
 #: What a bank holds: shape and type of every batch, by key.
@@ -47,7 +49,13 @@ class Bank:
             self._temporary.cleanup()
 
     def put(self, key: str, values: Tensor) -> None:
-        """Append a batch under a key."""
+        """Append a batch under a key.
+
+        Raises
+        ------
+        BudgetExceeded
+            If the disk is full.
+        """
         if self.where == "memory":
             self._kept.setdefault(key, []).append(values.clone() if values.device.type == "cpu" else values.cpu())
         else:
@@ -79,10 +87,16 @@ class Bank:
         # What an earlier bank left in the folder, and nobody restored, is overwritten.
         mode: Literal["ab", "wb"] = "ab" if key in self._filed else "wb"
         held = self._filed.setdefault(key, [])
-        with self._path(key).open(mode) as file:
-            for values in batches:
-                file.write(values.detach().cpu().contiguous().view(torch.uint8).numpy().data)
-                held.append((tuple(values.shape), values.dtype))
+        try:
+            with self._path(key).open(mode) as file:
+                for values in batches:
+                    file.write(values.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+                    held.append((tuple(values.shape), values.dtype))
+        except OSError as error:
+            raise BudgetExceeded(
+                f"the features that wait for the second pass do not fit into {self._folder}: {error.strerror}; "
+                "choose fewer layers, reduce='gap', or another folder by the environment variable TMPDIR"
+            ) from error
 
     def _read(self, key: str) -> Iterator[Tensor]:
         with self._path(key).open("rb") as file:

@@ -30,7 +30,7 @@ Chosen = str | Sequence[str] | Callable[[Layer], bool]
 
 
 def choose(trace: Trace, chosen: Chosen = "blocks", head: str | None = None) -> list[Layer]:
-    """The layers that a caller chose, in execution order.
+    """The layers that a caller chose, in execution order; by a word only those that keep samples apart.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def choose(trace: Trace, chosen: Chosen = "blocks", head: str | None = None) -> 
         "all": lambda: all_calls(trace),
     }
     if isinstance(chosen, str) and chosen in keywords:
-        return keywords[chosen]()
+        return [layer for layer in keywords[chosen]() if layer.apart]
     return select(_named(trace, blocks), chosen, preferred=blocks, groups=keywords, silent=_silent(trace))
 
 
@@ -119,13 +119,13 @@ def _list(path: str, trace: Trace) -> str:
 
 
 def leaves(trace: Trace) -> list[Layer]:
-    """The output of every call of a module without children, if it keeps samples apart."""
-    return [layer for layer, call in _sides(trace) if call.leaf and layer.apart and layer.side == "output"]
+    """The output of every call of a module without children."""
+    return [layer for layer, call in _sides(trace) if call.leaf and layer.side == "output"]
 
 
 def all_calls(trace: Trace) -> list[Layer]:
-    """The output of every call of every module, if it keeps samples apart."""
-    return [layer for layer in _named(trace) if layer.apart and layer.side == "output"]
+    """The output of every call of every module."""
+    return [layer for layer in _named(trace) if layer.side == "output"]
 
 
 def _named(trace: Trace, blocks: Sequence[Layer] = ()) -> list[Layer]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import logging
 import sys
+import warnings
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,6 +47,7 @@ def main() -> None:
     """Run the command line; a mistake of the caller's is one line and exit code 2."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("layerwise").setLevel(logging.INFO)
+    warnings.showwarning = lambda message, *_: typer.echo(f"warning: {message}", err=True)
     try:
         app()
     except LayerwiseError as error:
@@ -57,8 +60,8 @@ def layers(
     model: Model,
     layers: Layers = ["blocks"],  # noqa: B006
     reduce: Reduce = "auto",
-    classes: Annotated[int, typer.Option(help="Number of classes to forecast for.")] = 10,
-    samples: Annotated[int, typer.Option(help="Number of samples to forecast for.")] = 10_000,
+    classes: Annotated[int, typer.Option(min=1, help="Number of classes to forecast for.")] = 10,
+    samples: Annotated[int, typer.Option(min=1, help="Number of samples to forecast for.")] = 10_000,
     memory: Memory = None,
     json: Json = False,
 ) -> None:
@@ -99,12 +102,13 @@ def profile(
     from layerwise.profiling import profile as measure
     from layerwise.replay import profile_checkpoints
     from layerwise.shares import is_follower, together
-    from layerwise.store import open_store
+    from layerwise.store.open import new_or_open
 
     name = run or _run_name(_fixed_part(checkpoints) if checkpoints else model, data)
     kept = Partial(partial or _partial_folder(store, name))
-    with together() as own_device:
-        target = None if is_follower() else open_store(store)
+    with ExitStack() as stack:
+        own_device = stack.enter_context(together())
+        target = None if is_follower() else stack.enter_context(new_or_open(store))
         options: dict[str, Any] = {
             "device": device or own_device or _accelerator(),
             "batch_size": batch_size,
@@ -122,8 +126,12 @@ def profile(
         if checkpoints:
             ds = profile_checkpoints(model, data, checkpoints, store=target, run=name, overwrite=overwrite, **options)
         else:
-            if target is not None and name in target and not overwrite:
-                raise InvalidData(f"{store} has a run {name!r} already; choose another with --run, or --overwrite it")
+            if target is not None:
+                target.check(name)
+                if name in target and not overwrite:
+                    raise InvalidData(
+                        f"{store} has a run {name!r} already; choose another with --run, or --overwrite it"
+                    )
             ds = measure(model, data, **options)
     if target is not None and not checkpoints:
         (target.replace if overwrite else target.write)(ds, run=name)

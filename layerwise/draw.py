@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from layerwise import plot
 from layerwise.errors import InvalidData, UnknownName
+from layerwise.metrics import list_metrics
+from layerwise.plot._choose import metrics_of
 from layerwise.store import open_store
 from layerwise.table import compared_metrics, compared_on, comparison_table
 
@@ -45,6 +47,10 @@ def draw(
         raise InvalidData(f"a picture of kind {kind!r} shows one metric; {len(metrics)} were asked for")
     ds = open_store(store, create=False)[run]
     _without_a_screen()
+    if not metrics and kind == "depth":
+        # A store has them in alphabetical order; here NC1 to NC4 follow one another.
+        order = list_metrics()
+        metrics = sorted(metrics_of(ds), key=lambda name: order.index(name) if name in order else len(order))
     chosen = list(metrics) if len(metrics) > 1 else metrics[0] if metrics else _DEFAULT[kind]
     _save(KINDS[kind](ds, chosen, split=split), path)
 

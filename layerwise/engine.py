@@ -102,6 +102,8 @@ def _counted(network: Network, loader: Iterable[Any], own: int | None) -> Iterat
     """The batches, up to the samples that count."""
     left = own
     for batch in network.batches(loader):
+        if not batch.size:
+            continue
         if left is None:
             yield batch
             continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,8 @@ from torch import nn
 
 from layerwise.adapters import Adapter, adapter_for, load
 from layerwise.capture import unwrap
-from layerwise.errors import InvalidData
+from layerwise.errors import InvalidData, UnknownName
+from layerwise.loaders import is_repeatable, looked
 from layerwise.network import Network
 from layerwise.offload import device_of
 from layerwise.shares import place
@@ -43,7 +44,7 @@ class Loaders:
     @property
     def repeatable(self) -> bool:
         """Whether every loader can be run again."""
-        return not any(isinstance(loader, Iterator) for loader in self.splits.values())
+        return all(map(is_repeatable, self.splits.values()))
 
     @property
     def most_samples(self) -> int | None:
@@ -53,18 +54,32 @@ class Loaders:
 
 
 def find_network(model: nn.Module | str, device: str | torch.device | None) -> tuple[Network, str]:
-    """A network and what to call it, from a model or a model's name."""
+    """A network and what to call it, from a model or a model's name.
+
+    Raises
+    ------
+    InvalidData
+        If it is neither, or cannot be brought to the device.
+    """
     if isinstance(model, str):
         loaded, _ = load(model)
         # What a function gives may be a model of timm's, which knows its own preprocessing.
-        network, _ = find_network(loaded.to(device or "cpu"), device)
+        network, _ = find_network(loaded, device or "cpu")
         return network, model
+    if not isinstance(model, nn.Module):
+        raise InvalidData(
+            f"a network is a torch module or a name such as 'timm/resnet50', not a {type(model).__name__}"
+        )
     adapter = adapter_for(unwrap(model))
     module = unwrap(model)
     if device is None:
         device = device_of(module)
     else:
-        module.to(device)
+        try:
+            module.to(device)
+        except (RuntimeError, AssertionError) as error:
+            there = f"there are cpu and {torch.cuda.device_count()} CUDA devices"
+            raise InvalidData(f"the network cannot be brought to {str(device)!r}; {there}: {_line(error)}") from error
     return Network(module, adapter, torch.device(device)), _name_of(module)
 
 
@@ -91,21 +106,35 @@ def find_loaders(data: Any, model: nn.Module, adapter: Adapter, batch_size: int)
             )
     if not splits:
         raise InvalidData("there is no split: the mapping of split to loader is empty")
+    splits = {split: looked(loader) for split, loader in splits.items()}
     first = _dataset(next(iter(splits.values())))
     classes = getattr(first, "classes", ()) or ()
     return Loaders(splits, type(first).__name__ if first is not None else "loader", tuple(map(str, classes)))
 
 
 def class_names(declared: Any, loaders: Loaders, targets: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Names of the classes of every target, as far as caller or data say."""
+    """Names of the classes of every target, as far as caller or data say.
+
+    Raises
+    ------
+    UnknownName
+        If classes of a target are declared that the data does not have.
+    InvalidData
+        If they are neither a number above 0 nor names.
+    """
     found = {target: loaders.classes for target in targets if loaders.classes}
     if declared is not None:
         by_target = declared if isinstance(declared, Mapping) else dict.fromkeys(targets, declared)
+        for target in by_target:
+            if target not in targets:
+                raise UnknownName("target", target, targets)
         found |= {target: _names(value) for target, value in by_target.items()}
     return found
 
 
 def _names(value: int | Sequence[str]) -> tuple[str, ...]:
+    if isinstance(value, str) or (isinstance(value, int) and value < 1):
+        raise InvalidData(f"classes are a number above 0 or a list of names, not {value!r}")
     return tuple(map(str, range(value))) if isinstance(value, int) else tuple(map(str, value))
 
 
@@ -113,6 +142,11 @@ def _dataset(loader: Any) -> Any:
     """A loader's dataset, or a sequence of batches' samples where they can be counted."""
     dataset = getattr(loader, "dataset", None)
     return dataset if hasattr(dataset, "__len__") else None
+
+
+def _line(error: BaseException) -> str:
+    """The first line of what an error says."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _name_of(module: nn.Module) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any, Literal
 
 from layerwise.errors import LayerNeverFired, UnknownName, nearest
 
-__all__ = ["Layer", "clean_name", "depths", "pick", "select"]
+__all__ = ["Layer", "chosen_text", "clean_name", "depths", "pick", "select"]
 
 # Prefixes that wrappers put before the names that the user's own model has.
 _WRAPPERS = re.compile(r"^(?:(?:module|_orig_mod|_fsdp_wrapped_module|base_model\.model)(?:\.|$))+")
@@ -107,6 +108,19 @@ def pick(structure: Any, item: Iterable[str | int]) -> Any:
     return structure
 
 
+def chosen_text(chosen: str | Sequence[str] | Callable[[Layer], bool]) -> str:
+    """What was chosen, as text: for messages, and to choose it again.
+
+    Examples
+    --------
+    >>> chosen_text(["stem", "layer3.*"])
+    '["stem", "layer3.*"]'
+    """
+    if isinstance(chosen, str):
+        return chosen
+    return f"the function {getattr(chosen, '__name__', '')}".strip() if callable(chosen) else json.dumps(list(chosen))
+
+
 def select(
     layers: Sequence[Layer],
     chosen: str | Sequence[str] | Callable[[Layer], bool],
@@ -144,7 +158,7 @@ def select(
     wanted: list[Layer] = []
     for pattern in [chosen] if isinstance(chosen, str) else chosen:
         if groups is not None and pattern in groups:
-            wanted += groups[pattern]()
+            wanted += [layer for layer in groups[pattern]() if layer.apart]
         else:
             wanted += _matching(layers, pattern, preferred, silent)
     names = {layer.name for layer in wanted}

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 __all__ = ["mapped"]
 
 
 def mapped(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """The same nest with `function` of every tensor; what is no tensor stays.
+    """The same nest with `function` of every tensor; NumPy's arrays become tensors, and all else stays.
 
     Examples
     --------
@@ -21,6 +23,10 @@ def mapped(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
     """
     if isinstance(value, Tensor):
         return function(value)
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+        tensor = torch.from_numpy(value)
+        # NumPy is in double precision unless it is told otherwise, networks are not.
+        return function(tensor.to(torch.get_default_dtype()) if tensor.dtype == torch.float64 else tensor)
     if isinstance(value, Mapping):
         return {key: mapped(item, function) for key, item in value.items()}
     if isinstance(value, (tuple, list)):

@@ -78,11 +78,21 @@ class Reading:
 
 @dataclass(frozen=True)
 class Network:
-    """A model, the adapter that runs it, and where."""
+    """A model, the adapter that runs it, and where.
+
+    Attributes
+    ----------
+    model : Module
+    adapter : Adapter
+    device : device
+    scores : Layer, optional
+        Where the class scores are, for networks whose output does not say so.
+    """
 
     model: nn.Module
     adapter: Adapter
     device: torch.device
+    scores: Layer | None = None
 
     @property
     def head(self) -> str | None:
@@ -102,10 +112,15 @@ class Network:
             Called with a reading and its features, shape ``(n, d)``, from within the forward.
         """
         by_layer = {reading.layer: reading for reading in readings}
+        scores: list[Tensor] = []
         mask: Tensor | None = None
         size = 0
 
         def take(layer: Layer, activation: Tensor) -> None:
+            if layer == self.scores:
+                scores[:] = [activation]
+            if layer not in by_layer:
+                return
             if len(activation) != size:
                 raise InvalidData(
                     f"layer {layer.name!r} gives {len(activation)} rows for a batch of {size} samples; "
@@ -113,13 +128,15 @@ class Network:
                 )
             receive(by_layer[layer], by_layer[layer].read(activation, mask))
 
-        with quiet(self.model), Capture(self.model, list(by_layer), take) as capture:
+        layers = list(dict.fromkeys([*by_layer, *([] if self.scores is None else [self.scores])]))
+        with quiet(self.model), Capture(self.model, layers, take) as capture:
 
             def run(batch: Batch) -> Tensor | None:
                 nonlocal mask, size
                 mask, size = batch.mask, batch.size
                 with capture.forward():
-                    return self.adapter.logits(self.adapter.forward(self.model, batch))
+                    output = self.adapter.forward(self.model, batch)
+                return self.adapter.logits(output) if self.scores is None else scores.pop()
 
             yield run
 

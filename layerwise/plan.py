@@ -44,6 +44,8 @@ class Plan:
         Forecast of the memory of the statistics and of the bank.
     reason : str
         One line for the log.
+    class_bytes, budget : int
+        Memory that each class takes, and that all statistics may take.
     """
 
     passes: int
@@ -52,6 +54,22 @@ class Plan:
     statistics_bytes: int
     bank_bytes: int
     reason: str
+    class_bytes: int = 0
+    budget: int = 0
+
+    def make_room(self, classes: int) -> None:
+        """Check that so many classes, perhaps more than were known when the plan was made, fit the budget.
+
+        Raises
+        ------
+        BudgetExceeded
+            With what they take.
+        """
+        if self.budget and classes * self.class_bytes > self.budget:
+            raise BudgetExceeded(
+                f"a label {classes - 1:,} makes {classes:,} classes, whose means take "
+                f"{readable(classes * self.class_bytes)}; the memory budget is {readable(self.budget)}"
+            )
 
     @property
     def projected_width(self) -> int:
@@ -101,7 +119,8 @@ def make_plan(
     """
     budget = budget if budget is not None else psutil.virtual_memory().available // (2 * neighbours())
     two_passes = bool({"span", "nearest", "probe"} & set(needs))
-    means = sum(_bytes_of_means(width, classes, two_passes) for width in widths) * targets
+    of_one = sum(_bytes_of_means(width, 1, two_passes) for width in widths) * targets
+    means = classes * of_one
     if means > budget:
         widest = max(widths)
         raise BudgetExceeded(
@@ -123,10 +142,11 @@ def make_plan(
     bank = per_sample * samples if samples is not None else None
     what = f"statistics {readable(statistics)} of {readable(budget)}"
     if not two_passes:
-        return Plan(1, "none", covariance_width, statistics, 0, f"one pass: no metric needs the second; {what}")
+        reason = f"one pass: no metric needs the second; {what}"
+        return Plan(1, "none", covariance_width, statistics, 0, reason, of_one, budget)
     second, reason = _second(per_sample, bank, budget - statistics, repeatable)
     kept = bank or 0 if second in ("memory", "disk") else 0
-    return Plan(2, second, covariance_width, statistics, kept, f"{reason}; {what}")
+    return Plan(2, second, covariance_width, statistics, kept, f"{reason}; {what}", of_one, budget)
 
 
 def parse_memory(value: str | int | None) -> int | None:

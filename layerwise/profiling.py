@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
-from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -16,12 +15,13 @@ import torch
 
 from layerwise.adapters.protocol import Batch
 from layerwise.assembly import NETWORK_ERROR, assemble_profile
-from layerwise.blocks import choose
+from layerwise.blocks import choose, find_blocks
 from layerwise.engine import run_split
-from layerwise.errors import EmptyData
+from layerwise.errors import EmptyData, InvalidData, LayerwiseError, UnknownName
 from layerwise.feeds import next_linear, weight_matrix
 from layerwise.inputs import class_names, find_loaders, find_network
-from layerwise.layers import Layer
+from layerwise.layers import Layer, chosen_text
+from layerwise.loaders import first_batch
 from layerwise.metrics import Convention, compute, convention, select
 from layerwise.network import Reading, first_samples, readings_of
 from layerwise.partial import Partial
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 __all__ = ["Profiler", "Settings", "profile"]
+
+_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool)
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,13 @@ class Settings:
     ridge: float = 1e-3
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.nonfinite not in ("raise", "drop"):
+            raise UnknownName("way to treat NaN", str(self.nonfinite), ["raise", "drop"])
+        if not self.ridge >= 0:
+            raise InvalidData(f"ridge={self.ridge}: the regularisation is 0 or more")
+        check_reduction(self.reduce)
+
 
 def profile(
     model: nn.Module | str,
@@ -108,7 +117,7 @@ def profile(
         goes on from there to the same numbers. The folder is gone when the profile is finished; a `Partial` is removed
         by the caller, who may have the profile to write first.
     **options
-        Fields of `Settings`, such as ``layers="stages"`` or ``metrics=["nc1", "ncc_*"]``.
+        Fields of `Settings`, such as ``layers="stages"`` or ``metrics=["nc1", "ncc_*"]``; they go before `settings`.
 
     Returns
     -------
@@ -129,7 +138,7 @@ def profile(
     >>> ds["nc1"].dims
     ('epoch', 'split', 'target', 'layer')
     """
-    settings = settings or Settings(**options)
+    settings = Settings(**options) if settings is None else replace(settings, **options)
     kept = partial if partial is None or isinstance(partial, Partial) else Partial(partial)
     measured = Profiler(model, data, settings, device=device, batch_size=batch_size).measure(partial=kept)
     if kept is not None and kept is not partial:
@@ -156,16 +165,21 @@ class Profiler:
         device: str | torch.device | None = None,
         batch_size: int = 64,
     ) -> None:
-        check_reduction(settings.reduce)
         self.settings = settings
         self.convention = convention(settings.convention)
         self.metrics = select(settings.metrics)
         self.network, self.model_name = find_network(model, device)
         self.loaders = find_loaders(data, self.network.model, self.network.adapter, batch_size)
         first = self._first_batch()
-        self.class_names = class_names(settings.classes, self.loaders, list(first.labels))
-        self._traced = self._trace(first)
+        self.targets = tuple(first.labels)
+        self.class_names = class_names(settings.classes, self.loaders, self.targets)
+        self._traced, told = self._trace(first)
+        if not told:
+            self.network = replace(self.network, scores=self._scores())
         layers = choose(self._traced, settings.layers, self.network.head)
+        if not layers:
+            there = [layer.name for layer in choose(self._traced, "all")]
+            raise UnknownName("layer", "chosen by " + chosen_text(settings.layers), there)
         self.readings = readings_of(self.network, self._traced, layers, first, settings.reduce, settings.seed)
         self.plan = agreed(self._plan(first), any(map(is_shared, self.loaders.splits.values())))
         if not is_follower():
@@ -215,22 +229,45 @@ class Profiler:
 
     def _first_batch(self) -> Batch:
         split, loader = next(iter(self.loaders.splits.items()))
-        batches = iter(loader)
-        raw = next(batches, None)
-        if raw is None:
+        raw = first_batch(loader)
+        batch = None if raw is None else self.network.adapter.batch(raw, self.network.device)
+        if batch is None or not batch.size:
             raise EmptyData(f"split {split!r} is empty: its loader gave no batch")
-        if batches is loader:
-            # What runs only once must not lose the batch that was looked at.
-            self.loaders = replace(self.loaders, splits={**self.loaders.splits, split: chain([raw], batches)})
-        return self.network.adapter.batch(raw, self.network.device)
+        return batch
 
-    def _trace(self, first: Batch) -> Trace:
-        """Two samples, traced through the network."""
+    def _trace(self, first: Batch) -> tuple[Trace, bool]:
+        """Two samples, traced through the network; and whether its output tells the class scores.
+
+        Raises
+        ------
+        InvalidData
+            If the network cannot run on them.
+        """
         few = first_samples(first, 2)
-        return trace(self.network.model, lambda: self.network.adapter.forward(self.network.model, few))
+        told = False
+
+        def run() -> Any:
+            nonlocal told
+            output = self.network.adapter.forward(self.network.model, few)
+            told = self.network.adapter.logits(output) is not None
+            return output
+
+        try:
+            return trace(self.network.model, run), told
+        except LayerwiseError:
+            raise
+        except Exception as error:
+            raise InvalidData(f"the network fails on the first batch: {type(error).__name__}: {error}") from error
+
+    def _scores(self) -> Layer | None:
+        """The layer of the class scores, for a network whose output does not say which they are."""
+        layers = find_blocks(self._traced, self.network.head)
+        own = [layer for layer in layers if layer.role == "logits" and layer.apart and len(layer.shape) == 1]
+        return own[-1] if own else None
 
     def _plan(self, first: Batch) -> Plan:
-        guessed = max(int(labels.max()) + 1 if labels.numel() else 1 for labels in first.labels.values())
+        classes = [labels for labels in first.labels.values() if labels.dtype in _INTEGERS]
+        guessed = max((int(labels.max()) + 1 for labels in classes), default=1)
         return make_plan(
             [reading.features for reading in self.readings],
             classes=max((len(names) for names in self.class_names.values()), default=guessed),
@@ -248,6 +285,7 @@ class Profiler:
         return Request(
             readings=self.readings,
             needs=self._needs(),
+            targets=self.targets,
             classes={target: len(names) for target, names in self.class_names.items()},
             plan=self.plan,
             ridge=self.settings.ridge,
@@ -277,7 +315,8 @@ class Profiler:
         for reading in self.readings:
             weight = self._weight(maps.get(reading.name), reading)
             for target, classes in result.classes.items():
-                evidence = dict(result.evidence[target, reading.name], convention=self.convention, next_map=weight)
+                found = result.evidence.get((target, reading.name), {})
+                evidence = dict(found, convention=self.convention, next_map=weight)
                 own = reading.layer.role == "features" and target in result.errors
                 evidence["classifier"] = weight if own and weight is not None and len(weight) == classes else None
                 for metric in self.metrics:
@@ -315,8 +354,8 @@ class Profiler:
             "absent_classes": {
                 split: result.absent for split, result in results.items() if any(result.absent.values())
             },
-            "classifier": with_classifier or "none: the network's own classifier does not have the target's classes",
-            "layers": settings.layers if isinstance(settings.layers, str) else "chosen by the caller",
+            "classifier": with_classifier or _why_no_classifier(results),
+            "layers": chosen_text(settings.layers),
             "reduce": settings.reduce,
             "convention": self.convention.name,
             "ridge": settings.ridge,
@@ -329,6 +368,15 @@ class Profiler:
             "seconds": round(seconds, 3),
             **environment(),
         }
+
+
+def _why_no_classifier(results: Mapping[str, SplitResult]) -> str:
+    """Why the network's own predictions are compared with no target."""
+    result = next(iter(results.values()))
+    if not result.scores:
+        return "none: the network has no classifier of its own"
+    counts = ", ".join(f"{target} has {count}" for target, count in result.classes.items())
+    return f"none: the network has {result.scores} class scores, and {counts} classes"
 
 
 def _warn_of_few_classes(result: SplitResult, split: str) -> None:

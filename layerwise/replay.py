@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from layerwise.adapters import load
@@ -90,7 +91,8 @@ def profile_checkpoints(
     network = load(model)[0] if isinstance(model, str) else model
     if isinstance(model, str) and has_adapter(found[0].path):
         network = with_adapter(network, found[0].path)
-    profiler = Profiler(network, data, settings or Settings(**options), device=device, batch_size=batch_size)
+    chosen = Settings(**options) if settings is None else replace(settings, **options)
+    profiler = Profiler(network, data, chosen, device=device, batch_size=batch_size)
     if isinstance(model, str):
         profiler.model_name = model
     if not profiler.loaders.repeatable:

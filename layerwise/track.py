@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 import xarray as xr
 
-from layerwise.errors import EmptyData, InvalidData, UnknownName
+from layerwise.errors import EmptyData, InvalidData, NotRepeatable, UnknownName
 from layerwise.profiling import Profiler, Settings
 from layerwise.shares import is_follower
 
@@ -65,6 +66,8 @@ class Tracker:
         If the store has the run and `resume` is false; before anything is trained.
     UnknownName, InvalidData
         If there is no such schedule.
+    NotRepeatable
+        If a loader runs only once.
 
     Examples
     --------
@@ -103,7 +106,10 @@ class Tracker:
         self._generators = _generators(data)
         self._measured: dict[float, xr.Dataset] = {}
         with _untouched(model, self._generators):
-            self._profiler = Profiler(model, data, settings or Settings(**options))
+            chosen = Settings(**options) if settings is None else replace(settings, **options)
+            self._profiler = Profiler(model, data, chosen)
+        if not self._profiler.loaders.repeatable:
+            raise NotRepeatable("a tracker runs the data again and again, and a loader runs once: give a DataLoader")
 
     def __enter__(self) -> Tracker:
         return self

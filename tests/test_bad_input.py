@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 import xarray as xr
@@ -9,8 +11,10 @@ from networks import Perceptron, blobs, loader
 from torch import nn
 
 from layerwise import errors
-from layerwise.profiling import profile
+from layerwise.errors import BudgetExceeded, InvalidData, LayerwiseError, NotRepeatable
+from layerwise.profiling import Settings, profile
 from layerwise.store import open_store
+from layerwise.track import Tracker
 
 
 @pytest.fixture
@@ -159,3 +163,121 @@ def test_a_failure_in_the_middle_leaves_no_hooks_and_the_modes_as_they_were(netw
     assert network.training
     assert network.first.training
     assert not network.second.training
+
+
+class Once:
+    """Batches that are gone once they were given, though it is no iterator."""
+
+    def __init__(self, batches):
+        self.batches = list(batches)
+
+    def __iter__(self):
+        while self.batches:
+            yield self.batches.pop(0)
+
+
+def test_what_runs_only_once_loses_no_batch(network):
+    found = profile(network, Once(loader(*blobs())))
+    assert json.loads(found.attrs["samples"]) == {"train": 60}
+    xr.testing.assert_identical(found.drop_attrs(deep=False), profile(network, loader(*blobs())).drop_attrs(deep=False))
+
+
+def test_classes_beyond_the_budget_are_refused_when_they_turn_up(network):
+    x, y = blobs()
+    with pytest.raises(BudgetExceeded, match=r"a label 9,999,999 makes 10,000,000 classes"):
+        profile(network, [(x, y), (x, y.clone().fill_(9_999_999))], memory="1MiB", metrics="nc1_trace")
+
+
+def test_options_go_before_settings(network):
+    found = profile(network, loader(*blobs()), settings=Settings(metrics="nc1", layers="blocks"), layers="first")
+    assert found["layer"].values.tolist() == ["first"]
+    assert list(found.data_vars) == ["network_error", "nc1"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"nonfinite": "ignore"}, "no way to treat NaN 'ignore'; there are: raise, drop"),
+        ({"ridge": -1.0}, "ridge=-1.0: the regularisation is 0 or more"),
+        ({"reduce": "sketch:000"}, "no reduction 'sketch:000'"),
+        ({"reduce": "grid:²"}, "no reduction 'grid:²'"),
+        ({"classes": 0}, "classes are a number above 0 or a list of names, not 0"),
+        ({"classes": "ten"}, "not 'ten'"),
+        ({"classes": {"lable": 3}}, "no target 'lable'; nearest: label"),
+        ({"layers": []}, r"no layer 'chosen by \[\]'"),
+        ({"layers": lambda layer: False}, "no layer 'chosen by the function <lambda>'"),
+        ({"device": "coda"}, "cannot be brought to 'coda'"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(network, options, message):
+    with pytest.raises(LayerwiseError, match=message):
+        profile(network, loader(*blobs()), **options)
+
+
+@pytest.mark.parametrize(
+    ("batches", "message"),
+    [
+        (lambda x, y: [(x, y), (x, {"other": y})], "a batch has labels of other, the first had labels of label"),
+        (lambda x, y: [(x, y[:30])], "a batch has 60 inputs and 30 labels"),
+        (lambda x, y: [(x, ["a", "b"] * 30)], "labels of 'label' must be numbers, not 'a'"),
+        (lambda x, y: [(x[:, :5], y)], "the network fails on the first batch: RuntimeError"),
+        (lambda x, y: [(x[:0], y[:0])], "split 'train' is empty"),
+    ],
+)
+def test_batches_that_do_not_fit_are_told(network, batches, message):
+    with pytest.raises(LayerwiseError, match=message):
+        profile(network, batches(*blobs()))
+
+
+def test_an_empty_batch_among_others_is_passed_over(network):
+    x, y = blobs()
+    found = profile(network, [(x[:30], y[:30]), (x[:0], y[:0]), (x[30:], y[30:])], metrics="nc1")
+    assert json.loads(found.attrs["samples"]) == {"train": 60}
+
+
+def test_numpy_arrays_are_inputs_too(network):
+    x, y = blobs()
+    found = profile(network, [(x.numpy().astype(float), y.numpy())], metrics="nc1")
+    xr.testing.assert_identical(found["nc1"], profile(network, [(x, y)], metrics="nc1")["nc1"])
+
+
+def test_a_layer_without_one_finite_sample_is_nan_if_they_are_left_out(network):
+    network.second.register_forward_hook(lambda module, args, output: output * torch.nan)
+    found = profile(network, {"train": loader(*blobs()), "test": loader(*blobs(30))}, nonfinite="drop")
+    assert bool(found["nc1"].sel(layer="first").notnull().all())
+    assert bool(found["nc1"].sel(layer="second").isnull().all())
+    assert json.loads(found.attrs["left_out"])["train"]["second"] == 60
+
+
+def test_what_is_no_network_is_refused():
+    with pytest.raises(InvalidData, match="a torch module or a name such as 'timm/resnet50', not a int"):
+        profile(3, loader(*blobs()))
+
+
+def test_a_tracker_refuses_a_loader_that_runs_once_before_training(network):
+    with pytest.raises(NotRepeatable, match="again and again"):
+        Tracker(network, iter(loader(*blobs())))
+
+
+def test_scores_beside_other_outputs_are_found_in_the_network(network):
+    class Both(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = network
+
+        def forward(self, inputs):
+            features = self.network.second(self.network.first(inputs))
+            return features, self.network.classifier(features)
+
+    found = profile(Both(), loader(*blobs()))
+    expected = profile(network, loader(*blobs()))
+    assert float(found["network_error"].squeeze()) == float(expected["network_error"].squeeze())
+    assert bool(found["ncc_mismatch"].notnull().all())
+
+
+def test_it_is_said_why_no_prediction_is_compared(network):
+    x, y = blobs()
+    assert profile(network, [(x, y)], classes=5).attrs["classifier"] == (
+        "none: the network has 3 class scores, and label has 5 classes"
+    )
+    assert profile(network.first, [(x, y)]).attrs["classifier"].startswith("none: the network has ")

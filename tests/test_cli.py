@@ -111,6 +111,19 @@ def test_a_run_goes_out_and_comes_back(with_run, suffix):
     assert one.identical(other)
 
 
+def test_a_profile_that_fails_leaves_no_new_store(type_in):
+    assert type_in("profile", "given:iris", "sklearn:irs", "--store", "new.lw")[0] == 2
+    assert not Path("new.lw").exists()
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_warning_is_one_line(type_in):
+    Path("one.csv").write_text("a,b,c,d,label\n" + "1,2,3,4,x\n" * 20)
+    code, _, err = type_in("profile", "given:iris", "csv:one.csv?columns=a,b,c,d&label=label", "--store", "one.lw")
+    assert code == 0
+    assert "warning: split 'train' has 1 class of target 'label'; what compares classes is NaN there\n" in err
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -120,6 +133,8 @@ def test_a_run_goes_out_and_comes_back(with_run, suffix):
         (("profile", "given:iris", "sklearn:iris", "--reduce", "gapp"), "no reduction 'gapp'; nearest: gap"),
         (("profile", "given:iris", "sklearn:iris", "--metrics", "nc"), "no metric 'nc'; nearest: nc1"),
         (("profile", "given:iris", "sklearn:iris", "--memory", "some"), "a memory budget is written like"),
+        (("profile", "given:iris", "sklearn:iris", "--store", "runs.lw", "-n", "a/b"), "'a' is a run itself"),
+        (("profile", "given:iris", "sklearn:iris", "-n", "a//b"), "use words separated by single slashes"),
         (("plot", "runs.lw", "c"), "no run 'c'; there are: a, b"),
         (("plot", "runs.lw", "a", "--kind", "depht"), "no kind of picture 'depht'; nearest: depth"),
         (("ls", "nowhere.lw"), "there is no store at nowhere.lw"),

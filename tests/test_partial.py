@@ -83,7 +83,6 @@ def test_from_any_batch_on_the_numbers_are_the_same_to_the_last_bit(network, wai
     left = float(stop)
     for _ in range(20):
         try:
-            # The batch that the layers are found with is read each time.
             found = profile(network, loaders(left), partial=Partial(tmp_path / "kept", every=0))
         except Interrupted:
             # Stop anew, further on each time.
@@ -97,7 +96,7 @@ def test_from_any_batch_on_the_numbers_are_the_same_to_the_last_bit(network, wai
 def test_what_was_taken_in_is_not_run_through_the_network_again(network, tmp_path):
     kept = tmp_path / "kept"
     with pytest.raises(Interrupted):
-        profile(network, loaders(4), partial=Partial(kept, every=0))
+        profile(network, loaders(3), partial=Partial(kept, every=0))
     runs: list[int] = []
     network.register_forward_hook(lambda module, args, output: runs.append(len(output)))
     profile(network, loaders(torch.inf), partial=Partial(kept, every=0))

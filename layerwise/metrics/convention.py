@@ -38,6 +38,15 @@ class Convention:
     rank: Literal["tolerance", "classes"] = "tolerance"
     ddof: Literal[0, 1] = 0
 
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            *((name, ("classes", "samples")) for name in ("global_mean", "within", "between")),
+            ("rank", ("tolerance", "classes")),
+            ("ddof", (0, 1)),
+        ):
+            if getattr(self, name) not in allowed:
+                raise UnknownName(f"{name} of a convention", str(getattr(self, name)), map(str, allowed))
+
 
 #: The conventions that have a name. ``default``: Zhu 2021, Zhou 2022, Tirer 2022; ``papyan``: Papyan 2020, Parker
 #: 2023; ``he_su`` and ``he_su_imbalanced``: He & Su 2022.

@@ -35,6 +35,8 @@ def weight_alignment(moments: Moments, next_map: np.ndarray) -> float:
     kept = int((spread[: count - 1] > spread[0] * count * moments.resolution).sum())
     _, _, read = np.linalg.svd(next_map, full_matrices=False)
     kept = min(kept, len(read))
+    if not kept:
+        return np.nan
     return float(np.linalg.svd(spanned[:kept] @ read[:kept].T, compute_uv=False).clip(max=1.0).mean())
 
 

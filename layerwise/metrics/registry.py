@@ -6,11 +6,11 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
-from layerwise.errors import UnknownName
+from layerwise.errors import InvalidData, UnknownName
 from layerwise.schema import Direction, Variable
 
 __all__ = ["EVIDENCE", "Metric", "compute", "get", "list_metrics", "metric", "select"]
@@ -74,7 +74,9 @@ def metric(
     Raises
     ------
     UnknownName
-        If a parameter is no statistic.
+        If a parameter is no statistic, or the direction is none.
+    InvalidData
+        If it asks for nothing, or another module has a metric of its name.
 
     Examples
     --------
@@ -88,7 +90,13 @@ def metric(
         for need in needs:
             if need not in EVIDENCE:
                 raise UnknownName("statistic", need, EVIDENCE, hint=f"{function.__name__} asks for it")
+        if not needs:
+            raise InvalidData(f"the metric {function.__name__!r} asks for no statistic: name one as its parameter")
+        if direction not in get_args(Direction):
+            raise UnknownName("direction", direction, get_args(Direction))
         name = function.__name__
+        if name in _REGISTRY and _REGISTRY[name].function.__module__ != function.__module__:
+            raise InvalidData(f"there is a metric {name!r} already; give the function another name")
         variable = Variable(name, dims, long_name, units, direction, reference)
         _REGISTRY[name] = Metric(function, variable, needs, least_classes)
         return function
@@ -160,4 +168,5 @@ def _classes_seen(metric: Metric, evidence: Mapping[str, Any]) -> int:
     """Classes that the metric compares: those with a centre for what is judged by centres, else the split's own."""
     if {"nearest", "probe"} & set(metric.needs):
         return int(evidence["nearest"].centers)
-    return len(evidence["moments"].classes)
+    moments = evidence.get("moments")
+    return 0 if moments is None else len(moments.classes)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from layerwise.adapters.protocol import Batch
 from layerwise.bank import Bank
+from layerwise.errors import InvalidData
 from layerwise.network import Reading
 from layerwise.passes.checks import checked_labels, finite_rows
 from layerwise.passes.request import Request
@@ -36,11 +37,25 @@ class FirstPass:
         self.labels: dict[str, Tensor] = {}
 
     def begin(self, batch: Batch) -> None:
-        """Look at what comes with the features."""
+        """Look at what comes with the features.
+
+        Raises
+        ------
+        InvalidData, InvalidLabels
+            If the labels are of other targets, or no classes.
+        BudgetExceeded
+            If there are more classes than there is memory for.
+        """
+        if set(batch.labels) != set(self.request.targets):
+            raise InvalidData(
+                f"a batch has labels of {', '.join(batch.labels)}, the first had labels of "
+                f"{', '.join(self.request.targets)}"
+            )
         self.labels = {
             name: checked_labels(labels, name, self.request.classes) for name, labels in batch.labels.items()
         }
         self.tally.see(self.labels, batch.size)
+        self.request.plan.make_room(max(self.tally.classes.values()))
         self.fingerprint.update(batch.inputs, batch.labels)
 
     def receive(self, reading: Reading, features: Tensor) -> None:
@@ -116,10 +131,14 @@ class FirstPass:
             samples=tally.samples,
             classes=tally.classes,
             errors=tally.errors,
+            scores=tally.scores,
             left_out=tally.left_out,
             fingerprint=str(self.fingerprint),
         )
         for key, moments in self.moments.items():
+            if not len(moments.counts):
+                # Not one sample of the layer was finite.
+                continue
             finished = moments.finish()
             present = set(finished.classes.tolist())
             result.present[key[0]] = len(present)

@@ -23,6 +23,8 @@ class Request:
         The layers.
     needs : frozenset of str
         Statistics that the metrics ask for.
+    targets : tuple of str
+        The targets that every batch has labels of.
     classes : mapping of str to int
         Declared number of classes of a target; targets that are missing here take it from their labels.
     plan : Plan
@@ -36,6 +38,7 @@ class Request:
 
     readings: Sequence[Reading]
     needs: frozenset[str]
+    targets: tuple[str, ...]
     classes: Mapping[str, int]
     plan: Plan
     ridge: float = 1e-3

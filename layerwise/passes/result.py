@@ -36,6 +36,8 @@ class SplitResult:
         Labels without a sample.
     errors : dict of str to float
         Share of samples that the network itself gets wrong; absent where it has no classifier for the target.
+    scores : int
+        Class scores that the network gives; 0 if it gives none.
     left_out : dict of str to int
         Samples left out of a layer because they were not finite.
     fingerprint : str
@@ -50,6 +52,7 @@ class SplitResult:
     present: dict[str, int] = field(default_factory=dict)
     absent: dict[str, list[int]] = field(default_factory=dict)
     errors: dict[str, float] = field(default_factory=dict)
+    scores: int = 0
     left_out: dict[str, int] = field(default_factory=dict)
     fingerprint: str = ""
     references: dict[Key, Reference] = field(default_factory=dict)

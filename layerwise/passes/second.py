@@ -94,7 +94,8 @@ class SecondPass:
             own = all_labels.to(features.device)
             own = own if kept is None else own[kept]
             key = (target, reading.name)
-            self._open(key, features.device)
+            if not self._open(key, features.device):
+                continue
             nearest[key] = (self.projections[key].update(features, own), kept)
             if key in self.probes:
                 if narrow is None:
@@ -129,7 +130,8 @@ class SecondPass:
     def finish(self, reading: Reading) -> None:
         """Put what was accumulated of one layer into the evidence."""
         for key in [key for key in self.result.evidence if key[1] == reading.name]:
-            self._open(key, self.device)
+            if not self._open(key, self.device):
+                continue
             evidence = self.result.evidence[key]
             own = self.projections.pop(key)
             seen = pooled(own, partial(CenterProjections, own.own, own.train), own.scatter.device, self.shared)
@@ -140,10 +142,13 @@ class SecondPass:
                 make = partial(ProbeErrors, reference, probe.errors.device)
                 evidence["probe"] = pooled(probe, make, probe.errors.device, self.shared).finish()
 
-    def _open(self, key: Key, device: torch.device) -> None:
-        """Make the accumulators of a layer, where they are not there yet."""
+    def _open(self, key: Key, device: torch.device) -> bool:
+        """Make the accumulators of a layer, where they are not there yet; says whether there is anything to judge."""
         if key in self.projections:
-            return
+            return True
+        known = key in self.result.evidence and (self.train is self.result or key in self.train.references)
+        if not known:
+            return False
         target, _ = key
         classes = max(self.result.classes[target], self.train.classes[target])
         moments: Moments = self.result.evidence[key]["moments"]
@@ -158,3 +163,4 @@ class SecondPass:
         self.projections[key] = CenterProjections(own, judged)
         if reference.probe is not None:
             self.probes[key] = ProbeErrors(reference.probe, device)
+        return True

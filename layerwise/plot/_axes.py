@@ -192,8 +192,11 @@ def label_rows(ax: Axes, labels: Sequence[str], height: float | None) -> None:
     step = next((step for step in STEPS if step * spacing >= line), len(labels))
     # An arrow behind a name is one sign wide, however it is spelled.
     parts = [label.partition(" $") for label in labels]
+    # Long names tend to differ at their ends.
+    half = LONGEST // 2
     shown = [
-        (name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…") + space + arrow for name, space, arrow in parts
+        (name if len(name) <= LONGEST else f"{name[: half - 1]}…{name[-half:]}") + space + arrow
+        for name, space, arrow in parts
     ]
     ax.set_yticks(range(0, len(labels), step), shown[::step], fontsize=SMALL)
 

@@ -9,7 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import QuadMesh
-from matplotlib.colors import Normalize
+from matplotlib.colors import LogNorm, Normalize
 
 from layerwise.plot._axes import (
     DEPTH_LABEL,
@@ -25,7 +25,7 @@ from layerwise.plot._axes import (
     text_size,
     wrapped,
 )
-from layerwise.plot._scales import BLANK, colour_scale, finite, is_logarithm, range_text, value_text
+from layerwise.plot._scales import BLANK, colour_scale, finite, is_logarithm, log_ticks, range_text, value_text
 
 __all__ = [
     "CELL",
@@ -151,6 +151,10 @@ def colour_bar(
         bar = figure.colorbar(source, ax=axes, location="right", aspect=30)
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=TINY, length=2, width=0.5)
+    if isinstance(source.norm, LogNorm):
+        ticks = log_ticks(*source.get_clim())
+        bar.set_ticks(ticks, labels=[value_text(tick) for tick in ticks])
+        bar.minorticks_off()
     if ends:
         low, high = source.get_clim()
         bar.set_ticks(np.linspace(low or 0.0, high or 0.0, len(ends)).tolist(), labels=ends)

@@ -176,7 +176,8 @@ def describe(array: xr.DataArray) -> str:
     name = str(array.attrs.get("long_name") or array.name)
     arrow = ARROWS.get(array.attrs.get("direction", "none"))
     notes = [f"{arrow} collapse" if arrow else "", str(array.attrs.get("reference", ""))]
-    lines = [name if units in ("", "1") else f"{name} [{units}]", ", ".join(note for note in notes if note)]
+    shown = units.replace("^2", "$^2$")
+    lines = [name if units in ("", "1") else f"{name} [{shown}]", ", ".join(note for note in notes if note)]
     return "\n".join(line for line in lines if line)
 
 

@@ -18,6 +18,7 @@ __all__ = [
     "diverging_scale",
     "finite",
     "is_logarithm",
+    "log_ticks",
     "range_text",
     "scale_axis",
     "spans_decades",
@@ -64,6 +65,21 @@ def colour_scale(values: np.ndarray, logarithms: bool = False) -> Normalize:
         margin = 0.5 * abs(low) or 0.5
         return Normalize(low - margin, high + margin)
     return Normalize(low, high)
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Decades between two positive numbers, and where those are few, 2 and 5 times them; never more than ten.
+
+    Examples
+    --------
+    >>> log_ticks(0.03, 0.5)
+    [0.05, 0.1, 0.2, 0.5]
+    """
+    decades = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    factors = (1, 2, 5) if np.log10(high / low) < 2 else (1,)
+    ticks = [float(f"{factor}e{int(decade)}") for decade in decades for factor in factors]
+    inside = [tick for tick in ticks if low <= tick * (1 + 1e-9) and tick <= high * (1 + 1e-9)]
+    return inside[:: -(-len(inside) // 10)] if inside else [low, high]
 
 
 def diverging_scale(values: np.ndarray, size: float) -> Normalize:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import icechunk
@@ -15,7 +16,7 @@ from zarr.errors import GroupNotFoundError
 from layerwise.errors import NotAStore, UnknownName
 from layerwise.store.runs import BRANCH, NotWritable, Store, reason
 
-__all__ = ["open_store"]
+__all__ = ["new_or_open", "open_store"]
 
 #: Version of the store's layout, an attribute of its root group.
 VERSION = 1
@@ -60,6 +61,20 @@ def open_store(path: str | os.PathLike[str], *, create: bool = True) -> Store:
     if scheme not in makers:
         raise UnknownName("kind of store", f"{scheme}://", [f"{name}://" for name in makers])
     return _open_remote(place, makers[scheme](rest), create)
+
+
+@contextmanager
+def new_or_open(path: str | os.PathLike[str]) -> Iterator[Store]:
+    """A store that is taken away again if it was made for this, and an exception leaves it without a run."""
+    place = Path(os.fspath(path).removeprefix("file://"))
+    is_new = "://" not in str(path).removeprefix("file://") and not place.exists()
+    store = open_store(path)
+    try:
+        yield store
+    except BaseException:
+        if is_new and not store.runs():
+            shutil.rmtree(place, ignore_errors=True)
+        raise
 
 
 def _memory(_: str) -> icechunk.Storage:

@@ -131,6 +131,18 @@ class Store:
 
         self._commit(change, f"{run}: anew, {_name_epochs(epochs)}", run=run, epochs=epochs)
 
+    def check(self, run: str) -> None:
+        """Find out, before anything is measured, that a run can have this name.
+
+        Raises
+        ------
+        InvalidRun
+            If the name cannot be used, lies inside another run, or has others below it.
+        """
+        write.check_name(run)
+        if run not in self:
+            write.check_surroundings(self._latest(), run)
+
     def delete(self, run: str) -> None:
         """Delete a run; its space is free after the next `compact`."""
         self._known(run)

@@ -17,7 +17,7 @@ from layerwise.errors import LayerwiseError, SchemaMismatch
 from layerwise.schema import validate
 from layerwise.store.read import LOG, is_run, list_runs, open_unsorted, with_objects
 
-__all__ = ["EpochExists", "InvalidRun", "delete_run", "prepare", "write_run"]
+__all__ = ["EpochExists", "InvalidRun", "check_name", "check_surroundings", "delete_run", "prepare", "write_run"]
 
 # A chunk spans as many epochs as fit in so many bytes: 68 for 60 layers and two splits. Larger ones are fewer
 # to read; but every write rewrites one of each variable.
@@ -39,6 +39,12 @@ class InvalidRun(LayerwiseError, ValueError):
     """A name that no run can have."""
 
 
+def check_name(run: str) -> None:
+    """Raise `InvalidRun` for what no run can be called."""
+    if not all(_PART.fullmatch(part) for part in run.split("/")):
+        raise InvalidRun(f"no run can be called {run!r}: use words separated by single slashes")
+
+
 def prepare(dataset: xr.Dataset, run: str) -> xr.Dataset:
     """Check name and profile, and bring the profile into the form that is written.
 
@@ -47,8 +53,7 @@ def prepare(dataset: xr.Dataset, run: str) -> xr.Dataset:
     InvalidRun, SchemaMismatch
         If they cannot be written anywhere.
     """
-    if not all(_PART.fullmatch(part) for part in run.split("/")):
-        raise InvalidRun(f"no run can be called {run!r}: use words separated by single slashes")
+    check_name(run)
     validate(dataset)
     if "epoch" not in dataset.dims or not dataset.sizes["epoch"]:
         raise SchemaMismatch("not a layerwise profile: it has no epoch")
@@ -67,7 +72,7 @@ def write_run(target: icechunk.IcechunkStore, run: str, dataset: xr.Dataset, *, 
         If that cannot be done; the session must then be dropped.
     """
     if not is_run(target, run):
-        _check_surroundings(target, run)
+        check_surroundings(target, run)
         _create(target, run, dataset)
         return
     stored = open_unsorted(target, run)
@@ -93,7 +98,7 @@ def delete_run(target: icechunk.IcechunkStore, run: str) -> None:
     del zarr.open_group(target, mode="r+", zarr_format=3)[run]
 
 
-def _check_surroundings(target: icechunk.IcechunkStore, run: str) -> None:
+def check_surroundings(target: icechunk.IcechunkStore, run: str) -> None:
     """Raise `InvalidRun` if the run would lie inside another, or around others."""
     parts = run.split("/")
     for outer in ("/".join(parts[:end]) for end in range(1, len(parts))):

@@ -1,0 +1,55 @@
+"""Loaders that the caller gives: whether they run again, and a look at the first batch that costs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from torch.utils.data import DataLoader, IterableDataset
+
+__all__ = ["Looked", "first_batch", "is_repeatable", "looked"]
+
+
+class Looked:
+    """A loader whose next run begins with what was seen of it before, so that what runs only once loses nothing."""
+
+    def __init__(self, loader: Iterable[Any]) -> None:
+        self.loader = loader
+        self._seen: list[Any] = []
+        self._open: Iterator[Any] | None = None
+
+    def __iter__(self) -> Iterator[Any]:
+        seen, self._seen = self._seen, []
+        batches, self._open = self._open, None
+        yield from seen
+        yield from self.loader if batches is None else batches
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
+
+    def first(self) -> Any:
+        """The first batch, which the next run gives again; None of a loader without one."""
+        if self._open is None:
+            self._open = iter(self.loader)
+        if not self._seen:
+            self._seen = [batch for batch in [next(self._open, None)] if batch is not None]
+        return self._seen[0] if self._seen else None
+
+
+def looked(loader: Any) -> Any:
+    """The loader, if it surely runs as often as it is asked to; else one that can be looked at."""
+    dataset = getattr(loader, "dataset", None)
+    sure = isinstance(loader, list | tuple) or (
+        isinstance(loader, DataLoader) and not isinstance(dataset, IterableDataset)
+    )
+    return loader if sure else Looked(loader)
+
+
+def first_batch(loader: Any) -> Any:
+    """The first batch of a loader that went through `looked`; None of an empty one."""
+    return loader.first() if isinstance(loader, Looked) else next(iter(loader), None)
+
+
+def is_repeatable(loader: Any) -> bool:
+    """Whether a loader runs again, as far as can be told without running it."""
+    return not isinstance(loader.loader if isinstance(loader, Looked) else loader, Iterator)
