@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from layerwise.data import loaders, read
+from layerwise.profiling import profile
 
 from . import networks
 from .fetch import folder
@@ -99,3 +100,13 @@ def test_river_flow_has_features_and_eight_targets() -> None:
 
     shapes = [pd.read_parquet(folder() / "river-flow" / f"{split}.parquet").shape for split in ("train", "test")]
     assert shapes == [(4108, 72), (5017, 72)]
+
+
+@pytest.mark.real("cifar10", "resnet56")
+def test_the_nearest_class_mean_errs_less_with_depth_in_a_network_at_zero_error() -> None:
+    data = f"npz:{folder()}/cifar10-10k.npz?limit=2000"
+    found = profile(networks.resnet56(), data, layers="layer3.*", metrics=["ncc_error", "nc1"])
+    error = found["ncc_error"].sel(split="train").squeeze()
+    assert bool((error.diff("layer") < 0).all())
+    assert float(error[-1]) < 1e-3
+    assert float(found["nc1"].sel(split="train").squeeze()[-1]) < 0.3
