@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm, Normalize
+from matplotlib.ticker import MaxNLocator
 
 from layerwise.plot._axes import (
     DEPTH_LABEL,
@@ -137,9 +138,18 @@ def depth_edges(depth: np.ndarray) -> np.ndarray:
 
 
 def colour_bar(
-    axes: Sequence[Axes], source: ScalarMappable, text: str, room: tuple[float, float], *, ends: Sequence[str] = ()
+    axes: Sequence[Axes],
+    source: ScalarMappable,
+    text: str,
+    room: tuple[float, float],
+    *,
+    ends: Sequence[str] = (),
+    whole: bool = False,
 ) -> None:
-    """A colour bar beside the Axes, or below low ones; `ends` are words for the scale's ends, in place of numbers."""
+    """A colour bar beside the Axes, or below low ones.
+
+    `ends` are words for the scale's ends, in place of numbers; the numbers may be `whole` ones only.
+    """
     # A label that stands upright needs a height of some 30 signs.
     level = bool(ends) or room[1] < 150
     figure = axes[0].figure.canvas.figure
@@ -155,6 +165,9 @@ def colour_bar(
         ticks = log_ticks(*source.get_clim())
         bar.set_ticks(ticks, labels=[value_text(tick) for tick in ticks])
         bar.minorticks_off()
+    if whole:
+        bar.locator = MaxNLocator(integer=True)
+        bar.update_ticks()
     if ends:
         low, high = source.get_clim()
         bar.set_ticks(np.linspace(low or 0.0, high or 0.0, len(ends)).tolist(), labels=ends)

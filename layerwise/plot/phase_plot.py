@@ -134,7 +134,7 @@ def draw(ax: Axes, values: xr.DataArray, errors: xr.DataArray, tolerance: float)
     if ax.get_yscale() == "symlog":
         ax.axhline(0.5 * y[y > 0].min(), color="0.6", linewidth=0.8, linestyle=":", zorder=0)
     if len(x) > 1:
-        colour_bar([ax], dots, "epoch", points(ax))
+        colour_bar([ax], dots, "epoch", points(ax), whole=bool((epochs == np.round(epochs)).all()))
     reached = np.flatnonzero(x <= tolerance)
     if len(reached):
         first = reached[0]
