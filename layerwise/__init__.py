@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from layerwise.errors import LayerwiseError
     from layerwise.profiling import Profiler, Settings, profile
     from layerwise.replay import profile_checkpoints
+    from layerwise.similarity import similarity
     from layerwise.store import export, import_profile, open_store
     from layerwise.track import Tracker
 
@@ -40,6 +41,7 @@ _LAZY = {
     "profile": "layerwise.profiling:profile",
     "profile_checkpoints": "layerwise.replay:profile_checkpoints",
     "separation_law": "layerwise.derive:separation_law",
+    "similarity": "layerwise.similarity:similarity",
 }
 
 __all__ = [
@@ -63,6 +65,7 @@ __all__ = [
     "profile",
     "profile_checkpoints",
     "separation_law",
+    "similarity",
     "statistics",
     "studies",
 ]

@@ -178,6 +178,38 @@ def compare(
 
 
 @app.command()
+def similarity(
+    model: Model,
+    data: Annotated[str, typer.Argument(help=_DATA)],
+    other: Annotated[str | None, typer.Option(help="The network to compare with; the same by default.")] = None,
+    layers: Layers = ["blocks"],  # noqa: B006
+    reduce: Reduce = "auto",
+    split: Annotated[str | None, typer.Option()] = None,
+    device: Device = None,
+    batch_size: Annotated[int, typer.Option(min=4)] = 64,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Picture (.png, .pdf, .svg) or numbers (.nc).")] = Path(
+        "similarity.png"
+    ),
+) -> None:
+    """Compare all pairs of layers of a network, or of two, by linear CKA."""
+    from layerwise.draw import draw_similarity
+    from layerwise.similarity import similarity as measure
+
+    ds = measure(
+        model,
+        data,
+        other,
+        split=split,
+        device=device or _accelerator(),
+        batch_size=batch_size,
+        layers=_one(layers),
+        reduce=reduce,
+    )
+    draw_similarity(ds, output)
+    typer.echo(f"wrote {output}")
+
+
+@app.command()
 def ls(store: StorePath, json: Json = False) -> None:
     """List the runs of a store."""
     from layerwise.store import open_store

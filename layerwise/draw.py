@@ -14,9 +14,10 @@ from layerwise.store import open_store
 from layerwise.table import compared_metrics, compared_on, comparison_table
 
 if TYPE_CHECKING:
+    import xarray as xr
     from matplotlib.axes import Axes
 
-__all__ = ["KINDS", "compare_runs", "draw"]
+__all__ = ["KINDS", "compare_runs", "draw", "draw_similarity"]
 
 #: The kinds of picture by name, and the function that draws each.
 KINDS: dict[str, Callable[..., Axes]] = {
@@ -100,6 +101,24 @@ def compare_runs(
     chosen = list(metrics) or compared_metrics(a, b)
     _save(plot.compare_heatmap(a, b, chosen, names=(first, second), split=split, target=target)[0], path)
     return "\n\n".join([f"a: {first}, b: {second}; {compared_on(a, b)}", *tables])
+
+
+def draw_similarity(ds: xr.Dataset, path: Path) -> None:
+    """Draw the similarity of layers and save the picture, or the numbers where the file is NetCDF.
+
+    Raises
+    ------
+    InvalidData
+        If the file cannot be written.
+    """
+    if path.suffix == ".nc":
+        try:
+            ds.to_netcdf(path, engine="h5netcdf")
+        except OSError as error:
+            raise InvalidData(f"{path} cannot be written: {error}") from error
+        return
+    _without_a_screen()
+    _save(plot.similarity_heatmap(ds), path)
 
 
 def _without_a_screen() -> None:

@@ -6,5 +6,14 @@ from layerwise.plot.depth_curve import depth_curve
 from layerwise.plot.depth_heatmap import depth_heatmap
 from layerwise.plot.epoch_heatmap import epoch_heatmap
 from layerwise.plot.phase_plot import phase_plot
+from layerwise.plot.similarity_heatmap import similarity_heatmap
 
-__all__ = ["class_heatmap", "compare_heatmap", "depth_curve", "depth_heatmap", "epoch_heatmap", "phase_plot"]
+__all__ = [
+    "class_heatmap",
+    "compare_heatmap",
+    "depth_curve",
+    "depth_heatmap",
+    "epoch_heatmap",
+    "phase_plot",
+    "similarity_heatmap",
+]

@@ -59,7 +59,14 @@ MOST_ROWS_OF_NUMBERS = 16
 
 
 def heatmap(
-    rows: Sequence[Row], *, title: str, key: str | None, ylabel: str = "", upward: bool = False, ax: Axes | None = None
+    rows: Sequence[Row],
+    *,
+    title: str,
+    key: str | None,
+    ylabel: str = "",
+    upward: bool = False,
+    scale: Normalize | None = None,
+    ax: Axes | None = None,
 ) -> Axes:
     """Rows of coloured cells over layers; over depth where the rows' layers differ.
 
@@ -73,6 +80,8 @@ def heatmap(
         Label of the one colour bar; without it each row has colours of its own, and its range beside it.
     ylabel : str
         Label of the y axis.
+    scale : Normalize, optional
+        Colours of all rows; those of the values by default.
     """
     labels = [label for label, _ in rows]
     arrays = [array for _, array in rows]
@@ -80,7 +89,7 @@ def heatmap(
     ax, height = axes_or_new(ax, CELL[0] * max(array.size for array in arrays), CELL[1] * len(rows))
     everything = np.concatenate([array.values for array in arrays])
     own = [colour_scale(array.values, is_logarithm(array)) for array in arrays]
-    scales = own if key is None else [colour_scale(everything, is_logarithm(arrays[0]))] * len(rows)
+    scales = own if key is None else [scale or colour_scale(everything, is_logarithm(arrays[0]))] * len(rows)
     meshes = draw_cells(ax, arrays, scales, over_depth=names is None)
     ax.set_ylim((-0.5, len(rows) - 0.5) if upward else (len(rows) - 0.5, -0.5))
     ax.set_ylabel(ylabel, fontsize=SMALL)

@@ -1,6 +1,7 @@
 """Streaming, mergeable float64 statistics of labelled features; they know no model and no metric."""
 
 from layerwise.statistics.centers import CenterProjections, Centers, NearestCenters, Span
+from layerwise.statistics.hsic import PairwiseHSIC, gram
 from layerwise.statistics.moments import ClassMoments, Moments
 from layerwise.statistics.probe import ProbeErrors, RidgeProbe, fit_ridge
 from layerwise.statistics.state import Accumulator, State, merged, restore, state_of
@@ -12,11 +13,13 @@ __all__ = [
     "ClassMoments",
     "Moments",
     "NearestCenters",
+    "PairwiseHSIC",
     "ProbeErrors",
     "RidgeProbe",
     "Span",
     "State",
     "fit_ridge",
+    "gram",
     "merged",
     "restore",
     "state_of",
