@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,24 @@ from layerwise.quiet import quiet
 from layerwise.reduce import Tokens, reduce, reduction_of
 from layerwise.sketch import Sketch
 
-__all__ = ["Network", "Reading", "first_samples", "readings_of"]
+__all__ = ["Answer", "Network", "Reading", "first_samples", "readings_of"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the network itself makes of a batch.
+
+    Attributes
+    ----------
+    logits : Tensor or None
+        Class scores, shape ``(n, C)``.
+    values : dict of str to Tensor
+        Its vectors and matrices with a row for each sample, by the key that they have in a mapping of several outputs;
+        the only output, or its entry ``logits``, under the empty name.
+    """
+
+    logits: Tensor | None
+    values: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -87,8 +104,8 @@ class Network:
     @contextmanager
     def reading(
         self, readings: Sequence[Reading], receive: Callable[[Reading, Tensor], None]
-    ) -> Iterator[Callable[[Batch], Tensor | None]]:
-        """Open the hooks; gives a function that runs a batch and returns its logits.
+    ) -> Iterator[Callable[[Batch], Answer]]:
+        """Open the hooks; gives a function that runs a batch and returns what the network makes of it.
 
         Parameters
         ----------
@@ -110,12 +127,13 @@ class Network:
 
         with quiet(self.model), Capture(self.model, list(by_layer), take) as capture:
 
-            def run(batch: Batch) -> Tensor | None:
+            def run(batch: Batch) -> Answer:
                 nonlocal current, size
                 size = batch.size
                 current = Tokens(batch.mask, self.adapter.prefix_tokens(self.model, batch))
                 with capture.forward():
-                    return self.adapter.logits(self.adapter.forward(self.model, batch))
+                    output = self.adapter.forward(self.model, batch)
+                return Answer(self.adapter.logits(output), _values(output, size))
 
             yield run
 
@@ -160,3 +178,14 @@ def first_samples(batch: Batch, count: int) -> Batch:
 
     labels = {target: first(values) for target, values in batch.labels.items()}
     return Batch(mapped(batch.inputs, first), labels, count, None if batch.mask is None else first(batch.mask))
+
+
+def _values(output: Any, size: int) -> dict[str, Tensor]:
+    """The outputs that may be values of a target, by name."""
+    named = dict(output) if isinstance(output, Mapping) else {"": output}
+    named.setdefault("", named.get("logits", getattr(output, "logits", None)))
+    return {
+        str(name): value
+        for name, value in named.items()
+        if isinstance(value, Tensor) and value.is_floating_point() and value.ndim in (1, 2) and len(value) == size
+    }
