@@ -45,8 +45,12 @@ def draw(
         raise InvalidData(f"a picture of kind {kind!r} shows one metric; {len(metrics)} were asked for")
     ds = open_store(store, create=False)[run]
     _without_a_screen()
-    chosen = list(metrics) if len(metrics) > 1 else metrics[0] if metrics else _DEFAULT[kind]
-    _save(KINDS[kind](ds, chosen, split=split), path)
+    default = _DEFAULT[kind]
+    if default == "nc1" and default not in ds and "nrc1" in ds:
+        default = "nrc1"
+    options = {"error": "network_mse"} if kind == "phase" and "network_error" not in ds and "network_mse" in ds else {}
+    chosen = list(metrics) if len(metrics) > 1 else metrics[0] if metrics else default
+    _save(KINDS[kind](ds, chosen, split=split, **options), path)
 
 
 def compare_runs(
