@@ -41,6 +41,12 @@ def _largest(values: np.ndarray, share: float = 0.99) -> int:
     return int(np.searchsorted(np.cumsum(values), share * total)) + 1 if total > 0 else 0
 
 
+def _filled(regression: TargetMoments) -> int:
+    """The top ``q`` directions, or as many as have any variance: of the others no one is before another."""
+    values, _ = regression.principal
+    return min(len(regression.target_mean), int((values > values[0] * len(values) * _EPS).sum()))
+
+
 def _row_space(weight: np.ndarray) -> tuple[np.ndarray, int]:
     """Right-singular vectors, shape ``(d, d)``, by descending singular value, and the rank of a map ``(out, d)``."""
     square = weight if len(weight) <= weight.shape[1] else np.linalg.qr(weight, mode="r")
@@ -63,10 +69,11 @@ def nrc1(regression: TargetMoments) -> float:
 def nrc1_normalized(regression: TargetMoments) -> float:
     """Squared distance of the normalised features from the top principal directions, ``mean ||h~_i - P h~_i||^2``.
 
-    ``h~ = h/||h||``, not centred, and ``P`` projects on the top ``q`` eigenvectors of ``S``. In ``[0, 1]``; 0 at
-    collapse. Unlike `nrc1` it sees the mean of the features. Andriopoulos et al. 2024.
+    ``h~ = h/||h||``, not centred, and ``P`` projects on the top ``q`` eigenvectors of ``S``, fewer where fewer have
+    any variance. In ``[0, 1]``; 0 at collapse. Unlike `nrc1` it sees the mean of the features. Andriopoulos et al.
+    2024.
     """
-    outside = regression.principal[1][len(regression.target_mean) :]
+    outside = regression.principal[1][_filled(regression) :]
     return float((outside @ regression.directions * outside).sum())
 
 
@@ -132,11 +139,9 @@ def nrc3_alignment(regression: TargetMoments, next_map: np.ndarray) -> float:
     """
     if next_map.shape[1] != len(regression.mean):
         return np.nan
-    values, directions = regression.principal
     read, rank = _row_space(next_map)
-    filled = int((values > values[0] * len(values) * _EPS).sum())
-    kept = min(len(regression.target_mean), filled, rank)
-    cosines = np.linalg.svd(directions[:kept] @ read[:kept].T, compute_uv=False)
+    kept = min(_filled(regression), rank)
+    cosines = np.linalg.svd(regression.principal[1][:kept] @ read[:kept].T, compute_uv=False)
     return float(cosines.clip(max=1.0).mean()) if kept else np.nan
 
 
