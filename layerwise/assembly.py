@@ -16,7 +16,7 @@ from layerwise.sketch import Sketch
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["NETWORK_ERROR", "Numbers", "assemble_profile"]
+__all__ = ["NETWORK_ERROR", "NETWORK_MSE", "Numbers", "assemble_profile"]
 
 #: Numbers of one split: by variable, then by target and layer (the dims that a variable lacks left empty).
 Numbers = Mapping[str, Mapping[tuple[str, str], np.ndarray]]
@@ -24,6 +24,11 @@ Numbers = Mapping[str, Mapping[tuple[str, str], np.ndarray]]
 #: The network's own error, which no layer has.
 NETWORK_ERROR = schema.Variable(
     "network_error", ("epoch", "split", "target"), "error of the network itself", "1", "down", ""
+)
+
+#: The same of regression targets, over samples and target dimensions.
+NETWORK_MSE = schema.Variable(
+    *("network_mse", ("epoch", "split", "target"), "mean squared error of the network itself", "target^2", "down", "")
 )
 
 
@@ -50,6 +55,7 @@ def assemble_profile(
     covariances : sequence of Sketch or None
         The projection that each layer's covariance was taken of.
     class_names : mapping of target to sequence of str
+        Of every target; none of a regression target.
     epoch : int or float
     step : int
     attributes : mapping

@@ -81,10 +81,15 @@ def profile(
     metrics: Annotated[list[str] | None, typer.Option(help="Names or globs; all by default; repeatable.")] = None,
     classes: Annotated[int | None, typer.Option(help="Number of classes, where the data does not say.")] = None,
     convention: Annotated[str, typer.Option(help="default, papyan, he_su or he_su_imbalanced.")] = "default",
+    standardize: Annotated[
+        bool, typer.Option(help="Count regression targets in units of their standard deviations.")
+    ] = False,
     memory: Memory = None,
     device: Device = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 64,
-    drop_nonfinite: Annotated[bool, typer.Option(help="Leave out samples with NaN or infinity.")] = False,
+    drop_nonfinite: Annotated[
+        bool, typer.Option(help="Leave out samples with NaN or infinity, in a layer or a target.")
+    ] = False,
     store: Annotated[str, typer.Option(help="Where the profile is kept; a folder, s3:// or gs://.")] = "profiles.lw",
     run: Annotated[
         str | None, typer.Option("--run", "-n", help="Its name in the store; made of model and data by default.")
@@ -117,6 +122,7 @@ def profile(
             "metrics": metrics or None,
             "classes": classes,
             "convention": convention,
+            "standardize": standardize,
             "memory": memory,
             "nonfinite": "drop" if drop_nonfinite else "raise",
             "partial": kept,
@@ -307,7 +313,8 @@ def _print(ds: Any, json: bool) -> None:
         return
     for split in ds["split"].values:
         typer.echo(f"\n{split} ({ds.attrs['data']})\n{profile_table(ds, split)}")
-    typer.echo(summary(ds))
+    if said := summary(ds):
+        typer.echo(said)
 
 
 def _sizes(ds: Any) -> dict[str, Any]:

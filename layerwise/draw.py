@@ -52,8 +52,12 @@ def draw(
         # A store has them in alphabetical order; here NC1 to NC4 follow one another.
         order = list_metrics()
         metrics = sorted(metrics_of(ds), key=lambda name: order.index(name) if name in order else len(order))
-    chosen = list(metrics) if len(metrics) > 1 else metrics[0] if metrics else _DEFAULT[kind]
-    _save(KINDS[kind](ds, chosen, split=split), path)
+    default = _DEFAULT[kind]
+    if default == "nc1" and default not in ds and "nrc1" in ds:
+        default = "nrc1"
+    options = {"error": "network_mse"} if kind == "phase" and "network_error" not in ds and "network_mse" in ds else {}
+    chosen = list(metrics) if len(metrics) > 1 else metrics[0] if metrics else default
+    _save(KINDS[kind](ds, chosen, split=split, **options), path)
 
 
 def compare_runs(

@@ -56,7 +56,7 @@ def run_split(
         first = FirstPass(request, bank, network.device)
         with network.reading(request.readings, first.receive) as run:
             for number, batch in _batches(network, loader, own, f"{split} pass 1", first, partial):
-                first.begin(batch)
+                first.begin(batch, number)
                 first.end(run(batch))
                 if not first.finite:
                     raise where_not_finite(request, network, batch, number)
@@ -64,7 +64,7 @@ def run_split(
         first.merge(shared)
         if not first.tally.samples:
             raise EmptyData(f"split {split!r} is empty: its loader gave no batch")
-        result = first.finish()
+        result = first.finish(train)
         if request.plan.passes == 1:
             return result
         second = SecondPass(request, result, train or result, network.device, shared=shared)

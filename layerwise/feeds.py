@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from layerwise.layers import Layer
 from layerwise.offload import filled
 from layerwise.trace import Call, Trace
 
-__all__ = ["next_linear", "weight_matrix"]
+__all__ = ["named_heads", "next_linear", "weight_matrix"]
 
 
 def next_linear(trace: Trace, layers: Sequence[Layer]) -> dict[str, str]:
@@ -26,22 +26,38 @@ def next_linear(trace: Trace, layers: Sequence[Layer]) -> dict[str, str]:
     for layer in layers:
         call = next((call for call in trace.calls if (call.path, call.number) == (layer.path, layer.call)), None)
         if call is not None:
-            path = _reader(trace, layer, call)
+            path = next(_readers(trace, layer, call), None)
             if path is not None:
                 found[layer.name] = path
     return found
 
 
-def _reader(trace: Trace, layer: Layer, own: Call) -> str | None:
+def named_heads(trace: Trace, layers: Sequence[Layer]) -> dict[tuple[str, str], str]:
+    """Path of the linear map that makes a named output of the network, by that name and the layer that feeds it.
+
+    Of a network with a head for each target, which gives a mapping of their outputs.
+    """
+    made = {slot.value: call.path for call in trace.calls if call.leaf for slot in call.outputs}
+    heads = {str(slot.item[0]): made.get(slot.value) for slot in trace.outputs if len(slot.item) == 1}
+    found: dict[tuple[str, str], str] = {}
+    for layer in layers:
+        call = next((call for call in trace.calls if (call.path, call.number) == (layer.path, layer.call)), None)
+        readers = set() if call is None else set(_readers(trace, layer, call))
+        found |= {(name, layer.name): path for name, path in heads.items() if path is not None and path in readers}
+    return found
+
+
+def _readers(trace: Trace, layer: Layer, own: Call) -> Iterator[str]:
+    """The linear maps that read the layer's tensor, or what norms, activations and dropout make of it."""
     slots = own.outputs if layer.side == "output" else own.inputs
     carried = {slot.value for slot in slots if slot.item == layer.item}
     for call in trace.calls:
         if not call.leaf or not carried & {slot.value for slot in call.inputs}:
             continue
         if trace.modules[call.path].matrix:
-            return call.path
-        carried |= {slot.value for slot in call.outputs}
-    return None
+            yield call.path
+        else:
+            carried |= {slot.value for slot in call.outputs}
 
 
 def weight_matrix(module: nn.Module, features: int) -> np.ndarray | None:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from layerwise.adapters import Adapter, adapter_for, load
+from layerwise.adapters import Adapter, Batch, adapter_for, load
 from layerwise.capture import unwrap
-from layerwise.errors import InvalidData, UnknownName
+from layerwise.errors import InvalidData, InvalidLabels, UnknownName
 from layerwise.loaders import is_repeatable, looked
 from layerwise.network import Network
 from layerwise.offload import device_of
 from layerwise.shares import place
 
-__all__ = ["Loaders", "class_names", "find_loaders", "find_network"]
+__all__ = ["Loaders", "class_names", "dimensions", "find_loaders", "find_network"]
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,28 @@ def find_loaders(data: Any, model: nn.Module, adapter: Adapter, batch_size: int)
     return Loaders(splits, type(first).__name__ if first is not None else "loader", tuple(map(str, classes)))
 
 
-def class_names(declared: Any, loaders: Loaders, targets: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def dimensions(batch: Batch) -> dict[str, int]:
+    """Dimension of every regression target: of labels of floating type, shape ``(n,)`` or ``(n, q)``.
+
+    Raises
+    ------
+    InvalidLabels
+        For floats of any other shape.
+    """
+    found = {}
+    for target, values in batch.labels.items():
+        if values.is_floating_point():
+            if values.ndim > 2 or values[:1].numel() == 0:
+                raise InvalidLabels(
+                    f"regression target {target!r} has shape {tuple(values.shape)}; (n,) or (n, q) is needed"
+                )
+            found[target] = values[:1].numel()
+    return found
+
+
+def class_names(
+    declared: Any, loaders: Loaders, targets: Sequence[str], regression: Collection[str] = ()
+) -> dict[str, tuple[str, ...]]:
     """Names of the classes of every target, as far as caller or data say.
 
     Raises
@@ -121,13 +142,22 @@ def class_names(declared: Any, loaders: Loaders, targets: Sequence[str]) -> dict
         If classes of a target are declared that the data does not have.
     InvalidData
         If they are neither a number above 0 nor names.
+    InvalidLabels
+        If classes were declared for labels of floating type.
     """
-    found = {target: loaders.classes for target in targets if loaders.classes}
+    of_classes = [target for target in targets if target not in regression]
+    found = {target: loaders.classes for target in of_classes if loaders.classes}
     if declared is not None:
-        by_target = declared if isinstance(declared, Mapping) else dict.fromkeys(targets, declared)
+        by_target = declared if isinstance(declared, Mapping) else dict.fromkeys(of_classes or targets, declared)
         for target in by_target:
             if target not in targets:
                 raise UnknownName("target", target, targets)
+        wrong = [target for target in by_target if target in regression]
+        if wrong:
+            raise InvalidLabels(
+                f"labels of {wrong[0]!r} must be integers, since classes were declared for them; they are of floating "
+                "type, and without declared classes a regression target"
+            )
         found |= {target: _names(value) for target, value in by_target.items()}
     return found
 

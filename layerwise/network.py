@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +21,24 @@ from layerwise.reduce import Tokens, is_tokens, reduce, reduction_of
 from layerwise.sketch import Sketch
 from layerwise.trace import Trace
 
-__all__ = ["Network", "Reading", "first_samples", "readings_of"]
+__all__ = ["Answer", "Network", "Reading", "first_samples", "readings_of"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the network itself makes of a batch.
+
+    Attributes
+    ----------
+    logits : Tensor or None
+        Class scores, shape ``(n, C)``.
+    values : dict of str to Tensor
+        Its vectors and matrices with a row for each sample, by the key that they have in a mapping of several outputs;
+        the only output, or its entry ``logits``, under the empty name.
+    """
+
+    logits: Tensor | None
+    values: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -102,8 +119,8 @@ class Network:
     @contextmanager
     def reading(
         self, readings: Sequence[Reading], receive: Callable[[Reading, Tensor], None]
-    ) -> Iterator[Callable[[Batch], Tensor | None]]:
-        """Open the hooks; gives a function that runs a batch and returns its logits.
+    ) -> Iterator[Callable[[Batch], Answer]]:
+        """Open the hooks; gives a function that runs a batch and returns what the network makes of it.
 
         Parameters
         ----------
@@ -131,12 +148,13 @@ class Network:
         layers = list(dict.fromkeys([*by_layer, *([] if self.scores is None else [self.scores])]))
         with quiet(self.model), Capture(self.model, layers, take) as capture:
 
-            def run(batch: Batch) -> Tensor | None:
+            def run(batch: Batch) -> Answer:
                 nonlocal mask, size
                 mask, size = batch.mask, batch.size
                 with capture.forward():
                     output = self.adapter.forward(self.model, batch)
-                return self.adapter.logits(output) if self.scores is None else scores.pop()
+                logits = self.adapter.logits(output) if self.scores is None else scores.pop()
+                return Answer(logits, _values(output, size))
 
             yield run
 
@@ -190,3 +208,14 @@ def first_samples(batch: Batch, count: int) -> Batch:
 
     labels = {target: first(values) for target, values in batch.labels.items()}
     return Batch(mapped(batch.inputs, first), labels, count, None if batch.mask is None else first(batch.mask))
+
+
+def _values(output: Any, size: int) -> dict[str, Tensor]:
+    """The outputs that may be values of a target, by name."""
+    named = dict(output) if isinstance(output, Mapping) else {"": output}
+    named.setdefault("", named.get("logits", getattr(output, "logits", None)))
+    return {
+        str(name): value
+        for name, value in named.items()
+        if isinstance(value, Tensor) and value.is_floating_point() and value.ndim in (1, 2) and len(value) == size
+    }

@@ -88,6 +88,7 @@ def make_plan(
     classes: int,
     samples: int | None,
     targets: int = 1,
+    dimensions: Sequence[int] = (),
     needs: Collection[str],
     budget: int | None = None,
     repeatable: bool = True,
@@ -100,7 +101,10 @@ def make_plan(
     widths : sequence of int
         Features of every layer after reduction.
     classes, samples, targets : int
-        What the data has; `samples` of the largest split, None if it cannot be known beforehand.
+        What the data has; `samples` of the largest split, None if it cannot be known beforehand; `targets` those with
+        classes.
+    dimensions : sequence of int
+        Dimension of every regression target.
     needs : collection of str
         Statistics that the metrics ask for (`layerwise.metrics.EVIDENCE`).
     budget : int, optional
@@ -129,8 +133,10 @@ def make_plan(
             f"reduce='sketch:{_NARROWEST_COVARIANCE * 4}' or a larger memory"
         )
     covariance_width, covariances = 0, 0
-    if {"covariance", "probe"} & set(needs):
-        covariance_width, covariances = _covariances(widths, budget - means, targets)
+    of_classes = targets if {"covariance", "probe"} & set(needs) else 0
+    of_regression = dimensions if "regression" in needs else ()
+    if of_classes or of_regression:
+        covariance_width, covariances = _covariances(widths, budget - means, of_classes, of_regression)
     statistics = means + covariances
     if statistics > budget:
         raise BudgetExceeded(
@@ -196,12 +202,16 @@ def _bytes_of_means(width: int, classes: int, two_passes: bool) -> int:
     return classes * width * (48 if two_passes else 24)
 
 
-def _covariances(widths: Sequence[int], budget: int, targets: int) -> tuple[int, int]:
-    """The width up to which covariances fit, and the bytes that all layers' then take."""
+def _covariances(widths: Sequence[int], budget: int, targets: int, dimensions: Sequence[int] = ()) -> tuple[int, int]:
+    """The width up to which covariances fit, and the bytes that all layers' then take.
+
+    A regression target has the second moment of the normalised features beside the covariance, and eigenvectors.
+    """
     limit = _WIDEST_COVARIANCE
     while True:
-        kept = (width if width <= limit else min(limit, _PROJECTED) for width in widths)
+        kept = [width if width <= limit else min(limit, _PROJECTED) for width in widths]
         taken = sum(24 * width**2 for width in kept) * targets
+        taken += sum(40 * (width + dimension) ** 2 for width in kept for dimension in dimensions)
         if taken <= budget or limit == _NARROWEST_COVARIANCE:
             return limit, taken
         limit //= 2

@@ -14,15 +14,15 @@ import numpy as np
 import torch
 
 from layerwise.adapters.protocol import Batch
-from layerwise.assembly import NETWORK_ERROR, assemble_profile
+from layerwise.assembly import NETWORK_ERROR, NETWORK_MSE, assemble_profile
 from layerwise.blocks import choose, find_blocks
 from layerwise.engine import run_split
 from layerwise.errors import EmptyData, InvalidData, LayerwiseError, UnknownName
-from layerwise.feeds import next_linear, weight_matrix
-from layerwise.inputs import class_names, find_loaders, find_network
+from layerwise.feeds import named_heads, next_linear, weight_matrix
+from layerwise.inputs import class_names, dimensions, find_loaders, find_network
 from layerwise.layers import Layer, chosen_text
 from layerwise.loaders import first_batch
-from layerwise.metrics import Convention, compute, convention, select
+from layerwise.metrics import Convention, Metric, compute, convention, select
 from layerwise.network import Reading, first_samples, readings_of
 from layerwise.partial import Partial
 from layerwise.passes import Request, SplitResult
@@ -30,6 +30,7 @@ from layerwise.plan import Plan, make_plan, parse_memory
 from layerwise.progress import logger
 from layerwise.provenance import environment, weight_hash
 from layerwise.reduce import check_reduction
+from layerwise.schema import Variable
 from layerwise.shares import agreed, is_follower, is_shared
 from layerwise.trace import Trace, trace
 
@@ -59,10 +60,14 @@ class Settings:
         Number or names of the classes. Taken from the data where it says so, else from the labels.
     convention : str or Convention
         ``default``, ``papyan``, ``he_su`` or ``he_su_imbalanced``.
+    standardize : bool
+        Whether regression targets are counted in units of their standard deviations on the training split. As they are
+        by default: the network was trained on them so, and `nrc3` compares its head with their covariance.
     memory : str or int, optional
         Budget for statistics and waiting features, such as ``"8GiB"``; half of the free memory by default.
     nonfinite : {"raise", "drop"}
-        Whether NaN or infinity in a layer is an error, or its samples are left out of the layer and counted.
+        Whether NaN or infinity in a layer, or in a regression target, is an error, or its samples are left out of the
+        layer or the target, and counted.
     ridge : float
         Regularisation of the ridge classifier, in units of the mean variance of a feature.
     seed : int
@@ -74,6 +79,7 @@ class Settings:
     metrics: str | Sequence[str] | None = None
     classes: int | Sequence[str] | Mapping[str, int | Sequence[str]] | None = None
     convention: str | Convention = "default"
+    standardize: bool = False
     memory: str | int | None = None
     nonfinite: Literal["raise", "drop"] = "raise"
     ridge: float = 1e-3
@@ -105,8 +111,9 @@ def profile(
         A network, or a name: ``timm/NAME``, ``hf/NAME`` or ``package.module:function``.
     data : str, loader, or mapping of split to loader
         A name such as ``"imagefolder:photos/"`` (`layerwise.data.read`), or whatever gives batches: ``(inputs,
-        labels)`` or a mapping with labels; labels may be a mapping of several targets. Class means come from the
-        split ``train`` where there is one.
+        labels)`` or a mapping with labels; labels may be a mapping of several targets. Integers are classes; floats, of
+        shape ``(n,)`` or ``(n, q)``, are regression targets. Class means and fits come from the split ``train`` where
+        there is one.
     device : str, optional
         Where to run; where the model is, by default.
     batch_size : int
@@ -167,12 +174,13 @@ class Profiler:
     ) -> None:
         self.settings = settings
         self.convention = convention(settings.convention)
-        self.metrics = select(settings.metrics)
         self.network, self.model_name = find_network(model, device)
         self.loaders = find_loaders(data, self.network.model, self.network.adapter, batch_size)
         first = self._first_batch()
         self.targets = tuple(first.labels)
-        self.class_names = class_names(settings.classes, self.loaders, self.targets)
+        self.dimensions = dimensions(first)
+        self.class_names = class_names(settings.classes, self.loaders, self.targets, self.dimensions)
+        self.metrics = self._select()
         self._traced, told = self._trace(first)
         if not told:
             self.network = replace(self.network, scores=self._scores())
@@ -183,6 +191,8 @@ class Profiler:
         self.readings = readings_of(self.network, self._traced, layers, first, settings.reduce, settings.seed)
         self.plan = agreed(self._plan(first), any(map(is_shared, self.loaders.splits.values())))
         if not is_follower():
+            for target, dimension in self.dimensions.items():
+                logger.info("regression target %r of dimension %s", target, dimension)
             logger.info("%s", self.plan.reason)
 
     @property
@@ -218,7 +228,7 @@ class Profiler:
         splits = list(self.loaders.splits)
         return assemble_profile(
             {split: numbers[split] for split in splits},
-            [NETWORK_ERROR, *(metric.variable for metric in self.metrics)],
+            [*self._of_network(), *(metric.variable for metric in self.metrics)],
             self.readings,
             [request.narrowing(reading) for reading in self.readings],
             self._all_class_names(results),
@@ -266,20 +276,37 @@ class Profiler:
         return own[-1] if own else None
 
     def _plan(self, first: Batch) -> Plan:
-        classes = [labels for labels in first.labels.values() if labels.dtype in _INTEGERS]
-        guessed = max((int(labels.max()) + 1 for labels in classes), default=1)
+        of_classes = [labels for target, labels in first.labels.items() if target not in self.dimensions]
+        integers = [labels for labels in of_classes if labels.dtype in _INTEGERS]
+        guessed = max((int(labels.max()) + 1 for labels in integers), default=1)
         return make_plan(
             [reading.features for reading in self.readings],
             classes=max((len(names) for names in self.class_names.values()), default=guessed),
             samples=self.loaders.most_samples,
-            targets=len(first.labels),
+            targets=len(of_classes),
+            dimensions=list(self.dimensions.values()),
             needs=self._needs(),
             budget=parse_memory(self.settings.memory),
             repeatable=self.loaders.repeatable,
         )
 
+    def _select(self) -> list[Metric]:
+        """The metrics that were asked for; of all of them those that the targets have."""
+        chosen = select(self.settings.metrics)
+        return chosen if self.settings.metrics is not None else [item for item in chosen if self._applies(item)]
+
+    def _applies(self, metric: Metric) -> bool:
+        return metric.applies(classes=len(self.dimensions) < len(self.targets), regression=bool(self.dimensions))
+
+    def _of_network(self) -> list[Variable]:
+        """What is told of the network itself."""
+        with_classes = len(self.dimensions) < len(self.targets)
+        return [NETWORK_ERROR] * with_classes + [NETWORK_MSE] * bool(self.dimensions)
+
     def _needs(self) -> frozenset[str]:
-        return frozenset(need for metric in self.metrics for need in metric.needs)
+        needs = {need for metric in self.metrics if self._applies(metric) for need in metric.needs}
+        # Without classes, what knows no target is measured from the same statistics as regression.
+        return frozenset(needs if len(self.dimensions) < len(self.targets) else needs | {"regression"})
 
     def _request(self) -> Request:
         return Request(
@@ -288,6 +315,8 @@ class Profiler:
             targets=self.targets,
             classes={target: len(names) for target, names in self.class_names.items()},
             plan=self.plan,
+            dimensions=self.dimensions,
+            standardize=self.settings.standardize,
             ridge=self.settings.ridge,
             nonfinite=self.settings.nonfinite,
             seed=self.settings.seed,
@@ -302,6 +331,7 @@ class Profiler:
             "data": [self.loaders.name, self.loaders.fingerprint, *self.loaders.splits],
             "statistics": sorted(self._needs()),
             "classes": self._request().classes,
+            "dimensions": self.dimensions,
             "settings": [settings.ridge, settings.nonfinite, settings.seed],
             "layerwise": version("layerwise"),
         }
@@ -309,9 +339,11 @@ class Profiler:
     def _numbers(self, result: SplitResult) -> dict[str, dict[tuple[str, str], np.ndarray]]:
         """Every metric of one split, by target and layer."""
         numbers: dict[str, dict[tuple[str, str], np.ndarray]] = {
-            NETWORK_ERROR.name: {(target, ""): np.asarray(error) for target, error in result.errors.items()}
+            NETWORK_ERROR.name: {(target, ""): np.asarray(error) for target, error in result.errors.items()},
+            NETWORK_MSE.name: {(target, ""): squares.mean() for target, squares in result.squares.items()},
         }
         maps = next_linear(self._traced, self.layers)
+        heads = named_heads(self._traced, self.layers)
         for reading in self.readings:
             weight = self._weight(maps.get(reading.name), reading)
             for target, classes in result.classes.items():
@@ -319,12 +351,47 @@ class Profiler:
                 evidence = dict(found, convention=self.convention, next_map=weight)
                 own = reading.layer.role == "features" and target in result.errors
                 evidence["classifier"] = weight if own and weight is not None and len(weight) == classes else None
-                for metric in self.metrics:
-                    key = (target if "target" in metric.variable.dims else "", reading.name)
-                    of_metric = numbers.setdefault(metric.name, {})
-                    if key not in of_metric:
-                        of_metric[key] = compute(metric, evidence, classes)
+                self._compute(numbers, (target, reading.name), evidence, classes)
+            for target in self.dimensions:
+                evidence = self._of_regression(result, target, reading, maps, heads)
+                self._compute(numbers, (target, reading.name), evidence, 0)
         return numbers
+
+    def _compute(
+        self,
+        numbers: dict[str, dict[tuple[str, str], np.ndarray]],
+        key: tuple[str, str],
+        evidence: Mapping[str, Any],
+        classes: int,
+    ) -> None:
+        """Every metric of one target and layer, into the numbers; what knows no target only once."""
+        for metric in self.metrics:
+            knows_target = "target" in metric.variable.dims
+            # The features of a regression target come as those of one class, for what knows no target alone.
+            if knows_target and "regression" in evidence and "regression" not in metric.needs:
+                continue
+            of_metric = numbers.setdefault(metric.name, {})
+            place = key if knows_target else ("", key[1])
+            if place not in of_metric:
+                of_metric[place] = compute(metric, evidence, classes)
+
+    def _of_regression(
+        self,
+        result: SplitResult,
+        target: str,
+        reading: Reading,
+        maps: Mapping[str, str],
+        heads: Mapping[tuple[str, str], str],
+    ) -> dict[str, Any]:
+        """What metrics of a regression target can ask for."""
+        evidence = dict(result.evidence.get((target, reading.name), {"regression": None}), convention=self.convention)
+        if evidence["regression"] is not None:
+            evidence["moments"] = evidence["covariance"] = evidence["regression"].as_one_class
+        path = heads.get((target, reading.name))
+        weight = self._weight(path or maps.get(reading.name), reading)
+        own = path is not None or ((reading.layer.role == "features") and target in result.squares)
+        fits = weight is not None and len(weight) == self.dimensions[target]
+        return evidence | {"next_map": weight, "head": weight if own and fits else None}
 
     def _weight(self, path: str | None, reading: Reading) -> np.ndarray | None:
         if path is None or reading.projection is not None:
@@ -336,7 +403,8 @@ class Profiler:
         for result in results.values():
             for target, count in result.classes.items():
                 counts[target] = max(count, counts.get(target, 0))
-        return {target: self.class_names.get(target) or tuple(map(str, range(n))) for target, n in counts.items()}
+        named = {target: self.class_names.get(target) or tuple(map(str, range(n))) for target, n in counts.items()}
+        return {target: named.get(target, ()) for target in [*self.targets, *named]}
 
     def _attributes(self, results: Mapping[str, SplitResult], seconds: float) -> dict[str, Any]:
         """How to get the profile again."""
@@ -355,6 +423,7 @@ class Profiler:
                 split: result.absent for split, result in results.items() if any(result.absent.values())
             },
             "classifier": with_classifier or _why_no_classifier(results),
+            **self._of_targets(results),
             "layers": chosen_text(settings.layers),
             "reduce": settings.reduce,
             "convention": self.convention.name,
@@ -367,6 +436,19 @@ class Profiler:
             "forwards": self.plan.forwards,
             "seconds": round(seconds, 3),
             **environment(),
+        }
+
+    def _of_targets(self, results: Mapping[str, SplitResult]) -> dict[str, Any]:
+        """What is told of regression targets; nothing where there are none."""
+        if not self.dimensions:
+            return {}
+        own = sorted({target for result in results.values() for target in result.squares})
+        missing = {split: result.without_target for split, result in results.items() if result.without_target}
+        return {
+            "regression": self.dimensions,
+            "regression_output": own or "none: no output of the network is of the target",
+            "standardize": str(self.settings.standardize),
+            "without_target": missing,
         }
 
 

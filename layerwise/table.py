@@ -28,10 +28,13 @@ __all__ = [
 ]
 
 #: The metrics that a table shows, where they were measured.
-SHOWN = ("nc1", "cdnv", "ncc_error", "ncc_mismatch", "probe_error")
+SHOWN = (
+    *("nc1", "cdnv", "ncc_error", "ncc_mismatch", "probe_error"),
+    *("nrc1", "nrc2", "nrc2_cka", "nrc3", "nrc3_alignment", "linear_r2", "target_rank"),
+)
 
 #: The metrics that a table of two profiles shows, where both have them.
-COMPARED = ("nc1", "ncc_error", "probe_error")
+COMPARED = ("nc1", "ncc_error", "probe_error", "nrc1", "nrc2_cka", "linear_r2")
 
 
 def profile_frame(
@@ -93,7 +96,7 @@ def comparison_frame(
 def compared_metrics(a: xr.Dataset, b: xr.Dataset) -> list[str]:
     """Those of `COMPARED` that both profiles have, or else the first few that both have."""
     there = [name for name in _over_layers(a) if name in _over_layers(b)]
-    return [name for name in COMPARED if name in there] or there[: len(COMPARED)]
+    return [name for name in COMPARED if name in there] or there[:3]
 
 
 def compared_on(a: xr.Dataset, b: xr.Dataset) -> str:
@@ -114,18 +117,31 @@ def comparison_table(
 
 
 def summary(ds: xr.Dataset, eps: float = 0.02) -> str:
-    """From which layer on the nearest class mean is right for training samples: a line for each target with classes."""
-    if "ncc_error" not in ds:
-        return ""
+    """What the training samples come to, a line for each target.
+
+    Of classes, from which layer on the nearest class mean is right; of regression, how many directions the target and
+    the last features fill.
+    """
     split = "train" if "train" in ds["split"].values else str(ds["split"].values[0])
     chosen = _one_split(ds, split, None)
     targets = [str(name) for name in chosen["target"].values] if "target" in chosen.dims else [""]
     of_each = [chosen.isel(target=place) if name else chosen for place, name in enumerate(targets)]
     lines = []
     for name, of_target in zip(targets, of_each, strict=True):
-        if of_target["ncc_error"].notnull().any():
-            lines.append(f"effective depth{f' ({name})' if name else ''}: {_effective_depth(of_target, eps, split)}")
+        which = f" ({name})" if name else ""
+        if "ncc_error" in ds and of_target["ncc_error"].notnull().any():
+            lines.append(f"effective depth{which}: {_effective_depth(of_target, eps, split)}")
+        if {"target_rank", "target_dimensions"} <= set(ds) and of_target["target_dimensions"].notnull():
+            lines.append(f"regression{which}: {_directions(of_target, split)}")
     return "\n".join(lines)
+
+
+def _directions(ds: xr.Dataset, split: str) -> str:
+    inner = np.flatnonzero(ds["role"] != "logits") if "role" in ds.coords else np.arange(ds.sizes["layer"])
+    last = ds["target_rank"][int(inner[-1]) if len(inner) else -1]
+    share = f"99% of the variance over the {split} samples"
+    target = f"{int(ds['target_dimensions'])} of the target's directions"
+    return f"{share} lies in {target} and in {int(last)} of {int(last['features'])} of {last['layer'].item()}"
 
 
 def _effective_depth(ds: xr.Dataset, eps: float, split: str) -> str:

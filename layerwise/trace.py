@@ -356,7 +356,9 @@ def _describe(module: nn.Module) -> Module:
         leaf=leaf,
         container=isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict),
         parameters=sum(parameter.numel() for parameter in module.parameters()),
-        matrix=any(sum(size > 1 for size in parameter.shape) > 1 for parameter in own),
+        # A map onto one feature, such as the head of a regression, has a row for its matrix.
+        matrix=(isinstance(module, nn.Linear) and module.in_features > 1)
+        or any(sum(size > 1 for size in parameter.shape) > 1 for parameter in own),
     )
 
 

@@ -9,7 +9,15 @@ import torch
 from torch import Tensor
 
 from layerwise import metrics
-from layerwise.statistics import CenterProjections, Centers, ClassMoments, ProbeErrors, fit_ridge
+from layerwise.statistics import (
+    CenterProjections,
+    Centers,
+    ClassMoments,
+    ProbeErrors,
+    TargetAccumulator,
+    fit_readout,
+    fit_ridge,
+)
 
 RIDGE = 1e-3
 
@@ -79,3 +87,28 @@ def value(name: str, evidence: dict[str, object]) -> np.ndarray:
 def tensors(features: np.ndarray, labels: np.ndarray, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
     """Arrays as a network would have given them."""
     return torch.from_numpy(features).to(dtype), torch.from_numpy(np.asarray(labels, dtype=np.int64))
+
+
+def targets_of(batches: list[tuple[Tensor, Tensor]]) -> TargetAccumulator:
+    """Accumulate batches of features and regression targets."""
+    accumulated = TargetAccumulator()
+    for features, targets in batches:
+        accumulated.update(features, targets)
+    return accumulated
+
+
+def regression_evidence_of(
+    features: Tensor,
+    targets: Tensor,
+    *,
+    sizes: int | Sequence[int] = 32,
+    train: tuple[Tensor, Tensor] | None = None,
+    unit: np.ndarray | None = None,
+    head: np.ndarray | None = None,
+    next_map: np.ndarray | None = None,
+) -> dict[str, object]:
+    """Everything that a regression metric can ask for."""
+    moments = targets_of(split(features, targets, sizes)).finish()
+    moments = moments if unit is None else moments.in_units(unit)
+    reference = moments if train is None else targets_of(split(*train, sizes)).finish()
+    return {"regression": moments, "readout": fit_readout(reference), "head": head, "next_map": next_map}

@@ -40,7 +40,7 @@ def test_a_layer_that_never_fires_is_named(network):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (torch.rand(60), "must be integers"),
+        (torch.rand(60), "must be integers, since classes were declared"),
         (torch.zeros(60, 2, dtype=torch.int64), "must be integers of shape"),
         (torch.full((60,), -1), "label -1 .* outside the classes"),
         (torch.full((60,), 7), r"label 7 .* outside the classes, 0 \.\. 2"),

@@ -20,6 +20,12 @@ def iris() -> torch.nn.Module:
     return Perceptron(features=4)
 
 
+def diabetes() -> torch.nn.Module:
+    """A network for the ten features of the patients, and one number."""
+    torch.manual_seed(0)
+    return Perceptron(features=10, classes=1)
+
+
 @pytest.fixture
 def type_in(tmp_path, monkeypatch, capsys):
     """Type a command in an empty folder; gives the exit code, and what was printed and told."""
@@ -52,6 +58,18 @@ def test_a_profile_is_printed_and_kept(type_in):
     assert "wrote run 'given.iris/sklearn-iris' to runs.lw" in err
     assert open_store("runs.lw").runs() == ["given.iris/sklearn-iris"]
     assert not Path("runs.lw.partial").exists()
+
+
+def test_a_profile_of_numbers_is_printed_and_drawn(type_in):
+    words = ("profile", "given:diabetes", "sklearn:diabetes?test=0.3", "--standardize", "--store", "runs.lw", "-n", "a")
+    code, out, _ = type_in(*words)
+    assert code == 0
+    for word in ("train", "test", "second", "nrc1", "linear_r2", "1 of the target's directions"):
+        assert word in out
+    assert "nc1 " not in out.replace("nrc1", "")
+    assert open_store("runs.lw")["a"].attrs["standardize"] == "True"
+    for kind in ("depth", "epoch", "curve", "phase"):
+        assert type_in("plot", "runs.lw", "a", "--kind", kind)[0] == 0
 
 
 def test_a_run_is_replaced_only_when_asked(with_run):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from layerwise.feeds import next_linear, weight_matrix
+from layerwise.feeds import named_heads, next_linear, weight_matrix
 from layerwise.layers import Layer
 from layerwise.trace import trace
 
@@ -59,6 +59,30 @@ class TestReader:
 
     def test_a_layer_that_the_trace_does_not_know_feeds_nothing(self):
         assert feeds(nn.Sequential(nn.Linear(4, 4)), [Layer("0", call=2)], 4) == {}
+
+    def test_a_map_onto_one_feature_reads_a_layer_too(self):
+        assert feeds(nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 1)), [Layer("1")], 4) == {"1": "2"}
+
+    def test_each_of_several_heads_is_known_by_the_name_of_its_output(self):
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.body, self.one, self.two = (
+                    nn.Sequential(nn.Linear(4, 4), nn.ReLU()),
+                    nn.Linear(4, 1),
+                    nn.Linear(4, 3),
+                )
+
+            def forward(self, x):
+                hidden = self.body(x)
+                return {"a": self.one(hidden), "b": self.two(hidden), "c": hidden.sum(1)}
+
+        net = Net()
+        layers = [Layer("body.0"), Layer("body")]
+        found = named_heads(trace(net, lambda: net(torch.randn(2, 4))), layers)
+        assert found == {
+            (name, layer): path for name, path in (("a", "one"), ("b", "two")) for layer in ("body.0", "body")
+        }
 
 
 class TestWeight:

@@ -89,6 +89,18 @@ def test_no_covariance_is_kept_where_no_metric_needs_one():
     assert plan([512]).covariance_width == 0
 
 
+def test_regression_takes_one_pass_and_its_covariances_are_counted():
+    needs = {"regression", "readout", "head", "next_map"}
+    made = plan([1000], needs=needs, targets=0, dimensions=[8])
+    assert (made.passes, made.statistics_bytes, made.covariance_width) == (1, 40 * 1008**2, 2048)
+    assert plan([1000], needs=needs, targets=0, dimensions=[8, 8]).statistics_bytes == 2 * made.statistics_bytes
+    narrow = plan([1000], needs=needs, targets=0, dimensions=[8], budget=30 * MIB)
+    assert (narrow.covariance_width, narrow.projected_width) == (512, 512)
+    mixed = plan([1000], needs=needs | ALL, dimensions=[8])
+    assert mixed.passes == 2
+    assert mixed.statistics_bytes == plan([1000], needs=ALL).statistics_bytes + made.statistics_bytes
+
+
 def test_class_means_beyond_the_budget_are_refused_with_numbers():
     with pytest.raises(BudgetExceeded) as caught:
         plan([200_704, 512], classes=1000, budget=GIB)

@@ -35,6 +35,8 @@ torch.distributed.init_process_group("gloo")
 torch.manual_seed(0)
 network = Perceptron()
 data = {{"train": TensorDataset(*blobs({TRAIN})), "test": TensorDataset(*blobs({TEST}, seed=1))}}
+if how == "numbers":
+    data = {{name: TensorDataset(part[:][0], part[:][0][:, :3] ** 2) for name, part in data.items()}}
 loaders = {{
     name: DataLoader(
         part, batch_size=8, sampler=None if how == "whole" else DistributedSampler(part, shuffle=how == "shuffled")
@@ -80,6 +82,21 @@ def test_two_processes_measure_what_one_does(how, tmp_path, monkeypatch):
             assert_same_numbers(found.load(), expected)
         assert found.attrs["samples"] == expected.attrs["samples"]
         assert found.attrs["data_fingerprint"] == expected.attrs["data_fingerprint"]
+
+
+def test_two_processes_measure_of_numbers_what_one_does(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    (tmp_path / "worker.py").write_text(WORKER)
+    torchrun("worker.py", "profile", "numbers", cwd=tmp_path)
+    torch.manual_seed(0)
+    parts = {name: part[:][0] for name, part in splits().items()}
+    loaders = {name: DataLoader(TensorDataset(x, x[:, :3] ** 2), batch_size=8) for name, x in parts.items()}
+    expected = profile(Perceptron(), loaders)
+    for number in (0, 1):
+        with xr.open_dataset(tmp_path / f"profile-{number}.nc", engine="h5netcdf") as found:
+            assert_same_numbers(found.load(), expected)
+    assert expected["network_mse"].notnull().all()
 
 
 def test_the_command_shares_named_data_among_processes_and_one_of_them_writes(tmp_path, monkeypatch):

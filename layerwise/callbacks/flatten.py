@@ -15,7 +15,7 @@ from layerwise.errors import InvalidData, UnknownName
 __all__ = ["scalars"]
 
 #: What is logged unless the caller chooses, as far as it was measured.
-_USUAL = ("nc1", "ncc_error", "network_error", "effective_depth")
+_USUAL = ("nc1", "ncc_error", "network_error", "nrc1", "nrc2_cka", "network_mse", "effective_depth")
 
 
 def scalars(
@@ -32,7 +32,7 @@ def scalars(
         A profile with one epoch.
     metrics : sequence of str, optional
         Variables of the profile, and ``effective_depth``. By default ``nc1``, ``ncc_error``, ``network_error`` and
-        ``effective_depth``, as far as they were measured.
+        ``effective_depth``, and ``nrc1``, ``nrc2_cka`` and ``network_mse``, as far as they were measured.
     layers : str or sequence of str
         ``"last"``, the last one in front of the logits; names or globs, such as ``"*"`` for all.
     prefix : str

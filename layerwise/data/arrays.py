@@ -7,14 +7,17 @@ import zipfile
 import numpy as np
 
 from layerwise.data.digest import digest, existing
-from layerwise.data.names import Request
+from layerwise.data.names import Request, Task
 from layerwise.data.source import Reading
 from layerwise.errors import InvalidData, UnknownName
 
 __all__ = ["read_npz", "read_sklearn"]
 
-#: The classification data sets that come with scikit-learn.
-_SKLEARN = ("breast_cancer", "digits", "iris", "wine")
+#: The data sets that come with scikit-learn, and what their labels are.
+_SKLEARN: dict[str, Task] = {
+    **dict.fromkeys(("breast_cancer", "digits", "iris", "wine"), "classification"),
+    **dict.fromkeys(("diabetes", "linnerud"), "regression"),
+}
 
 
 def read_npz(request: Request) -> Reading:
@@ -43,16 +46,17 @@ def read_npz(request: Request) -> Reading:
 
 
 def read_sklearn(request: Request) -> Reading:
-    """Read one of the small classification data sets that scikit-learn brings along."""
+    """Read one of the small data sets that scikit-learn brings along."""
     from sklearn import datasets
 
     if request.path not in _SKLEARN:
-        raise UnknownName("classification data set of scikit-learn", request.path, _SKLEARN)
+        raise UnknownName("data set of scikit-learn", request.path, _SKLEARN)
     request.choose(["train"])
     bunch = getattr(datasets, f"load_{request.path}")()
     inputs, labels = np.asarray(bunch.data), np.asarray(bunch.target)
-    names = tuple(str(name) for name in bunch.target_names)
-    return Reading("array", {"train": (inputs, labels)}, digest(inputs, labels), names)
+    task = _SKLEARN[request.path]
+    names = tuple(str(name) for name in bunch.target_names) if task == "classification" else None
+    return Reading("array", {"train": (inputs, labels)}, digest(inputs, labels), names, task)
 
 
 def _array(file: np.lib.npyio.NpzFile, key: str) -> np.ndarray:

@@ -12,9 +12,9 @@ from datasets import ClassLabel, Dataset, Image, Value
 from layerwise.data.images import Pictures
 from layerwise.data.names import Request
 from layerwise.data.source import Inputs, Kind
-from layerwise.errors import InvalidData, UnknownName
+from layerwise.errors import InvalidData, InvalidLabels, UnknownName
 
-__all__ = ["Columns", "choose_columns", "find_column", "inputs_of"]
+__all__ = ["Columns", "choose_columns", "find_column", "inputs_of", "labels_of"]
 
 _LABELS = ("label", "labels", "target", "class", "y")
 _TEXTS = ("text", "sentence", "content")
@@ -23,11 +23,14 @@ _IMAGES = ("image", "img", "file_name")
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of inputs and labels, the kind of inputs, and the names of the classes if the table has them."""
+    """The columns of inputs and labels, the kind of inputs, and the names of the classes if the table has them.
+
+    Several columns of labels are a regression target.
+    """
 
     kind: Kind
     inputs: tuple[str, ...]
-    label: str
+    labels: tuple[str, ...]
     classes: tuple[str, ...] | None
 
 
@@ -69,8 +72,8 @@ def choose_columns(table: Dataset, request: Request) -> Columns:
     InvalidData
         If it cannot be told which columns are meant.
     """
-    label = _label(table, request)
-    feature = table.features[label]
+    labels = _labels(table, request)
+    feature = table.features[labels[0]]
     classes = tuple(feature.names) if isinstance(feature, ClassLabel) else None
     given = [kind for kind in ("text", "image", "columns") if kind in request.options]
     if len(given) > 1:
@@ -78,12 +81,12 @@ def choose_columns(table: Dataset, request: Request) -> Columns:
     if given:
         names = tuple(find_column(table, name) for name in request.options[given[0]].split(","))
         if given == ["columns"]:
-            return Columns("array", names, label, classes)
+            return Columns("array", names, labels, classes)
         if len(names) > 1:
             raise InvalidData(f"{given[0]}={','.join(names)}: one column is needed")
-        return Columns("text" if given == ["text"] else "image", names, label, classes)
-    kind, names = _guess(table, {label, *(name for name, _ in request.where)})
-    return Columns(kind, names, label, classes)
+        return Columns("text" if given == ["text"] else "image", names, labels, classes)
+    kind, names = _guess(table, {*labels, *(name for name, _ in request.where)})
+    return Columns(kind, names, labels, classes)
 
 
 def inputs_of(table: Dataset, columns: Columns, root: Path) -> Inputs:
@@ -111,14 +114,38 @@ def inputs_of(table: Dataset, columns: Columns, root: Path) -> Inputs:
     return Cells(table, name) if columns.kind == "text" else _pictures(table[name][:], root)
 
 
-def _label(table: Dataset, request: Request) -> str:
+def labels_of(table: Dataset, columns: Columns) -> np.ndarray:
+    """The raw labels of a table: of one column as they are, of several as numbers, shape ``(n, q)``.
+
+    Raises
+    ------
+    InvalidLabels
+        If one of several columns holds no numbers.
+    """
+    for name in columns.labels:
+        find_column(table, name)
+    if len(columns.labels) == 1:
+        return np.asarray(table[columns.labels[0]][:])
+    for name in columns.labels:
+        if not _is_number(table.features[name]):
+            raise InvalidLabels(
+                f"the column {name!r} holds {_type(table.features[name])}; several columns of labels are a regression "
+                "target, and numbers"
+            )
+    # What is missing becomes NaN.
+    return np.stack([np.array(table[name][:], dtype=np.float64) for name in columns.labels], axis=1)
+
+
+def _labels(table: Dataset, request: Request) -> tuple[str, ...]:
     if "label" in request.options:
-        return find_column(table, request.options["label"])
+        asked = request.options["label"]
+        names = [asked] if asked in table.column_names else asked.split(",")
+        return tuple(find_column(table, name) for name in names)
     named = [name for name, feature in table.features.items() if isinstance(feature, ClassLabel)]
     usual = [name for name in _LABELS if name in table.column_names]
     if not named and not usual:
         raise InvalidData(f"which column has the labels? label=COLUMN, one of {_some(table.column_names)}")
-    return next((name for name in usual if name in named), None) or (named or usual)[0]
+    return (next((name for name in usual if name in named), None) or (named or usual)[0],)
 
 
 def _guess(table: Dataset, taken: set[str]) -> tuple[Kind, tuple[str, ...]]:

@@ -1,4 +1,7 @@
-"""Stratified draws with a fixed seed: subsets that keep every class, and every class's share."""
+"""Stratified draws with a fixed seed: subsets that keep every class, and every class's share.
+
+Of regression targets any samples will do, as if they were of one class.
+"""
 
 from __future__ import annotations
 
@@ -46,10 +49,10 @@ def limit(rows: Rows, most: int) -> Rows:
     """
     if len(rows) <= most:
         return rows
-    classes = len(np.unique(rows.labels))
+    classes = len(np.unique(_strata(rows)))
     if most < classes:
         raise InvalidData(f"limit={most} is too few for {classes} classes")
-    return rows.take(np.sort(stratified_order(rows.labels)[:most]))
+    return rows.take(np.sort(stratified_order(_strata(rows))[:most]))
 
 
 def hold_out(rows: Rows, share: float) -> tuple[Rows, Rows]:
@@ -61,11 +64,15 @@ def hold_out(rows: Rows, share: float) -> tuple[Rows, Rows]:
         If the share is no sample, or leaves some class without one.
     """
     count = round(share * len(rows))
-    classes = len(np.unique(rows.labels))
+    classes = len(np.unique(_strata(rows)))
     if not 0 < count <= len(rows) - classes:
         raise InvalidData(
             f"test={share} holds out {count} of {len(rows)} samples of {classes} classes; "
             "at least one must be held out, and one of every class remain"
         )
-    order = stratified_order(rows.labels)
+    order = stratified_order(_strata(rows))
     return rows.take(np.sort(order[:-count])), rows.take(np.sort(order[-count:]))
+
+
+def _strata(rows: Rows) -> np.ndarray:
+    return np.zeros(len(rows), dtype=np.int64) if rows.is_regression else rows.labels

@@ -1,4 +1,4 @@
-"""Labels as they stand in a file, turned into positions in a tuple of classes."""
+"""Labels as they stand in a file, turned into positions in a tuple of classes, or into numbers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import numpy as np
 
 from layerwise.errors import EmptyData, InvalidLabels
 
-__all__ = ["encode"]
+__all__ = ["are_numbers", "encode", "numbers"]
+
+_HINT = "task=regression reads integers, too, as numbers"
 
 # More classes than any data set has: labels beyond are identifiers or measurements.
 _MOST = 1_000_000
@@ -60,11 +62,53 @@ def encode(
     highest = int(together.max())
     if classes is None:
         if highest >= _MOST:
-            raise InvalidLabels(f"the label {highest} is no class: at most {_MOST:,} classes, from 0")
+            raise InvalidLabels(f"the label {highest} is no class: at most {_MOST:,} classes, from 0; {_HINT}")
         classes = tuple(map(str, range(highest + 1)))
     if highest >= len(classes):
         raise InvalidLabels(f"the label {highest} is outside the {len(classes)} classes that the data names")
     return _apart(together.astype(np.int64), plain), classes
+
+
+def are_numbers(raw: Mapping[str, np.ndarray]) -> bool:
+    """Whether labels are regression targets by their look: fractions, or several numbers a sample."""
+    return any(map(_are_numbers, raw.values()))
+
+
+def _are_numbers(labels: np.ndarray) -> bool:
+    if labels.dtype.kind == "O":
+        # Where one is missing, the others may be floats.
+        labels = np.array([label for label in labels if isinstance(label, float)])
+    if labels.dtype.kind != "f" or labels.size == 0:
+        return False
+    return np.size(labels[0]) > 1 or bool((np.isfinite(labels) & (labels != np.round(labels))).any())
+
+
+def numbers(raw: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The labels of all splits as regression targets, shape ``(n,)`` or ``(n, q)``, float64; NaN where one is missing.
+
+    Raises
+    ------
+    InvalidLabels
+        For labels that are no numbers, or of more axes.
+    EmptyData
+        For a split without samples.
+
+    Examples
+    --------
+    >>> numbers({"train": np.array([3, 1])})
+    {'train': array([3., 1.])}
+    """
+    found = {}
+    for split, labels in raw.items():
+        if labels.size == 0:
+            raise EmptyData(f"the split {split!r} has no samples")
+        if labels.ndim > 2:
+            raise InvalidLabels(f"the labels of {split!r} have shape {labels.shape}; (n,) or (n, q) is needed")
+        try:
+            found[split] = np.asarray(labels if labels.dtype.kind != "c" else labels.astype(str), dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise InvalidLabels(f"the labels of {split!r} are no numbers, as regression needs: {error}") from error
+    return found
 
 
 def _plain(split: str, labels: np.ndarray) -> np.ndarray:
@@ -74,7 +118,7 @@ def _plain(split: str, labels: np.ndarray) -> np.ndarray:
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1:
-        raise InvalidLabels(f"the labels of {split!r} have shape {labels.shape}; one class a sample is needed")
+        raise InvalidLabels(f"the labels of {split!r} have shape {labels.shape}; one class a sample is needed; {_HINT}")
     if labels.dtype.kind == "O":
         absent = sum(label is None for label in labels)
         if absent:
@@ -90,12 +134,12 @@ def _plain(split: str, labels: np.ndarray) -> np.ndarray:
         wrong = labels[~np.isfinite(labels) | (labels != np.round(labels))]
         if wrong.size:
             raise InvalidLabels(
-                f"{wrong.size} of {len(labels)} labels of {split!r} are no integers, such as {float(wrong[0])}"
+                f"{wrong.size} of {len(labels)} labels of {split!r} are no integers, such as {float(wrong[0])}; {_HINT}"
             )
     if labels.dtype.kind != "b" and labels.min() < 0:
         raise InvalidLabels(
             f"the labels of {split!r} go down to {int(labels.min())}, and classes start at 0. "
-            "If the split has no labels, leave it out with split="
+            f"If the split has no labels, leave it out with split=; {_HINT}"
         )
     return labels
 

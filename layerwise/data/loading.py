@@ -62,9 +62,10 @@ class _Collate:
 
     prepare: Callable[[list[Any]], Any]
 
-    def __call__(self, samples: list[tuple[Any, int]]) -> tuple[Any, Tensor]:
+    def __call__(self, samples: list[tuple[Any, Any]]) -> tuple[Any, Tensor]:
         inputs, labels = zip(*samples, strict=True)
-        return self.prepare(list(inputs)), torch.tensor(labels, dtype=torch.int64)
+        # Integers are classes, and come as int64; targets as float64.
+        return self.prepare(list(inputs)), torch.from_numpy(np.stack(labels))
 
 
 def loaders(
@@ -74,7 +75,7 @@ def loaders(
     batch_size: int = 64,
     workers: int = 0,
     share: tuple[int, int] = (0, 1),
-) -> dict[str, DataLoader[tuple[Any, int]]]:
+) -> dict[str, DataLoader[tuple[Any, Any]]]:
     """Loaders of all splits.
 
     They give the samples in the order of the data, all of them, every time they are run, and leave the global
@@ -97,7 +98,8 @@ def loaders(
     Returns
     -------
     dict of str to DataLoader
-        Batches ``(inputs, labels)`` with labels of shape ``(n,)``, int64.
+        Batches ``(inputs, labels)`` with labels of shape ``(n,)``, int64; regression targets of shape ``(n,)`` or
+        ``(n, q)``, float64.
     """
     number, count = share
     return {

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 from urllib.parse import unquote
 
 from layerwise.errors import InvalidData, UnknownName
 
-__all__ = ["SCHEMES", "Request", "parse"]
+__all__ = ["SCHEMES", "Request", "Task", "parse"]
+
+#: What labels are: classes, or numbers.
+Task = Literal["classification", "regression"]
+_TASKS: dict[str, Task] = {"classification": "classification", "regression": "regression"}
 
 _COMMON = ("split", "test", "limit")
-_TABLE = (*_COMMON, "text", "image", "columns", "label", "where")
+_TABLE = (*_COMMON, "task", "text", "image", "columns", "label", "where")
 
 #: The schemes, and the options that each takes.
 SCHEMES: dict[str, tuple[str, ...]] = {
     "imagefolder": _COMMON,
     "csv": _TABLE,
     "parquet": _TABLE,
-    "npz": _COMMON,
+    "npz": (*_COMMON, "task"),
     "hf": (*_TABLE, "config"),
-    "sklearn": _COMMON,
+    "sklearn": (*_COMMON, "task"),
 }
 
 
@@ -40,6 +45,8 @@ class Request:
         The share to hold out as the split ``test``, or the path to read it from.
     limit : int or None
         The most samples of a split.
+    task : {"classification", "regression"}, optional
+        What the labels are; by default as they look.
     where : tuple of (column, value)
         The rows to keep: those that have all these values.
     options : mapping of str to str
@@ -52,6 +59,7 @@ class Request:
     splits: tuple[str, ...] = ()
     test: float | str | None = None
     limit: int | None = None
+    task: Task | None = None
     where: tuple[tuple[str, str], ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
 
@@ -109,6 +117,7 @@ def parse(name: str) -> Request:
         splits=tuple(options.pop("split").split(",")) if "split" in options else (),
         test=_test(options.pop("test")) if "test" in options else None,
         limit=_limit(options.pop("limit")) if "limit" in options else None,
+        task=_task(options.pop("task")) if "task" in options else None,
         where=tuple(_where(value) for key, value in pairs if key == "where"),
         options={key: value for key, value in options.items() if key != "where"},
     )
@@ -128,6 +137,12 @@ def _test(value: str) -> float | str:
     if not 0 < share < 1:
         raise InvalidData(f"test={value}: a share between 0 and 1 to hold out, or the file of the test split")
     return share
+
+
+def _task(value: str) -> Task:
+    if value not in _TASKS:
+        raise UnknownName("task", value, _TASKS)
+    return _TASKS[value]
 
 
 def _where(value: str) -> tuple[str, str]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from layerwise.data.digest import digest
 from layerwise.data.draw import hold_out, limit
-from layerwise.data.labels import encode
+from layerwise.data.labels import are_numbers, encode, numbers
 from layerwise.data.names import Request, parse
 from layerwise.data.source import Reading, Rows, Source
 from layerwise.errors import InvalidData
@@ -28,7 +28,10 @@ def read(name: str) -> Source:
 
         - ``text=``, ``image=``, ``columns=A,B,C``: the column of the inputs, or the numeric columns that make
           up a feature vector; ``label=``: the column of the labels. Found by their types and usual names if
-          they are not given. Paths of images count from the folder of the file.
+          they are not given. Paths of images count from the folder of the file. Several columns of numbers,
+          ``label=A,B,C``, are a regression target of as many dimensions.
+        - ``task=regression``: the labels are numbers, also where they are whole; ``task=classification``: they are
+          classes. By default fractions and several numbers a sample are a regression target, all else is classes.
         - ``where=COLUMN:VALUE``: keep the rows of one value.
         - ``split=train,test``: read these splits only; ``config=``: the configuration of a data set on the hub.
         - ``test=0.2``: hold out this share as the split ``test``, stratified, always the same samples;
@@ -39,14 +42,14 @@ def read(name: str) -> Source:
     -------
     Source
         The raw inputs and labels of every split. String labels become positions in their sorted order; integer
-        labels keep their values.
+        labels keep their values. Regression targets are float64, NaN where one is missing.
 
     Raises
     ------
     UnknownName
         For a scheme, option, file, split, column or value that there is not.
     InvalidData, InvalidLabels, EmptyData
-        For what cannot be read as inputs and one class a sample.
+        For what cannot be read as inputs and one class, or numbers, a sample.
 
     Examples
     --------
@@ -58,7 +61,7 @@ def read(name: str) -> Source:
     reading = _reader(request.scheme)(request)
     if isinstance(request.test, str):
         reading = _with_test(reading, request, request.test)
-    labels, classes = encode({split: pair[1] for split, pair in reading.splits.items()}, reading.classes)
+    labels, classes = _labels(reading, request)
     splits = {
         split: Rows(inputs, labels[split], np.arange(len(labels[split])))
         for split, (inputs, _) in reading.splits.items()
@@ -71,6 +74,16 @@ def read(name: str) -> Source:
     if request.limit is not None:
         splits = {split: limit(rows, request.limit) for split, rows in splits.items()}
     return Source(name, splits, reading.kind, classes, _fingerprint(reading, splits, classes))
+
+
+def _labels(reading: Reading, request: Request) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """The labels of every split, and the names of the classes; none of a regression target."""
+    raw = {split: labels for split, (_, labels) in reading.splits.items()}
+    task = request.task or reading.task or ("regression" if are_numbers(raw) else "classification")
+    if task == "regression":
+        return numbers(raw), ()
+    labels, classes = encode(raw, reading.classes)
+    return labels, classes
 
 
 def _reader(scheme: str) -> Callable[[Request], Reading]:

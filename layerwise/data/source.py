@@ -9,6 +9,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from torch.utils.data import Dataset
 
+from layerwise.data.names import Task
+
 __all__ = ["Inputs", "Kind", "Reading", "Rows", "Source"]
 
 #: PIL images in RGB, strings, or numpy arrays.
@@ -24,15 +26,15 @@ class Inputs(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Rows(Dataset[tuple[Any, int]]):
-    """The samples of one split: pairs of a raw input and its class.
+class Rows(Dataset[tuple[Any, Any]]):
+    """The samples of one split: pairs of a raw input and its class or its regression target.
 
     Attributes
     ----------
     inputs : Inputs
         Raw inputs by position in the file or folder.
     labels : ndarray
-        Class of every sample, shape ``(n,)``, int64.
+        Class of every sample, shape ``(n,)``, int64; or its target, shape ``(n,)`` or ``(n, q)``, float64.
     positions : ndarray
         Where every sample's input lies in `inputs`, shape ``(n,)``.
     """
@@ -44,8 +46,14 @@ class Rows(Dataset[tuple[Any, int]]):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index: int) -> tuple[Any, int]:
-        return self.inputs[int(self.positions[index])], int(self.labels[index])
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        label = self.labels[index]
+        return self.inputs[int(self.positions[index])], label if self.is_regression else int(label)
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether the labels are numbers, and no classes."""
+        return self.labels.dtype.kind == "f"
 
     def take(self, indices: np.ndarray) -> Rows:
         """The rows at `indices`, in that order."""
@@ -65,7 +73,7 @@ class Source:
     kind : {"image", "text", "array"}
         Whether raw inputs are PIL images, strings or arrays.
     classes : tuple of str
-        Name of every class; a label is a position in it.
+        Name of every class; a label is a position in it. None of a regression target.
     fingerprint : str
         Changes when the samples do; where the files lie and when they were written does not enter.
     """
@@ -91,9 +99,12 @@ class Reading:
         A digest of the content.
     classes : tuple of str or None
         The names of integer labels, where the file has them.
+    task : {"classification", "regression"}, optional
+        What the labels are, where that is known beforehand.
     """
 
     kind: Kind
     splits: Mapping[str, tuple[Inputs, np.ndarray]]
     content: str
     classes: tuple[str, ...] | None = None
+    task: Task | None = None

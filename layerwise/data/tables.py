@@ -8,9 +8,9 @@ import datasets
 import numpy as np
 from datasets import ClassLabel, Dataset
 
-from layerwise.data.columns import choose_columns, find_column, inputs_of
+from layerwise.data.columns import choose_columns, find_column, inputs_of, labels_of
 from layerwise.data.digest import digest, digest_path, existing
-from layerwise.data.names import Request
+from layerwise.data.names import Request, Task
 from layerwise.data.source import Reading
 from layerwise.errors import InvalidData, UnknownName
 from layerwise.progress import others_bars
@@ -28,13 +28,11 @@ def read_table(request: Request) -> Reading:
     tables = {split: _where(tables[split], request) for split in request.choose(tables)}
     columns = choose_columns(next(iter(tables.values())), request)
     root = path if path.is_dir() else path.parent
-    splits = {
-        split: (inputs_of(table, columns, root), _values(table, find_column(table, columns.label)))
-        for split, table in tables.items()
-    }
+    splits = {split: (inputs_of(table, columns, root), labels_of(table, columns)) for split, table in tables.items()}
     content = digest_path(path) if path.exists() else _digest_hub(tables)
-    chosen = digest(content, columns.kind, columns.label, *columns.inputs, *map(":".join, request.where))
-    return Reading(columns.kind, splits, chosen, columns.classes)
+    chosen = digest(content, columns.kind, *columns.labels, *columns.inputs, *map(":".join, request.where))
+    task: Task | None = "regression" if len(columns.labels) > 1 else None
+    return Reading(columns.kind, splits, chosen, columns.classes, task)
 
 
 def _load(request: Request, path: Path) -> dict[str, Dataset]:

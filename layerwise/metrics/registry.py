@@ -20,7 +20,10 @@ EVIDENCE: dict[str, int] = {
     "convention": 0,  # metrics.convention.Convention
     "classifier": 0,  # (C, d) weight of the network's own classifier, where the layer feeds it
     "next_map": 0,  # (out, d) weight of the linear map that the layer feeds
+    "head": 0,  # (q, d) weight of the network's own regression head, where the layer feeds it
     "moments": 1,  # statistics.Moments
+    "regression": 1,  # statistics.TargetMoments
+    "readout": 1,  # statistics.Readout, fitted on the training split
     "covariance": 1,  # statistics.Moments with S_W, of a random projection where the layer is too wide
     "span": 2,  # statistics.Span
     "nearest": 2,  # statistics.NearestCenters
@@ -49,6 +52,12 @@ class Metric:
         """Passes over the data after which the metric can be computed."""
         return max(EVIDENCE[need] for need in self.needs)
 
+    def applies(self, *, classes: bool, regression: bool) -> bool:
+        """Whether it can be measured where there are such targets; what knows no target is measured of any."""
+        if "regression" in self.needs:
+            return regression
+        return classes or (regression and "target" not in self.variable.dims)
+
 
 def metric(
     long_name: str,
@@ -69,7 +78,7 @@ def metric(
     long_name, units, reference, direction, dims
         What the Dataset says of the variable (`layerwise.schema.Variable`).
     least_classes : int
-        With fewer classes than this the metric is NaN.
+        With fewer classes than this the metric is NaN; 0 for what knows no classes.
 
     Raises
     ------
@@ -152,7 +161,7 @@ def compute(metric: Metric, evidence: Mapping[str, Any], classes: int) -> np.nda
     variable = metric.variable
     per_class = "class" in variable.dims
     missing = any(evidence.get(need) is None for need in metric.needs)
-    if missing or _classes_seen(metric, evidence) < metric.least_classes:
+    if missing or (metric.least_classes and _classes_seen(metric, evidence) < metric.least_classes):
         return np.full(classes if per_class else (), np.nan)
     # A degenerate layer (all class means equal, say) has no value: NaN or infinity says so.
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):

@@ -1,4 +1,4 @@
-"""What a batch must be: labels within the classes, features without NaN."""
+"""What a batch must be: labels within the classes, targets and features without NaN."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from layerwise.errors import InvalidLabels, NonFiniteFeatures
 from layerwise.network import Network, Reading
 from layerwise.passes.request import Request
 
-__all__ = ["checked_labels", "finite_rows", "where_not_finite"]
+__all__ = ["checked_labels", "checked_targets", "finite_rows", "where_not_finite"]
 
 
 def checked_labels(labels: Tensor, target: str, classes: Mapping[str, int]) -> Tensor:
@@ -26,7 +26,7 @@ def checked_labels(labels: Tensor, target: str, classes: Mapping[str, int]) -> T
     if labels.ndim != 1 or labels.is_floating_point() or labels.is_complex():
         raise InvalidLabels(
             f"labels of {target!r} must be integers of shape (n,); "
-            f"they are {labels.dtype} of shape {tuple(labels.shape)}"
+            f"they are {labels.dtype} of shape {tuple(labels.shape)}; regression targets are of floating type"
         )
     labels = labels.long()
     low, high = int(labels.min()), int(labels.max())
@@ -36,6 +36,34 @@ def checked_labels(labels: Tensor, target: str, classes: Mapping[str, int]) -> T
         within = f"0 .. {known - 1}" if known is not None else "0 and above"
         raise InvalidLabels(f"label {wrong} of {target!r} is outside the classes, {within}")
     return labels
+
+
+def checked_targets(values: Tensor, target: str, request: Request, number: int) -> tuple[Tensor, Tensor | None]:
+    """Regression targets of shape ``(n, q)``, and the samples that have one, shape ``(n,)``; None where all have.
+
+    Raises
+    ------
+    InvalidLabels
+        Naming the target and the batch, and the share of its samples that have none.
+    """
+    dimensions = request.dimensions[target]
+    if not values.is_floating_point() or values.ndim not in (1, 2) or values[:1].numel() != dimensions:
+        shape = "(n,)" if dimensions == 1 else f"(n, {dimensions})"
+        raise InvalidLabels(
+            f"regression target {target!r} must be of floating type and shape {shape}, as in the first batch; "
+            f"in batch {number} it is {values.dtype} of shape {tuple(values.shape)}"
+        )
+    values = values.reshape(len(values), -1)
+    present = torch.isfinite(values).all(1)
+    if bool(present.all()):
+        return values, None
+    if request.nonfinite == "raise":
+        share = 1 - float(present.double().mean())
+        raise InvalidLabels(
+            f"regression target {target!r} has NaN or infinity in {share:.1%} of the samples of batch {number}; "
+            "nonfinite='drop' leaves such samples out and counts them"
+        )
+    return values, present
 
 
 def finite_rows(features: Tensor, nonfinite: str) -> Tensor | None:

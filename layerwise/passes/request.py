@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from layerwise.network import Reading
@@ -28,6 +28,10 @@ class Request:
     classes : mapping of str to int
         Declared number of classes of a target; targets that are missing here take it from their labels.
     plan : Plan
+    dimensions : mapping of str to int
+        Dimension of every regression target.
+    standardize : bool
+        Whether regression targets are counted in units of their standard deviations on the training split.
     ridge : float
         Regularisation of the ridge classifier.
     nonfinite : {"raise", "drop"}
@@ -41,6 +45,8 @@ class Request:
     targets: tuple[str, ...]
     classes: Mapping[str, int]
     plan: Plan
+    dimensions: Mapping[str, int] = field(default_factory=dict)
+    standardize: bool = False
     ridge: float = 1e-3
     nonfinite: Literal["raise", "drop"] = "raise"
     seed: int = 0

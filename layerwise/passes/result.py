@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from layerwise.statistics import Centers, RidgeProbe
+import numpy as np
+
+from layerwise.statistics import Centers, Readout, RidgeProbe
 
 __all__ = ["Key", "Reference", "SplitResult"]
 
@@ -38,12 +40,21 @@ class SplitResult:
         Share of samples that the network itself gets wrong; absent where it has no classifier for the target.
     scores : int
         Class scores that the network gives; 0 if it gives none.
+    squares : dict of str to ndarray
+        Mean squared error of the network itself, by regression target and its dimensions; absent where none of its
+        outputs is of the target.
     left_out : dict of str to int
         Samples left out of a layer because they were not finite.
+    without_target : dict of str to int
+        Samples left out of a regression target because it was not finite.
     fingerprint : str
         Of the data.
     references : dict
         The centres and the probe of each target and layer, for other splits to be judged against.
+    readouts : dict
+        The same for regression targets: the best affine map.
+    units : dict of str to ndarray
+        What each regression target was divided by.
     """
 
     evidence: dict[Key, dict[str, Any]] = field(default_factory=dict)
@@ -53,6 +64,10 @@ class SplitResult:
     absent: dict[str, list[int]] = field(default_factory=dict)
     errors: dict[str, float] = field(default_factory=dict)
     scores: int = 0
+    squares: dict[str, np.ndarray] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
+    without_target: dict[str, int] = field(default_factory=dict)
     fingerprint: str = ""
     references: dict[Key, Reference] = field(default_factory=dict)
+    readouts: dict[Key, Readout] = field(default_factory=dict)
+    units: dict[str, np.ndarray] = field(default_factory=dict)

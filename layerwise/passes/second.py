@@ -10,7 +10,7 @@ from torch import Tensor
 
 from layerwise.adapters.protocol import Batch
 from layerwise.bank import Bank
-from layerwise.network import Reading
+from layerwise.network import Answer, Reading
 from layerwise.passes.checks import finite_rows
 from layerwise.passes.request import Request
 from layerwise.passes.result import Key, Reference, SplitResult
@@ -60,15 +60,17 @@ class SecondPass:
     def begin(self, batch: Batch) -> None:
         """Look at what comes with the features of a second run."""
         self.samples += batch.size
-        self._labels = {target: labels.long() for target, labels in batch.labels.items()}
+        self._labels = {
+            target: labels.long() for target, labels in batch.labels.items() if target not in self.request.dimensions
+        }
 
     def receive(self, reading: Reading, features: Tensor) -> None:
         """Take in the features of one layer, shape ``(n, d)``."""
         self._nearest.update(self._update(reading, features, self._labels))
 
-    def end(self, logits: Tensor | None) -> None:
+    def end(self, answer: Answer) -> None:
         """Compare with what the network itself makes of the batch."""
-        self._compare(self._nearest, None if logits is None else logits.argmax(1))
+        self._compare(self._nearest, None if answer.logits is None else answer.logits.argmax(1))
 
     def read(self, bank: Bank, readings: Iterable[Reading]) -> None:
         """Take the features from the bank, one layer after the other."""
@@ -129,10 +131,9 @@ class SecondPass:
 
     def finish(self, reading: Reading) -> None:
         """Put what was accumulated of one layer into the evidence."""
-        for key in [key for key in self.result.evidence if key[1] == reading.name]:
-            if not self._open(key, self.device):
+        for key, evidence in self.result.evidence.items():
+            if key[1] != reading.name or "moments" not in evidence or not self._open(key, self.device):
                 continue
-            evidence = self.result.evidence[key]
             own = self.projections.pop(key)
             seen = pooled(own, partial(CenterProjections, own.own, own.train), own.scatter.device, self.shared)
             evidence["span"], evidence["nearest"] = seen.finish()

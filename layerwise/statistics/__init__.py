@@ -1,10 +1,11 @@
-"""Streaming, mergeable float64 statistics of labelled features; they know no model and no metric."""
+"""Streaming, mergeable float64 statistics of features with labels or targets; they know no model and no metric."""
 
 from layerwise.statistics.centers import CenterProjections, Centers, NearestCenters, Span
 from layerwise.statistics.hsic import PairwiseHSIC, gram
 from layerwise.statistics.moments import ClassMoments, Moments
 from layerwise.statistics.probe import ProbeErrors, RidgeProbe, fit_ridge
 from layerwise.statistics.state import Accumulator, State, merged, restore, state_of
+from layerwise.statistics.targets import Readout, TargetAccumulator, TargetMoments, fit_readout
 
 __all__ = [
     "Accumulator",
@@ -15,9 +16,13 @@ __all__ = [
     "NearestCenters",
     "PairwiseHSIC",
     "ProbeErrors",
+    "Readout",
     "RidgeProbe",
     "Span",
     "State",
+    "TargetAccumulator",
+    "TargetMoments",
+    "fit_readout",
     "fit_ridge",
     "gram",
     "merged",

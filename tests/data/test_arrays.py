@@ -55,3 +55,18 @@ def test_sklearn_names_its_classes() -> None:
     assert source.classes == ("class_0", "class_1", "class_2")
     with pytest.raises(UnknownName, match="nearest: digits"):
         read("sklearn:digit")
+
+
+@pytest.mark.parametrize(("name", "shape"), [("diabetes", (442,)), ("linnerud", (20, 3))])
+def test_sklearn_has_regression_targets(name: str, shape: tuple[int, ...]) -> None:
+    source = read(f"sklearn:{name}")
+    labels = source.splits["train"].labels
+    assert (source.classes, labels.shape, labels.dtype.str) == ((), shape, "<f8")
+
+
+def test_npz_targets_of_several_dimensions_are_regression(tmp_path: Path) -> None:
+    train = {"x": np.eye(4), "y": np.arange(8.0).reshape(4, 2)}
+    np.savez(tmp_path / "a.npz", **train, x_test=np.eye(4)[:1], y_test=np.eye(2)[:1])  # type: ignore[arg-type]
+    splits = read(f"npz:{tmp_path}/a.npz").splits
+    assert splits["train"].labels.tolist() == [[0, 1], [2, 3], [4, 5], [6, 7]]
+    assert splits["test"].labels.tolist() == [[1, 0]]

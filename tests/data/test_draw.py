@@ -48,3 +48,10 @@ def test_what_is_held_out_is_no_longer_in_train() -> None:
 def test_a_draw_that_loses_a_class_is_refused(options: str) -> None:
     with pytest.raises(InvalidData, match="3 classes"):
         read(f"sklearn:iris?{options}")
+
+
+def test_any_samples_of_a_regression_target_will_do() -> None:
+    splits = read("sklearn:diabetes?test=0.25&limit=100").splits
+    train, test = (set(splits[name].positions.tolist()) for name in ("train", "test"))
+    assert (len(train), len(test)) == (100, 100)
+    assert not train & test

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from layerwise.data.labels import encode
+from layerwise.data.labels import are_numbers, encode, numbers
 from layerwise.errors import EmptyData, InvalidLabels
 
 
@@ -58,3 +58,38 @@ def test_labels_outside_the_named_classes_are_refused() -> None:
 def test_a_split_without_samples_is_refused() -> None:
     with pytest.raises(EmptyData, match="'test'"):
         encode({"train": np.array([0]), "test": np.array([], dtype=int)})
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (np.array([0.5, 1.0]), True),
+        (np.array([0.5, np.nan]), True),
+        (np.array([0.5, None], dtype=object), True),
+        (np.array([[1.0, 2.0]]), True),
+        (np.array([1.0, 2.0]), False),
+        (np.array([1.0, np.nan]), False),
+        (np.array([[1.0], [2.0]]), False),
+        (np.array([3, 700]), False),
+        (np.array(["0.5"]), False),
+        (np.array([1, None], dtype=object), False),
+    ],
+)
+def test_fractions_and_several_numbers_a_sample_are_regression(labels: np.ndarray, expected: bool) -> None:
+    assert are_numbers({"train": labels}) is expected
+
+
+def test_a_missing_number_is_nan() -> None:
+    np.testing.assert_array_equal(numbers({"train": np.array([1, None], dtype=object)})["train"], [1, np.nan])
+
+
+@pytest.mark.parametrize("labels", [np.array(["a"]), np.array([0j]), np.zeros((2, 2, 2))])
+def test_what_is_no_number_is_refused(labels: np.ndarray) -> None:
+    with pytest.raises(InvalidLabels, match="'train'"):
+        numbers({"train": labels})
+
+
+@pytest.mark.parametrize("labels", [np.array([0, 10**9]), np.array([0, -1]), np.array([0.0, np.nan])])
+def test_integers_that_are_no_classes_say_how_to_ask_for_regression(labels: np.ndarray) -> None:
+    with pytest.raises(InvalidLabels, match="task=regression"):
+        encode({"train": labels})

@@ -72,3 +72,9 @@ def test_numbers_pass_as_float32_and_token_ids_as_int64() -> None:
 def test_arrays_that_differ_in_shape_are_refused() -> None:
     with pytest.raises(InvalidData, match=r"\(2,\), \(3,\)"):
         stack_arrays([np.ones(2), np.ones(3)])
+
+
+@pytest.mark.parametrize(("name", "shape"), [("diabetes", (7,)), ("linnerud", (7, 3))])
+def test_regression_targets_come_in_double_precision(name: str, shape: tuple[int, ...]) -> None:
+    _, targets = next(iter(loaders(read(f"sklearn:{name}"), batch_size=7)["train"]))
+    assert (tuple(targets.shape), targets.dtype) == (shape, torch.float64)

@@ -72,7 +72,9 @@ def test_paths_of_images_count_from_the_file(tmp_path: Path, monkeypatch: pytest
         ("?text=number", InvalidData, "'number' holds int64, no texts"),
         ("?text=gaps", InvalidData, "1 of 2 rows have no 'gaps'"),
         ("?text=text&columns=number", InvalidData, "one kind"),
-        ("?label=real", InvalidLabels, "no integers, such as 0.5"),
+        ("?label=real&task=classification", InvalidLabels, "no integers, such as 0.5; task=regression"),
+        ("?label=number,text&columns=real", InvalidLabels, "'text' holds .*string; several columns of labels are"),
+        ("?label=number&task=ranking", UnknownName, "no task 'ranking'"),
         ("?label=gaps", InvalidLabels, "missing"),
     ],
 )
@@ -137,3 +139,27 @@ def test_a_name_that_nobody_knows_is_named(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(datasets, "load_dataset", unreachable)
     with pytest.raises(InvalidData, match=r"nobody/nothing.*no such folder here.*Couldn't reach"):
         read("hf:nobody/nothing")
+
+
+def test_several_columns_of_numbers_are_a_regression_target(tmp_path: Path) -> None:
+    rows = [(0.5, 1, 2.5, 7), (1.5, "", 3.5, 8)]
+    path = write_csv(tmp_path / "t.csv", rows, "a,first,second,b")
+    source = read(f"csv:{path}?label=first,second")
+    train = source.splits["train"]
+    assert source.classes == ()
+    assert [train[row][0].tolist() for row in (0, 1)] == [[0.5, 7], [1.5, 8]]
+    np.testing.assert_array_equal(train.labels, [[1, 2.5], [np.nan, 3.5]])
+    assert source.fingerprint != read(f"csv:{path}?label=second,first").fingerprint
+
+
+def test_one_column_is_a_regression_target_if_it_has_fractions_or_if_asked(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "t.csv", [(0.5, 1, 2.5), (1.5, 3, 4)], "a,whole,real")
+    assert read(f"csv:{path}?label=real").splits["train"].labels.tolist() == [2.5, 4.0]
+    assert read(f"csv:{path}?label=whole").classes == ("0", "1", "2", "3")
+    asked = read(f"csv:{path}?label=whole&task=regression")
+    assert (asked.classes, asked.splits["train"].labels.dtype.str) == ((), "<f8")
+
+
+def test_a_column_whose_name_has_a_comma_is_one_column(tmp_path: Path) -> None:
+    datasets.Dataset.from_dict({"x": [0.5, 1.5], "a,b": [1, 0]}).to_parquet(tmp_path / "t.parquet")
+    assert read(f"parquet:{tmp_path}/t.parquet?label=a,b").splits["train"].labels.tolist() == [1, 0]

@@ -1,0 +1,226 @@
+"""Pass 1 for regression: features and targets together, up to their second moments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from layerwise.statistics.moments import Moments
+from layerwise.statistics.state import restore, state_of
+
+__all__ = ["Readout", "TargetAccumulator", "TargetMoments", "fit_readout"]
+
+# A pivot that was the mean of so many samples is near enough to the mean of all.
+_SETTLED = 64
+
+_EPS = float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True)
+class TargetMoments:
+    """Finished moments of one layer and one regression target; ``d`` features, ``q`` target dimensions.
+
+    Attributes
+    ----------
+    count : int
+        Samples.
+    mean, target_mean : ndarray
+        Shape ``(d,)`` and ``(q,)``.
+    covariance, cross, target_covariance : ndarray
+        ``cov(h, h)``, ``cov(h, t)`` and ``cov(t, t)``, divided by the count, shape ``(d, d)``, ``(d, q)`` and
+        ``(q, q)``.
+    directions : ndarray
+        Second moment ``mean h~ h~^T`` of the normalised features ``h~ = h/||h||``, shape ``(d, d)``; a feature at
+        zero has no direction, and counts as zero.
+    norm : float
+        ``mean ||h||``.
+    unit : ndarray
+        What the targets were divided by, shape ``(q,)``: ones, unless they are standardised.
+    resolution : float
+        Machine epsilon of the type that the features were captured in.
+    """
+
+    count: int
+    mean: np.ndarray
+    target_mean: np.ndarray
+    covariance: np.ndarray
+    cross: np.ndarray
+    target_covariance: np.ndarray
+    directions: np.ndarray
+    norm: float
+    unit: np.ndarray
+    resolution: float
+
+    @cached_property
+    def principal(self) -> tuple[np.ndarray, np.ndarray]:
+        """Variances, descending and none below zero, shape ``(d,)``, and the directions that have them, as rows."""
+        values, vectors = np.linalg.eigh(self.covariance)
+        return values[::-1].clip(min=0.0), vectors.T[::-1]
+
+    @cached_property
+    def target_spectrum(self) -> np.ndarray:
+        """Eigenvalues of the target covariance, descending, none below zero, shape ``(q,)``."""
+        return np.asarray(np.linalg.eigvalsh(self.target_covariance)[::-1].clip(min=0.0))
+
+    @cached_property
+    def as_one_class(self) -> Moments:
+        """The features as those of a single class: what knows no target is measured of them all the same."""
+        return Moments(
+            classes=np.zeros(1, dtype=np.int64),
+            counts=np.array([float(self.count)]),
+            means=self.mean[None],
+            variances=np.array([np.trace(self.covariance)]),
+            norm=self.norm,
+            within=self.covariance,
+            resolution=self.resolution,
+        )
+
+    def in_units(self, unit: np.ndarray) -> TargetMoments:
+        """The same with every target dimension divided by its unit, shape ``(q,)``."""
+        return replace(
+            self,
+            target_mean=self.target_mean / unit,
+            cross=self.cross / unit,
+            target_covariance=self.target_covariance / np.outer(unit, unit),
+            unit=self.unit * unit,
+        )
+
+
+class TargetAccumulator:
+    """Accumulates the moments of one layer's features and one regression target over batches.
+
+    Features and targets are summed side by side, as residuals from a pivot near their mean, in float64, so that an
+    offset costs no digits. The pivot is the mean of the first batch, and moves to the mean of all whenever the samples
+    have doubled, so that an outlier in front does no harm. ``merge`` is exact up to rounding, in any order.
+    """
+
+    accumulated: ClassVar[tuple[str, ...]] = (
+        *("count", "settled", "dtype", "pivot", "total", "scatter", "directions", "norm"),
+    )
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.settled = 0
+        self.dtype: torch.dtype
+        self.pivot: Tensor
+        self.total: Tensor
+        self.scatter: Tensor
+        self.directions: Tensor
+        self.norm: Tensor
+
+    def update(self, features: Tensor, targets: Tensor) -> None:
+        """Take in a batch: features of shape ``(n, d)``, targets of shape ``(n, q)`` on the same device."""
+        if not len(targets):
+            return
+        precise = features.double()
+        whole = torch.cat([precise, targets.double()], dim=1)
+        if not self.count:
+            self._allocate(features, whole)
+        self.count += len(whole)
+        residual = whole.sub_(self.pivot)
+        self.total += residual.sum(0)
+        self.scatter.addmm_(residual.T, residual)
+        norms = torch.linalg.vector_norm(precise, dim=1, keepdim=True)
+        self.norm += norms.sum()
+        unit = precise / torch.where(norms == 0, 1.0, norms)
+        self.directions.addmm_(unit.T, unit)
+        if self.count >= 2 * self.settled and self.settled < _SETTLED:
+            self.settled = self.count
+            self._move(self.pivot + self.total / self.count)
+
+    def merge(self, other: TargetAccumulator) -> None:
+        """Take in what another worker accumulated over other samples."""
+        if not other.count:
+            return
+        if not self.count:
+            restore(self, state_of(other), other.pivot.device)
+            return
+        own = restore(TargetAccumulator(), state_of(other), self.pivot.device)
+        own._move(self.pivot)
+        self.count += own.count
+        self.settled = max(self.settled, own.settled)
+        for name in ("total", "scatter", "directions", "norm"):
+            getattr(self, name).add_(getattr(own, name))
+
+    def finish(self) -> TargetMoments:
+        """The moments of everything taken in."""
+        width = len(self.directions)
+        residual = self.total / self.count
+        scatter = self.scatter / self.count - torch.outer(residual, residual)
+        covariance = ((scatter + scatter.T) / 2).cpu().numpy()
+        mean = (self.pivot + residual).cpu().numpy()
+        return TargetMoments(
+            count=self.count,
+            mean=mean[:width],
+            target_mean=mean[width:],
+            covariance=covariance[:width, :width],
+            cross=covariance[:width, width:],
+            target_covariance=covariance[width:, width:],
+            directions=(self.directions / self.count).cpu().numpy(),
+            norm=float(self.norm / self.count),
+            unit=np.ones(len(mean) - width),
+            resolution=torch.finfo(self.dtype).eps,
+        )
+
+    def _allocate(self, features: Tensor, whole: Tensor) -> None:
+        """Make room for the width of the first batch, whose mean is the pivot."""
+        self.dtype = features.dtype
+        # From the first sample on, so that equal samples have their own value as pivot.
+        self.pivot = whole[0] + (whole - whole[0]).mean(0)
+        self.total = torch.zeros_like(self.pivot)
+        self.scatter = self.pivot.new_zeros(len(self.pivot), len(self.pivot))
+        self.directions = self.pivot.new_zeros(features.shape[1], features.shape[1])
+        self.norm = self.pivot.new_zeros(())
+
+    def _move(self, pivot: Tensor) -> None:
+        """Take the sums from another pivot."""
+        shift = self.pivot - pivot
+        cross = torch.outer(shift, self.total)
+        self.scatter += cross + cross.T + self.count * torch.outer(shift, shift)
+        self.total += self.count * shift
+        self.pivot = pivot
+
+
+@dataclass(frozen=True)
+class Readout:
+    """The best affine map from features to targets, ``(h - mean) W + b``.
+
+    Attributes
+    ----------
+    mean : ndarray
+        Mean of the features that it was fitted to, shape ``(d,)``.
+    weight : ndarray
+        Shape ``(d, q)``.
+    bias : ndarray
+        Shape ``(q,)``.
+    """
+
+    mean: np.ndarray
+    weight: np.ndarray
+    bias: np.ndarray
+
+    def errors(self, moments: TargetMoments) -> np.ndarray:
+        """Mean squared error of every target dimension over the samples that the moments are of, shape ``(q,)``."""
+        explained = self.weight.T @ (moments.covariance @ self.weight - 2 * moments.cross)
+        shift = moments.target_mean - self.bias - (moments.mean - self.mean) @ self.weight
+        return np.asarray((np.diag(moments.target_covariance + explained) + shift**2).clip(min=0.0))
+
+
+def fit_readout(moments: TargetMoments) -> Readout:
+    """Fit the affine map of least mean squared error from the moments alone.
+
+    Without regularisation. Features are taken in units of their standard deviations; directions whose share of the
+    variance is within rounding are left out, so that of many best maps the least one in these units is taken.
+    """
+    spread = np.sqrt(np.diag(moments.covariance).clip(min=0.0))
+    scale = np.where(spread > 0, spread, 1.0)
+    values, vectors = np.linalg.eigh(moments.covariance / np.outer(scale, scale))
+    kept = values > values[-1] * len(values) * _EPS
+    axes = vectors[:, kept] / scale[:, None]
+    weight = axes @ ((axes.T @ moments.cross) / values[kept][:, None])
+    return Readout(moments.mean, weight, moments.target_mean)
