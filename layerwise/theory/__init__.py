@@ -4,13 +4,16 @@ from layerwise.theory import frames, optimise, problems
 from layerwise.theory.cross_entropy import CrossEntropyMinimiser, cross_entropy_minimiser
 from layerwise.theory.minimiser import Minimiser
 from layerwise.theory.ranges import OutOfRange
+from layerwise.theory.squared_error import SquaredErrorMinimiser, squared_error_minimiser
 
 __all__ = [
     "CrossEntropyMinimiser",
     "Minimiser",
     "OutOfRange",
+    "SquaredErrorMinimiser",
     "cross_entropy_minimiser",
     "frames",
     "optimise",
     "problems",
+    "squared_error_minimiser",
 ]
