@@ -2,16 +2,19 @@
 
 from layerwise.theory import frames, optimise, problems
 from layerwise.theory.cross_entropy import CrossEntropyMinimiser, cross_entropy_minimiser
+from layerwise.theory.imbalance import DeepLinearMinimiser, deep_linear_minimiser
 from layerwise.theory.minimiser import Minimiser
 from layerwise.theory.ranges import OutOfRange
 from layerwise.theory.squared_error import SquaredErrorMinimiser, squared_error_minimiser
 
 __all__ = [
     "CrossEntropyMinimiser",
+    "DeepLinearMinimiser",
     "Minimiser",
     "OutOfRange",
     "SquaredErrorMinimiser",
     "cross_entropy_minimiser",
+    "deep_linear_minimiser",
     "frames",
     "optimise",
     "problems",
