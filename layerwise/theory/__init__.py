@@ -5,6 +5,7 @@ from layerwise.theory.cross_entropy import CrossEntropyMinimiser, cross_entropy_
 from layerwise.theory.imbalance import DeepLinearMinimiser, deep_linear_minimiser
 from layerwise.theory.minimiser import Minimiser
 from layerwise.theory.ranges import OutOfRange
+from layerwise.theory.regression import RegressionMinimiser, regression_minimiser
 from layerwise.theory.squared_error import SquaredErrorMinimiser, squared_error_minimiser
 
 __all__ = [
@@ -12,11 +13,13 @@ __all__ = [
     "DeepLinearMinimiser",
     "Minimiser",
     "OutOfRange",
+    "RegressionMinimiser",
     "SquaredErrorMinimiser",
     "cross_entropy_minimiser",
     "deep_linear_minimiser",
     "frames",
     "optimise",
     "problems",
+    "regression_minimiser",
     "squared_error_minimiser",
 ]
