@@ -1,7 +1,7 @@
 """Closed forms of neural collapse beside what optimisation finds: predicted minimisers, frames and problems."""
 
-from layerwise.theory import frames, optimise, problems
-from layerwise.theory.cross_entropy import CrossEntropyMinimiser, cross_entropy_minimiser
+from layerwise.theory import descent, frames, optimise, problems
+from layerwise.theory.cross_entropy import CrossEntropyMinimiser, cross_entropy_minimiser, normalised_minimiser
 from layerwise.theory.imbalance import DeepLinearMinimiser, deep_linear_minimiser
 from layerwise.theory.minimiser import Minimiser
 from layerwise.theory.ranges import OutOfRange
@@ -17,7 +17,9 @@ __all__ = [
     "SquaredErrorMinimiser",
     "cross_entropy_minimiser",
     "deep_linear_minimiser",
+    "descent",
     "frames",
+    "normalised_minimiser",
     "optimise",
     "problems",
     "regression_minimiser",

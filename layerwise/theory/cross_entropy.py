@@ -10,7 +10,7 @@ from layerwise.theory.frames import simplex_etf_gram
 from layerwise.theory.minimiser import Minimiser
 from layerwise.theory.ranges import positive, require
 
-__all__ = ["CrossEntropyMinimiser", "cross_entropy_minimiser"]
+__all__ = ["CrossEntropyMinimiser", "cross_entropy_minimiser", "normalised_minimiser"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,4 +89,45 @@ def cross_entropy_minimiser(
         bias=np.zeros(classes),
         margin=margin,
         zero=zero,
+    )
+
+
+def normalised_minimiser(classes: int, temperature: float, *, dimension: int | None = None) -> CrossEntropyMinimiser:
+    """Global minimiser of the balanced cross entropy with features and classifier on the unit sphere.
+
+    For ``1/N sum CE(tau W h_i)`` with ``||w_k|| = ||h_i|| = 1`` and equal classes: a simplex ETF with
+    ``h_i = w_{y_i}``, ``m = tau K/(K-1)`` and loss ``log(1 + (K-1) e^(-m))``. The margin counts the temperature, the
+    logits do not.
+
+    Assumes balanced classes, ``tau > 0`` and ``d >= K - 1``. For ``d > K``, and temperatures below a bound that grows
+    with d, the paper proves that every other stationary point is a strict saddle of the Riemannian Hessian, so that
+    Riemannian descent from a random start ends at this loss.
+
+    Raises
+    ------
+    OutOfRange
+        If a parameter is outside the theorem.
+
+    References
+    ----------
+    Yaras et al. 2022, Neural collapse with normalized features: a geometric analysis over the Riemannian manifold.
+
+    Examples
+    --------
+    >>> round(normalised_minimiser(3, temperature=2.0).loss, 6)
+    0.094923
+    """
+    theorem = "the minimiser on the sphere (Yaras 2022)"
+    positive(theorem, classes=classes - 1, temperature=temperature)
+    require(dimension is None or dimension >= classes - 1, theorem, f"d >= K - 1, not d = {dimension}")
+    margin = temperature * classes / (classes - 1)
+    gram = simplex_etf_gram(classes)
+    return CrossEntropyMinimiser(
+        loss=float(np.log1p((classes - 1) * np.exp(-margin))),
+        logits=gram,
+        weight_gram=gram,
+        mean_gram=gram,
+        bias=np.zeros(classes),
+        margin=margin,
+        zero=False,
     )
