@@ -4,6 +4,7 @@ from layerwise.theory import descent, frames, optimise, problems
 from layerwise.theory.cross_entropy import CrossEntropyMinimiser, cross_entropy_minimiser, normalised_minimiser
 from layerwise.theory.imbalance import DeepLinearMinimiser, deep_linear_minimiser
 from layerwise.theory.minimiser import Minimiser
+from layerwise.theory.perturbation import FeatureFlow, feature_flow, perturbed_minimiser
 from layerwise.theory.ranges import OutOfRange
 from layerwise.theory.regression import RegressionMinimiser, regression_minimiser
 from layerwise.theory.squared_error import SquaredErrorMinimiser, squared_error_minimiser
@@ -11,6 +12,7 @@ from layerwise.theory.squared_error import SquaredErrorMinimiser, squared_error_
 __all__ = [
     "CrossEntropyMinimiser",
     "DeepLinearMinimiser",
+    "FeatureFlow",
     "Minimiser",
     "OutOfRange",
     "RegressionMinimiser",
@@ -18,9 +20,11 @@ __all__ = [
     "cross_entropy_minimiser",
     "deep_linear_minimiser",
     "descent",
+    "feature_flow",
     "frames",
     "normalised_minimiser",
     "optimise",
+    "perturbed_minimiser",
     "problems",
     "regression_minimiser",
     "squared_error_minimiser",
