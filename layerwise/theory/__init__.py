@@ -2,7 +2,14 @@
 
 from layerwise.theory import descent, frames, optimise, problems
 from layerwise.theory.cross_entropy import CrossEntropyMinimiser, cross_entropy_minimiser, normalised_minimiser
-from layerwise.theory.imbalance import DeepLinearMinimiser, deep_linear_minimiser
+from layerwise.theory.deep_linear import DeepLinearMinimiser, deep_linear_minimiser
+from layerwise.theory.imbalance import (
+    MinorityCollapse,
+    NonnegativeMinimiser,
+    minority_collapse,
+    nonnegative_minimiser,
+    zero_threshold,
+)
 from layerwise.theory.minimiser import Minimiser
 from layerwise.theory.perturbation import FeatureFlow, feature_flow, perturbed_minimiser
 from layerwise.theory.ranges import OutOfRange
@@ -14,6 +21,8 @@ __all__ = [
     "DeepLinearMinimiser",
     "FeatureFlow",
     "Minimiser",
+    "MinorityCollapse",
+    "NonnegativeMinimiser",
     "OutOfRange",
     "RegressionMinimiser",
     "SquaredErrorMinimiser",
@@ -22,10 +31,13 @@ __all__ = [
     "descent",
     "feature_flow",
     "frames",
+    "minority_collapse",
+    "nonnegative_minimiser",
     "normalised_minimiser",
     "optimise",
     "perturbed_minimiser",
     "problems",
     "regression_minimiser",
     "squared_error_minimiser",
+    "zero_threshold",
 ]

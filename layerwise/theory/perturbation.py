@@ -23,7 +23,8 @@ def perturbed_minimiser(classes: int, samples: int, weight_decay: float, feature
     For ``1/(2Kn) ||W H - Y||^2 + lW/(2K) ||W||^2 + lH/(2Kn) ||H||^2`` with n samples in each of K classes and
     ``c = sqrt(lW lH)``: an orthogonal frame with ``W M = (1 - c) I``, class means of squared norm
     ``(1 - c) sqrt(lW/lH)`` and classifier rows of squared norm ``(1 - c) sqrt(lH/lW)`` if ``c < 1``, all zero
-    otherwise; loss ``c - c^2/2``, or 1/2. It is `squared_error_minimiser` without a bias, with the decays divided by K and K n.
+    otherwise; loss ``c - c^2/2``, or 1/2. It is `squared_error_minimiser` without a bias, with the decays divided by K
+    and K n.
 
     Assumes balanced classes, ``lW, lH > 0`` and ``d >= K``.
 

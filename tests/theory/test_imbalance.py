@@ -1,4 +1,4 @@
-"""Deep linear networks on unequal classes: norms, singular values and who dies, for one map and for several."""
+"""Cross entropy on unequal classes: who dies behind a ReLU, and which classes merge without one."""
 
 from __future__ import annotations
 
@@ -6,122 +6,135 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from theory.agreement import assert_meets, difference, outputs
+from scipy.special import softmax
+from theory.agreement import RELATIVE, assert_meets, outputs
 
-from layerwise.theory import OutOfRange, deep_linear_minimiser
-from layerwise.theory.optimise import best, hessian, solve_many
-from layerwise.theory.problems import labels_of, network
+from layerwise.theory import OutOfRange, minority_collapse, nonnegative_minimiser, zero_threshold
+from layerwise.theory.frames import frame_distance, simplex_etf_gram
+from layerwise.theory.optimise import best, solve_many
+from layerwise.theory.problems import class_means, unconstrained_features
 
-
-def threshold(depth: int) -> float:
-    """Largest ``b/n_k`` at which a class survives."""
-    return (depth - 1) ** ((depth - 1) / depth) / depth if depth > 1 else 1.0
-
-
-def decays(counts, depth, level, feature_decay, spread):
-    """Weight decays with ``b/n = level`` times the threshold for the largest class; unequal unless `spread` is 1."""
-    total = sum(counts)
-    wanted = level * threshold(depth) * max(counts) / (depth * total * (total * feature_decay) ** (1 / depth))
-    shape = np.geomspace(1, spread, depth)
-    return wanted * shape / np.exp(np.log(shape).mean())
+COUNTS = [(2, 2, 2), (4, 2, 1), (5, 3, 2, 1), (4, 4, 1, 1)]
 
 
-def found(counts, widths, weight_decays, feature_decay, starts=4, seed=0):
-    targets = np.eye(len(counts))[labels_of(counts)]
-    return best(solve_many(network(targets, widths, weight_decays, feature_decay), starts, seed, scale=1.5))
+def decays(strength: float, balance: float) -> tuple[float, float]:
+    """Weight and feature decay with ``sqrt(lW lH) = strength`` and ``lW / lH = balance^2``."""
+    return strength * balance, strength / balance
 
 
-def check(counts, depth, level, feature_decay=0.03, spread=3.0):
-    weight_decays = decays(counts, depth, level, feature_decay, spread)
-    predicted = deep_linear_minimiser(counts, weight_decays, feature_decay)
-    solution = found(counts, [len(counts) + 1] * depth, weight_decays, feature_decay)
+def check_nonnegative(counts, level, balance, starts=4):
+    # The level is that of the largest class in units of its threshold.
+    classes, total = len(counts), sum(counts)
+    pair = decays(np.sqrt(level * max(counts) * (classes - 1) / classes) / total, balance)
+    predicted = nonnegative_minimiser(counts, *pair, dimension=4 * classes)
+    problem = unconstrained_features(counts, 4 * classes, *pair, nonnegative=True)
+    solution = best(solve_many(problem, starts))
     assert_meets(solution, predicted, counts)
-    maps = [solution.point[name] for name in sorted(solution.point) if name.startswith("hidden")]
-    for matrix, values in zip([*maps, solution.point["weight"]], predicted.singular_values, strict=True):
-        measured = np.linalg.svd(matrix, compute_uv=False)[: len(counts)]
-        assert difference(measured, np.sort(values)[::-1]) <= 1
-    return predicted
+    return predicted, solution
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3, 4])
-@pytest.mark.parametrize("counts", [(2, 2, 2), (4, 2, 1), (5, 3, 2, 1)])
-@pytest.mark.parametrize("level", [0.05, 0.35, 0.8])
-def test_optimisation_finds_the_predicted_minimiser(depth, counts, level):
-    check(counts, depth, level)
+@pytest.mark.parametrize("counts", COUNTS)
+@pytest.mark.parametrize("level", [0.02, 0.3, 0.97, 1.03])
+@pytest.mark.parametrize("balance", [0.5, 2.0])
+def test_relu_features_reach_the_predicted_orthogonal_frame(counts, level, balance):
+    predicted, _ = check_nonnegative(counts, level, balance)
+    assert predicted.alive.any() == (level < 1)
 
 
 @settings(max_examples=8, deadline=None)
-@given(
-    st.lists(st.integers(1, 4), min_size=2, max_size=3),
-    st.integers(1, 3),
-    st.floats(0.05, 0.7),
-    st.floats(0.005, 0.2),
-    st.floats(0.2, 5),
-)
-def test_any_parameters_reach_the_predicted_minimiser(counts, depth, level, feature_decay, spread):
-    ratios = level * max(counts) / np.array(counts)
-    if (np.abs(ratios - 1) > 0.02).all():
-        check(counts, depth, level, feature_decay, spread)
+@given(st.lists(st.integers(1, 5), min_size=2, max_size=4), st.floats(0.02, 0.9), st.floats(0.3, 3))
+def test_any_parameters_reach_the_predicted_orthogonal_frame(counts, level, balance):
+    if (np.abs(level * max(counts) / np.array(counts) - 1) > 0.02).all():
+        check_nonnegative(counts, level, balance)
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3])
-@pytest.mark.parametrize(("side", "survivors"), [(0.97, 2), (1.03, 1)])
-def test_the_smaller_class_dies_where_the_theorem_says(depth, side, survivors):
-    # The threshold of the class with half the samples is at half the level of the larger one.
-    predicted = check((4, 2), depth, 0.5 * side)
-    assert predicted.alive.sum() == survivors
+@pytest.mark.parametrize(("side", "alive"), [(0.97, True), (1.03, False)])
+def test_the_smaller_class_dies_behind_a_relu_where_the_theorem_says(side, alive):
+    predicted, solution = check_nonnegative((4, 4, 2), 0.5 * side, 1.0)
+    assert predicted.alive.tolist() == [True, True, alive]
+    last = np.linalg.norm(solution.point["features"][-1])
+    assert last > 0.05 if alive else last < 1e-9
+    # The classifier of a dead class is not zero: it points away from the classes that live.
+    assert predicted.weight_norms[-1] > 0.1
 
 
-def test_one_map_has_the_threshold_and_the_norms_of_the_paper():
-    counts, weight_decay, feature_decay = np.array([9, 4, 1]), 0.1, 0.1
-    predicted = deep_linear_minimiser(counts, [weight_decay], feature_decay)
-    squares = np.sqrt(counts * feature_decay / weight_decay) - counts.sum() * feature_decay
-    np.testing.assert_allclose(predicted.singular_values[0] ** 2, squares.clip(min=0), rtol=1e-12)
-    assert np.array_equal(predicted.alive, counts > counts.sum() ** 2 * weight_decay * feature_decay)
+def test_with_equal_classes_relu_features_are_orthogonal_and_the_classifier_is_a_simplex_etf():
+    predicted, solution = check_nonnegative((2, 2, 2, 2), 0.1, 1.0)
+    assert frame_distance(solution.point["weight"], simplex_etf_gram(4)) < 1e-6
+    assert np.abs(predicted.mean_gram - np.diag(predicted.mean_norms**2)).max() == 0
 
 
-@pytest.mark.parametrize("depth", [2, 3])
-def test_between_two_thresholds_the_largest_root_is_a_valley_that_is_not_the_deepest(depth):
-    counts, feature_decay = (3, 3), 0.03
-    weight_decays = decays(counts, depth, 1.02, feature_decay, 1.0)
-    predicted = deep_linear_minimiser(counts, weight_decays, feature_decay)
-    assert not predicted.alive.any()
-    problem = network(np.eye(2)[labels_of(counts)], [3] * depth, weight_decays, feature_decay)
-    low, high = best(solve_many(problem, 2, scale=0.01)), best(solve_many(problem, 4, scale=1.5))
-    assert low.loss == pytest.approx(predicted.loss, rel=1e-12)
-    assert high.loss > predicted.loss * (1 + 1e-3)
-    assert high.gradient < 1e-9
-    assert np.linalg.eigvalsh(hessian(problem, high.point))[0] > -1e-8
-    level = threshold(depth) * 1.02
-    shares = np.linalg.svd(outputs(high.point), compute_uv=False)[0] / np.sqrt(3)
-    root = (shares / (1 - shares)) ** (1 / depth)
-    assert depth * root ** (depth - 1) / (1 + root**depth) ** 2 == pytest.approx(level, rel=1e-6)
+def solved(counts, strength, balance=1.0, bias_decay=None, dimension=None):
+    dimension = len(counts) + 1 if dimension is None else dimension
+    return best(
+        solve_many(unconstrained_features(counts, dimension, *decays(strength, balance), bias_decay=bias_decay), 2)
+    ).point
 
 
-@pytest.mark.parametrize("depth", [1, 2])
-def test_a_narrow_map_keeps_the_largest_classes(depth):
-    counts, feature_decay = (2, 5, 3), 0.03
-    weight_decays = decays(counts, depth, 0.1, feature_decay, 1.0)
-    predicted = deep_linear_minimiser(counts, weight_decays, feature_decay, width=2)
-    assert predicted.alive.tolist() == [False, True, True]
-    assert_meets(found(counts, [2] * depth, weight_decays, feature_decay, starts=12), predicted, counts)
+def gaps(point, counts):
+    """Own probability less that of each class of the same size, ``(K, K)``; NaN elsewhere."""
+    logits = class_means(outputs(point), counts) + point.get("bias", 0.0)
+    chances = softmax(logits, axis=1)
+    sizes = np.array(counts)
+    same = (sizes[:, None] == sizes) & ~np.eye(len(sizes), dtype=bool)
+    return np.where(same, np.diag(chances)[:, None] - chances, np.nan)
 
 
+@pytest.mark.parametrize("counts", [(4, 4, 1, 1), (5, 5, 5, 2, 2), (3, 3, 2, 2, 1, 1), (4, 1, 1, 1)])
+@pytest.mark.parametrize("level", [0.1, 0.6, 0.99, 1.01, 1.3])
+@pytest.mark.parametrize("bias_decay", [None, 0.1])
+def test_classes_of_one_size_merge_as_predicted(counts, level, bias_decay):
+    strength = level * np.sqrt(min(counts)) / sum(counts)
+    predicted = minority_collapse(counts, *decays(strength, 1.5), dimension=len(counts) + 1)
+    point = solved(counts, strength, 1.5, bias_decay)
+    assert predicted.merged[-1] == (level >= 1)
+    measured = gaps(point, counts)
+    for place, gap in enumerate(predicted.gap):
+        others = measured[place][~np.isnan(measured[place])]
+        assert len(others) == 0 if np.isnan(gap) else np.abs(others - gap).max() <= RELATIVE * gap + 1e-8
+    means = class_means(point["features"], counts)
+    for array in (means, point["weight"]):
+        apart = np.linalg.norm(array[-1] - array[-2])
+        assert apart < 1e-6 if predicted.merged[-1] else apart > 1e-3
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.integers(2, 3), st.integers(2, 3), st.integers(2, 5), st.floats(0.1, 1.9))
+def test_minorities_merge_as_predicted_for_any_two_clusters(majors, minors, size, level):
+    counts = [size] * majors + [1] * minors
+    strength = level / sum(counts)
+    if abs(level - 1) > 0.01 and abs(level / np.sqrt(size) - 1) > 0.01:
+        predicted = minority_collapse(counts, *decays(strength, 1.0))
+        measured = gaps(solved(counts, strength), counts)
+        np.testing.assert_allclose(np.nanmean(measured, axis=1), predicted.gap, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("counts", [(4, 4, 1, 1), (4, 1, 1, 1), (5, 3, 2), (2, 2, 2)])
+def test_everything_is_zero_from_the_threshold_on(counts):
+    edge = zero_threshold(counts)
+    for side, zero in ((0.99, False), (1.01, True)):
+        assert minority_collapse(counts, *decays(edge * side, 1.0)).zero is zero
+        largest = np.abs(solved(counts, edge * side)["weight"]).max()
+        assert largest < 1e-6 if zero else largest > 1e-2
+
+
+def test_the_threshold_is_that_of_the_largest_classes_if_there_are_two_of_them():
+    assert zero_threshold([4, 4, 1]) == pytest.approx(2 / 9)
+    assert zero_threshold([4, 1, 1]) < 2 / 6 - 0.02
+
+
+@pytest.mark.parametrize("predict", [nonnegative_minimiser, minority_collapse])
 @pytest.mark.parametrize(
-    ("counts", "weight_decays", "feature_decay", "width", "assumption"),
+    ("change", "assumption"),
     [
-        ((3,), [0.1], 0.1, None, "at least two classes"),
-        ((3, 0), [0.1], 0.1, None, "at least one, in every class"),
-        ((3, 1.5), [0.1], 0.1, None, "whole number"),
-        ((3, 2), [], 0.1, None, "at least one linear map"),
-        ((3, 2), [0.1, 0.0], 0.1, None, "weight_decay > 0"),
-        ((3, 2), [0.1], 0.0, None, "feature_decay > 0"),
-        ((3, 2), [0.1], 0.1, 0, "width of at least one"),
-        ((3, 3), [0.01], 0.01, 1, "classes of different sizes"),
+        ({"counts": (3,)}, "at least two classes"),
+        ({"counts": (3, 0)}, "in every class"),
+        ({"weight_decay": 0.0}, "weight_decay > 0"),
+        ({"feature_decay": 0.0}, "feature_decay > 0"),
+        ({"dimension": 2}, "d >= K"),
     ],
 )
-def test_a_parameter_outside_the_theorem_is_an_error_that_names_it(
-    counts, weight_decays, feature_decay, width, assumption
-):
+def test_a_parameter_outside_the_theorem_is_an_error_that_names_it(predict, change, assumption):
+    given = {"counts": (3, 2, 1), "weight_decay": 0.1, "feature_decay": 0.1, "dimension": 5}
     with pytest.raises(OutOfRange, match=assumption):
-        deep_linear_minimiser(counts, weight_decays, feature_decay, width=width)
+        predict(**(given | change))
