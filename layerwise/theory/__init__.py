@@ -3,6 +3,7 @@
 from layerwise.theory import descent, frames, optimise, problems
 from layerwise.theory.cross_entropy import CrossEntropyMinimiser, cross_entropy_minimiser, normalised_minimiser
 from layerwise.theory.deep_linear import DeepLinearMinimiser, deep_linear_minimiser
+from layerwise.theory.fixed_etf import FixedClassifierMinimiser, dot_regression, fixed_classifier_minimiser
 from layerwise.theory.imbalance import (
     MinorityCollapse,
     NonnegativeMinimiser,
@@ -20,6 +21,7 @@ __all__ = [
     "CrossEntropyMinimiser",
     "DeepLinearMinimiser",
     "FeatureFlow",
+    "FixedClassifierMinimiser",
     "Minimiser",
     "MinorityCollapse",
     "NonnegativeMinimiser",
@@ -29,7 +31,9 @@ __all__ = [
     "cross_entropy_minimiser",
     "deep_linear_minimiser",
     "descent",
+    "dot_regression",
     "feature_flow",
+    "fixed_classifier_minimiser",
     "frames",
     "minority_collapse",
     "nonnegative_minimiser",
