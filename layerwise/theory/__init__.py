@@ -11,6 +11,7 @@ from layerwise.theory.imbalance import (
     nonnegative_minimiser,
     zero_threshold,
 )
+from layerwise.theory.linear_heads import LinearHead, linear_head, whitened_head
 from layerwise.theory.minimiser import Minimiser
 from layerwise.theory.perturbation import FeatureFlow, feature_flow, perturbed_minimiser
 from layerwise.theory.ranges import OutOfRange
@@ -22,6 +23,7 @@ __all__ = [
     "DeepLinearMinimiser",
     "FeatureFlow",
     "FixedClassifierMinimiser",
+    "LinearHead",
     "Minimiser",
     "MinorityCollapse",
     "NonnegativeMinimiser",
@@ -35,6 +37,7 @@ __all__ = [
     "feature_flow",
     "fixed_classifier_minimiser",
     "frames",
+    "linear_head",
     "minority_collapse",
     "nonnegative_minimiser",
     "normalised_minimiser",
@@ -43,5 +46,6 @@ __all__ = [
     "problems",
     "regression_minimiser",
     "squared_error_minimiser",
+    "whitened_head",
     "zero_threshold",
 ]
