@@ -1,6 +1,7 @@
 """Closed forms of neural collapse beside what optimisation finds: predicted minimisers, frames and problems."""
 
 from layerwise.theory import descent, frames, optimise, problems
+from layerwise.theory.central_path import LossParts, least_squares, loss_parts
 from layerwise.theory.cross_entropy import CrossEntropyMinimiser, cross_entropy_minimiser, normalised_minimiser
 from layerwise.theory.deep_linear import DeepLinearMinimiser, deep_linear_minimiser
 from layerwise.theory.fixed_etf import FixedClassifierMinimiser, dot_regression, fixed_classifier_minimiser
@@ -24,6 +25,7 @@ __all__ = [
     "FeatureFlow",
     "FixedClassifierMinimiser",
     "LinearHead",
+    "LossParts",
     "Minimiser",
     "MinorityCollapse",
     "NonnegativeMinimiser",
@@ -37,7 +39,9 @@ __all__ = [
     "feature_flow",
     "fixed_classifier_minimiser",
     "frames",
+    "least_squares",
     "linear_head",
+    "loss_parts",
     "minority_collapse",
     "nonnegative_minimiser",
     "normalised_minimiser",
