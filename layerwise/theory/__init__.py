@@ -17,6 +17,7 @@ from layerwise.theory.minimiser import Minimiser
 from layerwise.theory.perturbation import FeatureFlow, feature_flow, perturbed_minimiser
 from layerwise.theory.ranges import OutOfRange
 from layerwise.theory.regression import RegressionMinimiser, regression_minimiser
+from layerwise.theory.residual import residual_minimiser
 from layerwise.theory.squared_error import SquaredErrorMinimiser, squared_error_minimiser
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "perturbed_minimiser",
     "problems",
     "regression_minimiser",
+    "residual_minimiser",
     "squared_error_minimiser",
     "whitened_head",
     "zero_threshold",
