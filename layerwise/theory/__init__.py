@@ -2,6 +2,7 @@
 
 from layerwise.theory import descent, frames, optimise, problems
 from layerwise.theory.central_path import LossParts, least_squares, loss_parts
+from layerwise.theory.complexity import cdnv_bound, pair_cdnv
 from layerwise.theory.cross_entropy import CrossEntropyMinimiser, cross_entropy_minimiser, normalised_minimiser
 from layerwise.theory.deep_linear import DeepLinearMinimiser, deep_linear_minimiser
 from layerwise.theory.fixed_etf import FixedClassifierMinimiser, dot_regression, fixed_classifier_minimiser
@@ -33,6 +34,7 @@ __all__ = [
     "OutOfRange",
     "RegressionMinimiser",
     "SquaredErrorMinimiser",
+    "cdnv_bound",
     "cross_entropy_minimiser",
     "deep_linear_minimiser",
     "descent",
@@ -47,6 +49,7 @@ __all__ = [
     "nonnegative_minimiser",
     "normalised_minimiser",
     "optimise",
+    "pair_cdnv",
     "perturbed_minimiser",
     "problems",
     "regression_minimiser",
