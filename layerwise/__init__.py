@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from layerwise import adapters, callbacks, data, derive, metrics, plot, statistics, studies
+    from layerwise import adapters, callbacks, data, derive, metrics, plot, statistics, studies, theory
     from layerwise.derive import compare, effective_depth, monotonicity, onset, separation_law
     from layerwise.errors import LayerwiseError
     from layerwise.profiling import Profiler, Settings, profile
@@ -27,6 +27,7 @@ _LAZY = {
     "plot": "layerwise.plot",
     "statistics": "layerwise.statistics",
     "studies": "layerwise.studies",
+    "theory": "layerwise.theory",
     "LayerwiseError": "layerwise.errors:LayerwiseError",
     "Profiler": "layerwise.profiling:Profiler",
     "Settings": "layerwise.profiling:Settings",
@@ -68,6 +69,7 @@ __all__ = [
     "similarity",
     "statistics",
     "studies",
+    "theory",
 ]
 
 
