@@ -19,9 +19,9 @@ from layerwise.assembly import NETWORK_ERROR, assemble_profile
 from layerwise.blocks import choose
 from layerwise.engine import run_split
 from layerwise.errors import EmptyData
-from layerwise.feeds import next_linear, weight_matrix
+from layerwise.feeds import next_linear, previous_linear, weights_beside
 from layerwise.inputs import class_names, find_loaders, find_network
-from layerwise.layers import Layer
+from layerwise.layers import Layer, clean_name
 from layerwise.metrics import Convention, compute, convention, select
 from layerwise.network import Reading, first_samples, readings_of
 from layerwise.partial import Partial
@@ -31,6 +31,7 @@ from layerwise.progress import logger
 from layerwise.provenance import environment, weight_hash
 from layerwise.reduce import check_reduction
 from layerwise.shares import agreed, is_follower, is_shared
+from layerwise.statistics import Weights
 from layerwise.trace import Trace, trace
 
 if TYPE_CHECKING:
@@ -166,6 +167,8 @@ class Profiler:
         self.class_names = class_names(settings.classes, self.loaders, list(first.labels))
         self._traced = self._trace(first)
         layers = choose(self._traced, settings.layers, self.network.head)
+        self._next = next_linear(self._traced, layers)
+        self._previous = previous_linear(self._traced, layers)
         self.readings = readings_of(self.network, layers, first, settings.reduce, settings.seed)
         self.plan = agreed(self._plan(first), any(map(is_shared, self.loaders.splits.values())))
         if not is_follower():
@@ -193,12 +196,13 @@ class Profiler:
             self.plan = Plan(**partial.begin(self._identity(), asdict(self.plan)))
         request = self._request()
         results: dict[str, SplitResult] = {}
-        numbers = {}
+        numbers: dict[str, dict[str, dict[tuple[str, str], np.ndarray]]] = {}
+        next_maps: dict[str, str] = {}
         for split in sorted(self.loaders.splits, key=lambda name: name != "train"):
             loader = self.loaders.splits[split]
             results[split] = run_split(self.network, loader, request, split, results.get("train"), partial)
             _warn_of_few_classes(results[split], split)
-            numbers[split] = self._numbers(results[split])
+            numbers[split] = self._numbers(results[split], next_maps)
             # The numbers are taken; of the statistics only what other splits are judged by stays.
             results[split].evidence.clear()
         splits = list(self.loaders.splits)
@@ -208,6 +212,7 @@ class Profiler:
             self.readings,
             [request.narrowing(reading) for reading in self.readings],
             self._all_class_names(results),
+            next_maps=list(next_maps.values()),
             epoch=epoch,
             step=int(epoch) if step is None else step,
             attributes=self._attributes({split: results[split] for split in splits}, time.perf_counter() - started),
@@ -268,29 +273,39 @@ class Profiler:
             "layerwise": version("layerwise"),
         }
 
-    def _numbers(self, result: SplitResult) -> dict[str, dict[tuple[str, str], np.ndarray]]:
-        """Every metric of one split, by target and layer."""
+    def _numbers(
+        self, result: SplitResult, next_maps: dict[str, str]
+    ) -> dict[str, dict[tuple[str, str], np.ndarray]]:
+        """Every metric of one split, by target and layer.
+
+        With the first of them what no split changes, and the names of the maps that read each layer.
+        """
         numbers: dict[str, dict[tuple[str, str], np.ndarray]] = {
             NETWORK_ERROR.name: {(target, ""): np.asarray(error) for target, error in result.errors.items()}
         }
-        maps = next_linear(self._traced, self.layers)
+        metrics = [metric for metric in self.metrics if not next_maps or "split" in metric.variable.dims]
         for reading in self.readings:
-            weight = self._weight(maps.get(reading.name), reading)
+            beside = self._weights(reading)
+            weight = None if beside is None else beside.reading
+            next_maps[reading.name] = "" if beside is None else ", ".join(map(clean_name, self._next[reading.name]))
             for target, classes in result.classes.items():
                 evidence = dict(result.evidence[target, reading.name], convention=self.convention, next_map=weight)
+                evidence["weights"] = beside
                 own = reading.layer.role == "features" and target in result.errors
                 evidence["classifier"] = weight if own and weight is not None and len(weight) == classes else None
-                for metric in self.metrics:
+                for metric in metrics:
                     key = (target if "target" in metric.variable.dims else "", reading.name)
                     of_metric = numbers.setdefault(metric.name, {})
                     if key not in of_metric:
                         of_metric[key] = compute(metric, evidence, classes)
         return numbers
 
-    def _weight(self, path: str | None, reading: Reading) -> np.ndarray | None:
-        if path is None or reading.projection is not None:
+    def _weights(self, reading: Reading) -> Weights | None:
+        """The maps beside a layer as they are now; None where its features are a random projection."""
+        if reading.name not in self._next or reading.projection is not None:
             return None
-        return weight_matrix(self.network.model.get_submodule(path), reading.features)
+        paths = self._next[reading.name], self._previous.get(reading.name)
+        return weights_beside(self.network.model, *paths, reading.features)
 
     def _all_class_names(self, results: Mapping[str, SplitResult]) -> dict[str, tuple[str, ...]]:
         counts: dict[str, int] = {}

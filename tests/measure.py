@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from layerwise import metrics
-from layerwise.statistics import CenterProjections, Centers, ClassMoments, ProbeErrors, fit_ridge
+from layerwise.statistics import CenterProjections, Centers, ClassMoments, ProbeErrors, Weights, fit_ridge
 
 RIDGE = 1e-3
 
@@ -36,6 +36,7 @@ def evidence_of(
     predictions: Tensor | None = None,
     classifier: np.ndarray | None = None,
     next_map: np.ndarray | None = None,
+    previous_map: np.ndarray | None = None,
     convention: str = "default",
 ) -> dict[str, object]:
     """Everything that a metric can ask for."""
@@ -61,6 +62,7 @@ def evidence_of(
         "convention": metrics.convention(convention),
         "classifier": classifier,
         "next_map": next_map,
+        "weights": None if next_map is None else Weights(next_map, previous_map),
         "moments": moments,
         "covariance": moments,
         "span": span,

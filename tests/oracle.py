@@ -306,6 +306,23 @@ def feature_norm(features: Array) -> float:
     return float(np.sqrt(_squared_norms(features)).mean())
 
 
+def weight_stable_rank(weight: Array) -> float:
+    """``||W||_F^2 / ||W||_2^2``; NaN for a map that is zero."""
+    return _ratio(_squared_norms(weight).sum(), np.linalg.norm(weight, 2) ** 2)
+
+
+def condition_number(weight: Array, *, eps: float = EPS) -> float:
+    """``||W||_2 ||W^+||_2``, the pseudo-inverse taken with the relative tolerance `eps`."""
+    return float(np.linalg.norm(weight, 2) * np.linalg.norm(np.linalg.pinv(weight, rcond=eps), 2))
+
+
+def balancedness(weight: Array, next_weight: Array) -> float:
+    """``||A - B||_F / sqrt(||A||_F^2 + ||B||_F^2)``, A = next^T next and B = weight weight^T."""
+    after, before = _exact(next_weight).T @ _exact(next_weight), _exact(weight) @ _exact(weight).T
+    whole = _squared_norms(after).sum() + _squared_norms(before).sum()
+    return _ratio(np.sqrt(_squared_norms(after - before).sum()), np.sqrt(whole))
+
+
 class Losses(NamedTuple):
     """A least-squares loss, and its parts: lost to the spread within classes, and to the class means."""
 

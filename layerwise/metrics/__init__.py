@@ -1,6 +1,6 @@
 """Metrics: pure functions from finished statistics to numbers, and their registry."""
 
-from layerwise.metrics import geometry, linear, nearest, rank, variability
+from layerwise.metrics import geometry, linear, nearest, rank, variability, weights
 from layerwise.metrics.convention import CONVENTIONS, Convention, convention
 from layerwise.metrics.registry import EVIDENCE, Metric, compute, get, list_metrics, metric, select
 
@@ -20,4 +20,5 @@ __all__ = [
     "rank",
     "select",
     "variability",
+    "weights",
 ]

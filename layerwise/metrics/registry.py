@@ -20,6 +20,7 @@ EVIDENCE: dict[str, int] = {
     "convention": 0,  # metrics.convention.Convention
     "classifier": 0,  # (C, d) weight of the network's own classifier, where the layer feeds it
     "next_map": 0,  # (out, d) weight of the linear map that the layer feeds
+    "weights": 0,  # statistics.Weights of the linear maps beside the layer
     "moments": 1,  # statistics.Moments
     "covariance": 1,  # statistics.Moments with S_W, of a random projection where the layer is too wide
     "span": 2,  # statistics.Span
@@ -69,7 +70,7 @@ def metric(
     long_name, units, reference, direction, dims
         What the Dataset says of the variable (`layerwise.schema.Variable`).
     least_classes : int
-        With fewer classes than this the metric is NaN.
+        With fewer classes than this the metric is NaN; 0 for what knows no classes.
 
     Raises
     ------
@@ -144,7 +145,7 @@ def compute(metric: Metric, evidence: Mapping[str, Any], classes: int) -> np.nda
     variable = metric.variable
     per_class = "class" in variable.dims
     missing = any(evidence.get(need) is None for need in metric.needs)
-    if missing or _classes_seen(metric, evidence) < metric.least_classes:
+    if missing or (metric.least_classes and _classes_seen(metric, evidence) < metric.least_classes):
         return np.full(classes if per_class else (), np.nan)
     # A degenerate layer (all class means equal, say) has no value: NaN or infinity says so.
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):

@@ -4,6 +4,7 @@ from layerwise.statistics.centers import CenterProjections, Centers, NearestCent
 from layerwise.statistics.moments import ClassMoments, Moments
 from layerwise.statistics.probe import ProbeErrors, RidgeProbe, fit_ridge
 from layerwise.statistics.state import Accumulator, State, merged, restore, state_of
+from layerwise.statistics.weights import Weights
 
 __all__ = [
     "Accumulator",
@@ -16,6 +17,7 @@ __all__ = [
     "RidgeProbe",
     "Span",
     "State",
+    "Weights",
     "fit_ridge",
     "merged",
     "restore",
