@@ -72,7 +72,7 @@ def profile(
     reduce: Reduce = "auto",
     metrics: Annotated[list[str] | None, typer.Option(help="Names or globs; all by default; repeatable.")] = None,
     classes: Annotated[int | None, typer.Option(help="Number of classes, where the data does not say.")] = None,
-    convention: Annotated[str, typer.Option(help="default, papyan, he_su or he_su_imbalanced.")] = "default",
+    convention: Annotated[str, typer.Option(help="default, papyan, he_su, he_su_imbalanced or ibrahim.")] = "default",
     memory: Memory = None,
     device: Device = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 64,

@@ -22,7 +22,7 @@ from layerwise.errors import EmptyData
 from layerwise.feeds import next_linear, previous_linear, weights_beside
 from layerwise.inputs import class_names, find_loaders, find_network
 from layerwise.layers import Layer, clean_name
-from layerwise.metrics import Convention, compute, convention, select
+from layerwise.metrics import Convention, compute, convention, needs_of, select
 from layerwise.network import Reading, first_samples, readings_of
 from layerwise.partial import Partial
 from layerwise.passes import Request, SplitResult
@@ -57,7 +57,7 @@ class Settings:
     classes : int, sequence of str, or mapping of target to either, optional
         Number or names of the classes. Taken from the data where it says so, else from the labels.
     convention : str or Convention
-        ``default``, ``papyan``, ``he_su`` or ``he_su_imbalanced``.
+        ``default``, ``papyan``, ``he_su``, ``he_su_imbalanced`` or ``ibrahim``.
     memory : str or int, optional
         Budget for statistics and waiting features, such as ``"8GiB"``; half of the free memory by default.
     nonfinite : {"raise", "drop"}
@@ -247,7 +247,7 @@ class Profiler:
         )
 
     def _needs(self) -> frozenset[str]:
-        return frozenset(need for metric in self.metrics for need in metric.needs)
+        return needs_of(self.metrics, self.convention)
 
     def _request(self) -> Request:
         return Request(
@@ -273,9 +273,7 @@ class Profiler:
             "layerwise": version("layerwise"),
         }
 
-    def _numbers(
-        self, result: SplitResult, next_maps: dict[str, str]
-    ) -> dict[str, dict[tuple[str, str], np.ndarray]]:
+    def _numbers(self, result: SplitResult, next_maps: dict[str, str]) -> dict[str, dict[tuple[str, str], np.ndarray]]:
         """Every metric of one split, by target and layer.
 
         With the first of them what no split changes, and the names of the maps that read each layer.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from layerwise import metrics
-from layerwise.statistics import CenterProjections, Centers, ClassMoments, ProbeErrors, Weights, fit_ridge
+from layerwise.statistics import CenterProjections, Centers, ClassMoments, FourthMoment, ProbeErrors, Weights, fit_ridge
 
 RIDGE = 1e-3
 
@@ -58,13 +59,16 @@ def evidence_of(
         probe.update(batch, own_labels)
         done += len(batch)
     span, falls = projections.finish()
+    fourth = FourthMoment(moments)
+    for batch, _ in batches:
+        fourth.update(batch)
     return {
         "convention": metrics.convention(convention),
         "classifier": classifier,
         "next_map": next_map,
         "weights": None if next_map is None else Weights(next_map, previous_map),
         "moments": moments,
-        "covariance": moments,
+        "covariance": replace(moments, fourth=fourth.finish()),
         "span": span,
         "nearest": falls,
         "probe": probe.finish(),

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from layerwise.errors import UnknownName
+from layerwise.metrics.convention import Convention
 from layerwise.schema import Direction, Variable
 
-__all__ = ["EVIDENCE", "Metric", "compute", "get", "list_metrics", "metric", "select"]
+__all__ = ["EVIDENCE", "Metric", "compute", "get", "list_metrics", "metric", "needs_of", "select"]
 
 #: What a metric can ask for by naming a parameter so, and the pass over the data after which it is there.
 EVIDENCE: dict[str, int] = {
@@ -129,6 +130,17 @@ def select(chosen: str | Iterable[str] | None = None) -> list[Metric]:
         found = list_metrics(pattern)
         names.update(found or [get(pattern).name])
     return [_REGISTRY[name] for name in _REGISTRY if name in names]
+
+
+def needs_of(metrics: Iterable[Metric], convention: Convention) -> frozenset[str]:
+    """The statistics that metrics ask for under a convention.
+
+    Those are keys of `EVIDENCE`, and ``"fourth"`` where the convention shrinks the covariance that one of them takes.
+    """
+    chosen = list(metrics)
+    needs = frozenset(need for metric in chosen for need in metric.needs)
+    shrunk = any({"covariance", "convention"} <= set(metric.needs) for metric in chosen)
+    return needs | {"fourth"} if shrunk and convention.shrinkage != "none" else needs
 
 
 def compute(metric: Metric, evidence: Mapping[str, Any], classes: int) -> np.ndarray:

@@ -1,6 +1,8 @@
 """Streaming, mergeable float64 statistics of labelled features; they know no model and no metric."""
 
 from layerwise.statistics.centers import CenterProjections, Centers, NearestCenters, Span
+from layerwise.statistics.evidence import largest_evidence, linear_evidence
+from layerwise.statistics.fourth import FourthMoment
 from layerwise.statistics.moments import ClassMoments, Moments
 from layerwise.statistics.probe import ProbeErrors, RidgeProbe, fit_ridge
 from layerwise.statistics.state import Accumulator, State, merged, restore, state_of
@@ -11,6 +13,7 @@ __all__ = [
     "CenterProjections",
     "Centers",
     "ClassMoments",
+    "FourthMoment",
     "Moments",
     "NearestCenters",
     "ProbeErrors",
@@ -19,6 +22,8 @@ __all__ = [
     "State",
     "Weights",
     "fit_ridge",
+    "largest_evidence",
+    "linear_evidence",
     "merged",
     "restore",
     "state_of",

@@ -39,6 +39,8 @@ class Moments:
         Within-class covariance ``S_W``, every sample counting once, shape ``(d, d)``.
     resolution : float
         Machine epsilon of the type that the features were captured in.
+    fourth : float or None
+        ``mean ||h - mean h||^4``, which takes a second pass.
     """
 
     classes: np.ndarray
@@ -48,6 +50,7 @@ class Moments:
     norm: float
     within: np.ndarray | None
     resolution: float
+    fourth: float | None = None
 
     @cached_property
     def centered(self) -> np.ndarray:
