@@ -39,6 +39,7 @@ def assemble_profile(
     covariances: Sequence[Sketch | None],
     class_names: Mapping[str, Sequence[str]],
     *,
+    next_maps: Sequence[str],
     epoch: float,
     step: int,
     attributes: Mapping[str, Any],
@@ -56,6 +57,8 @@ def assemble_profile(
         The projection that each layer's covariance was taken of.
     class_names : mapping of target to sequence of str
         Of every target; none of a regression target.
+    next_maps : sequence of str
+        Names of the linear maps that read each layer, empty where there is none.
     epoch : int or float
     step : int
     attributes : mapping
@@ -71,6 +74,7 @@ def assemble_profile(
     values = {item.name: _array(item, numbers, sizes) for item in variables}
     coordinates: dict[str, tuple[Any, Any]] = {dim: (dim, sizes[dim]) for dim in schema.DIMS if dim != "class"}
     coordinates["step"] = ("epoch", [step])
+    coordinates["next_map"] = ("layer", list(next_maps))
     coordinates |= {name: ("layer", of_layers) for name, of_layers in _layer_coordinates(readings, covariances).items()}
     if any("class" in item.dims for item in variables):
         coordinates["class"] = ("class", sizes["class"])

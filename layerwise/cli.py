@@ -80,7 +80,7 @@ def profile(
     reduce: Reduce = "auto",
     metrics: Annotated[list[str] | None, typer.Option(help="Names or globs; all by default; repeatable.")] = None,
     classes: Annotated[int | None, typer.Option(help="Number of classes, where the data does not say.")] = None,
-    convention: Annotated[str, typer.Option(help="default, papyan, he_su or he_su_imbalanced.")] = "default",
+    convention: Annotated[str, typer.Option(help="default, papyan, he_su, he_su_imbalanced or ibrahim.")] = "default",
     standardize: Annotated[
         bool, typer.Option(help="Count regression targets in units of their standard deviations.")
     ] = False,
@@ -259,6 +259,17 @@ def import_(
     name = run or path.stem
     open_store(store).write(import_profile(path), run=name)
     typer.echo(f"wrote run {name!r} to {store}")
+
+
+@app.command()
+def metrics(
+    pattern: Annotated[str, typer.Argument(help="A name or a glob; all by default.")] = "*",
+    json: Json = False,
+) -> None:
+    """List the metrics: what each measures, which way collapse is, its dims, the passes it takes, and its source."""
+    from layerwise.table import metric_rows, metric_table
+
+    typer.echo(_to_json(metric_rows(pattern)) if json else metric_table(pattern))
 
 
 @app.command()

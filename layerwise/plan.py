@@ -122,7 +122,7 @@ def make_plan(
         If a second forward is the only way and a loader runs once.
     """
     budget = budget if budget is not None else psutil.virtual_memory().available // (2 * neighbours())
-    two_passes = bool({"span", "nearest", "probe"} & set(needs))
+    two_passes = bool({"span", "nearest", "probe", "fourth"} & set(needs))
     of_one = sum(_bytes_of_means(width, 1, two_passes) for width in widths) * targets
     means = classes * of_one
     if means > budget:

@@ -18,11 +18,11 @@ from layerwise.assembly import NETWORK_ERROR, NETWORK_MSE, assemble_profile
 from layerwise.blocks import choose, find_blocks
 from layerwise.engine import run_split
 from layerwise.errors import EmptyData, InvalidData, LayerwiseError, UnknownName
-from layerwise.feeds import named_heads, next_linear, weight_matrix
+from layerwise.feeds import named_heads, next_linear, previous_linear, weights_beside
 from layerwise.inputs import class_names, dimensions, find_loaders, find_network
-from layerwise.layers import Layer, chosen_text
+from layerwise.layers import Layer, chosen_text, clean_name
 from layerwise.loaders import first_batch
-from layerwise.metrics import Convention, Metric, compute, convention, select
+from layerwise.metrics import Convention, Metric, compute, convention, needs_of, select
 from layerwise.network import Reading, first_samples, readings_of
 from layerwise.partial import Partial
 from layerwise.passes import Request, SplitResult
@@ -32,6 +32,7 @@ from layerwise.provenance import environment, weight_hash
 from layerwise.reduce import check_reduction
 from layerwise.schema import Variable
 from layerwise.shares import agreed, is_follower, is_shared
+from layerwise.statistics import Weights
 from layerwise.trace import Trace, trace
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Settings:
     classes : int, sequence of str, or mapping of target to either, optional
         Number or names of the classes. Taken from the data where it says so, else from the labels.
     convention : str or Convention
-        ``default``, ``papyan``, ``he_su`` or ``he_su_imbalanced``.
+        ``default``, ``papyan``, ``he_su``, ``he_su_imbalanced`` or ``ibrahim``.
     standardize : bool
         Whether regression targets are counted in units of their standard deviations on the training split. As they are
         by default: the network was trained on them so, and `nrc3` compares its head with their covariance.
@@ -188,6 +189,9 @@ class Profiler:
         if not layers:
             there = [layer.name for layer in choose(self._traced, "all")]
             raise UnknownName("layer", "chosen by " + chosen_text(settings.layers), there)
+        self._next = next_linear(self._traced, layers)
+        self._previous = previous_linear(self._traced, layers)
+        self._heads = named_heads(self._traced, layers)
         self.readings = readings_of(self.network, self._traced, layers, first, settings.reduce, settings.seed)
         self.plan = agreed(self._plan(first), any(map(is_shared, self.loaders.splits.values())))
         if not is_follower():
@@ -217,12 +221,13 @@ class Profiler:
             self.plan = Plan(**partial.begin(self._identity(), asdict(self.plan)))
         request = self._request()
         results: dict[str, SplitResult] = {}
-        numbers = {}
+        numbers: dict[str, dict[str, dict[tuple[str, str], np.ndarray]]] = {}
+        next_maps: dict[str, str] = {}
         for split in sorted(self.loaders.splits, key=lambda name: name != "train"):
             loader = self.loaders.splits[split]
             results[split] = run_split(self.network, loader, request, split, results.get("train"), partial)
             _warn_of_few_classes(results[split], split)
-            numbers[split] = self._numbers(results[split])
+            numbers[split] = self._numbers(results[split], next_maps)
             # The numbers are taken; of the statistics only what other splits are judged by stays.
             results[split].evidence.clear()
         splits = list(self.loaders.splits)
@@ -232,6 +237,7 @@ class Profiler:
             self.readings,
             [request.narrowing(reading) for reading in self.readings],
             self._all_class_names(results),
+            next_maps=list(next_maps.values()),
             epoch=epoch,
             step=int(epoch) if step is None else step,
             attributes=self._attributes({split: results[split] for split in splits}, time.perf_counter() - started),
@@ -304,7 +310,7 @@ class Profiler:
         return [NETWORK_ERROR] * with_classes + [NETWORK_MSE] * bool(self.dimensions)
 
     def _needs(self) -> frozenset[str]:
-        needs = {need for metric in self.metrics if self._applies(metric) for need in metric.needs}
+        needs = needs_of([metric for metric in self.metrics if self._applies(metric)], self.convention)
         # Without classes, what knows no target is measured from the same statistics as regression.
         return frozenset(needs if len(self.dimensions) < len(self.targets) else needs | {"regression"})
 
@@ -336,67 +342,51 @@ class Profiler:
             "layerwise": version("layerwise"),
         }
 
-    def _numbers(self, result: SplitResult) -> dict[str, dict[tuple[str, str], np.ndarray]]:
-        """Every metric of one split, by target and layer."""
+    def _numbers(self, result: SplitResult, next_maps: dict[str, str]) -> dict[str, dict[tuple[str, str], np.ndarray]]:
+        """Every metric of one split, by target and layer.
+
+        With the first of them what no split changes, and the names of the maps that read each layer.
+        """
         numbers: dict[str, dict[tuple[str, str], np.ndarray]] = {
             NETWORK_ERROR.name: {(target, ""): np.asarray(error) for target, error in result.errors.items()},
             NETWORK_MSE.name: {(target, ""): squares.mean() for target, squares in result.squares.items()},
         }
-        maps = next_linear(self._traced, self.layers)
-        heads = named_heads(self._traced, self.layers)
+        metrics = [metric for metric in self.metrics if not next_maps or "split" in metric.variable.dims]
         for reading in self.readings:
-            weight = self._weight(maps.get(reading.name), reading)
+            beside = self._weights(reading)
+            weight = None if beside is None else beside.reading
+            next_maps[reading.name] = "" if beside is None else ", ".join(map(clean_name, self._next[reading.name]))
             for target, classes in result.classes.items():
                 found = result.evidence.get((target, reading.name), {})
-                evidence = dict(found, convention=self.convention, next_map=weight)
+                evidence = dict(found, convention=self.convention, next_map=weight, weights=beside)
                 own = reading.layer.role == "features" and target in result.errors
                 evidence["classifier"] = weight if own and weight is not None and len(weight) == classes else None
-                self._compute(numbers, (target, reading.name), evidence, classes)
+                _compute(metrics, numbers, (target, reading.name), evidence, classes)
             for target in self.dimensions:
-                evidence = self._of_regression(result, target, reading, maps, heads)
-                self._compute(numbers, (target, reading.name), evidence, 0)
+                evidence = self._of_regression(result, target, reading, beside)
+                _compute(metrics, numbers, (target, reading.name), evidence, 0)
         return numbers
 
-    def _compute(
-        self,
-        numbers: dict[str, dict[tuple[str, str], np.ndarray]],
-        key: tuple[str, str],
-        evidence: Mapping[str, Any],
-        classes: int,
-    ) -> None:
-        """Every metric of one target and layer, into the numbers; what knows no target only once."""
-        for metric in self.metrics:
-            knows_target = "target" in metric.variable.dims
-            # The features of a regression target come as those of one class, for what knows no target alone.
-            if knows_target and "regression" in evidence and "regression" not in metric.needs:
-                continue
-            of_metric = numbers.setdefault(metric.name, {})
-            place = key if knows_target else ("", key[1])
-            if place not in of_metric:
-                of_metric[place] = compute(metric, evidence, classes)
-
     def _of_regression(
-        self,
-        result: SplitResult,
-        target: str,
-        reading: Reading,
-        maps: Mapping[str, str],
-        heads: Mapping[tuple[str, str], str],
+        self, result: SplitResult, target: str, reading: Reading, beside: Weights | None
     ) -> dict[str, Any]:
         """What metrics of a regression target can ask for."""
         evidence = dict(result.evidence.get((target, reading.name), {"regression": None}), convention=self.convention)
         if evidence["regression"] is not None:
             evidence["moments"] = evidence["covariance"] = evidence["regression"].as_one_class
-        path = heads.get((target, reading.name))
-        weight = self._weight(path or maps.get(reading.name), reading)
+        path = self._heads.get((target, reading.name))
+        maps = beside if path is None else self._weights(reading, (path,))
+        weight = None if maps is None else maps.reading
         own = path is not None or ((reading.layer.role == "features") and target in result.squares)
         fits = weight is not None and len(weight) == self.dimensions[target]
-        return evidence | {"next_map": weight, "head": weight if own and fits else None}
+        return evidence | {"next_map": weight, "weights": beside, "head": weight if own and fits else None}
 
-    def _weight(self, path: str | None, reading: Reading) -> np.ndarray | None:
-        if path is None or reading.projection is not None:
+    def _weights(self, reading: Reading, paths: Sequence[str] = ()) -> Weights | None:
+        """The maps beside a layer as they are now; None where its features are a random projection."""
+        paths = paths or self._next.get(reading.name, ())
+        if not paths or reading.projection is not None:
             return None
-        return weight_matrix(self.network.model.get_submodule(path), reading.features)
+        return weights_beside(self.network.model, paths, self._previous.get(reading.name), reading.features)
 
     def _all_class_names(self, results: Mapping[str, SplitResult]) -> dict[str, tuple[str, ...]]:
         counts: dict[str, int] = {}
@@ -450,6 +440,25 @@ class Profiler:
             "standardize": str(self.settings.standardize),
             "without_target": missing,
         }
+
+
+def _compute(
+    metrics: Sequence[Metric],
+    numbers: dict[str, dict[tuple[str, str], np.ndarray]],
+    key: tuple[str, str],
+    evidence: Mapping[str, Any],
+    classes: int,
+) -> None:
+    """Every metric of one target and layer, into the numbers; what knows no target only once."""
+    for metric in metrics:
+        knows_target = "target" in metric.variable.dims
+        # The features of a regression target come as those of one class, for what knows no target alone.
+        if knows_target and "regression" in evidence and "regression" not in metric.needs:
+            continue
+        of_metric = numbers.setdefault(metric.name, {})
+        place = key if knows_target else ("", key[1])
+        if place not in of_metric:
+            of_metric[place] = compute(metric, evidence, classes)
 
 
 def _why_no_classifier(results: Mapping[str, SplitResult]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,8 +14,10 @@ from layerwise.statistics import (
     CenterProjections,
     Centers,
     ClassMoments,
+    FourthMoment,
     ProbeErrors,
     TargetAccumulator,
+    Weights,
     fit_readout,
     fit_ridge,
 )
@@ -44,6 +47,7 @@ def evidence_of(
     predictions: Tensor | None = None,
     classifier: np.ndarray | None = None,
     next_map: np.ndarray | None = None,
+    previous_map: np.ndarray | None = None,
     convention: str = "default",
 ) -> dict[str, object]:
     """Everything that a metric can ask for."""
@@ -65,12 +69,16 @@ def evidence_of(
         probe.update(batch, own_labels)
         done += len(batch)
     span, falls = projections.finish()
+    fourth = FourthMoment(moments)
+    for batch, _ in batches:
+        fourth.update(batch)
     return {
         "convention": metrics.convention(convention),
         "classifier": classifier,
         "next_map": next_map,
+        "weights": None if next_map is None else Weights(next_map, previous_map),
         "moments": moments,
-        "covariance": moments,
+        "covariance": replace(moments, fourth=fourth.finish()),
         "span": span,
         "nearest": falls,
         "probe": probe.finish(),

@@ -36,6 +36,7 @@ class Convention:
     divide_by_classes: bool = True
     rank: Literal["tolerance", "top"] = "tolerance"
     ddof: int = 0
+    shrunk: bool = False
 
 
 CONVENTIONS = {
@@ -43,6 +44,7 @@ CONVENTIONS = {
     "papyan": Convention(divide_by_classes=False, rank="top", ddof=1),
     "he_su": Convention(global_mean="samples", within="classes", divide_by_classes=False),
     "he_su_imbalanced": Convention(global_mean="samples", between="samples", divide_by_classes=False),
+    "ibrahim": Convention(shrunk=True),
 }
 
 
@@ -304,6 +306,108 @@ def numerical_rank(features: Array) -> float:
 def feature_norm(features: Array) -> float:
     """Mean ``||h_i||``, uncentred."""
     return float(np.sqrt(_squared_norms(features)).mean())
+
+
+def weight_stable_rank(weight: Array) -> float:
+    """``||W||_F^2 / ||W||_2^2``; NaN for a map that is zero."""
+    return _ratio(_squared_norms(weight).sum(), np.linalg.norm(weight, 2) ** 2)
+
+
+def condition_number(weight: Array, *, eps: float = EPS) -> float:
+    """``||W||_2 ||W^+||_2``, the pseudo-inverse taken with the relative tolerance `eps`."""
+    return float(np.linalg.norm(weight, 2) * np.linalg.norm(np.linalg.pinv(weight, rcond=eps), 2))
+
+
+def balancedness(weight: Array, next_weight: Array) -> float:
+    """``||A - B||_F / sqrt(||A||_F^2 + ||B||_F^2)``, A = next^T next and B = weight weight^T."""
+    after, before = _exact(next_weight).T @ _exact(next_weight), _exact(weight) @ _exact(weight).T
+    whole = _squared_norms(after).sum() + _squared_norms(before).sum()
+    return _ratio(np.sqrt(_squared_norms(after - before).sum()), np.sqrt(whole))
+
+
+def h_score(features: Array, labels: Labels, *, convention: str = "default", eps: float = EPS) -> float:
+    """``tr(S_T^+ S_B)``, every sample counting once in both.
+
+    With ``S_W = R^T R`` and ``S_B = K^T K`` (K of r rows, as `between_directions` keeps them) it is what a
+    least-squares fit of ``[R; K] w`` to ``[0; I]`` explains. Shrunk (Ibrahim 2021), ``S_T`` is
+    ``(1-a) (R^T R + K^T K) + a tr(S_T)/d I`` and ``S_B`` is ``(1-a) K^T K``.
+    """
+    recipe = CONVENTIONS[convention]
+    plain = moments(features, labels, "he_su_imbalanced")
+    if len(plain.classes) < 2:
+        return np.nan
+    values, directions = between_directions(plain, eps)
+    between, within = values[:, None] * directions, plain.residuals / np.sqrt(len(labels))
+    width = features.shape[1]
+    if recipe.shrunk:
+        intensity = ledoit_wolf(features)
+        spread = (_squared_norms(within).sum() + (_squared_norms(plain.centred) * plain.between).sum()) / width
+        between = np.sqrt(1 - intensity) * between
+        diagonal = np.sqrt(float(intensity * spread)) * np.eye(width)
+        within = np.vstack([np.sqrt(1 - intensity) * within, diagonal])
+    design = np.vstack([within, between])
+    targets = np.vstack([np.zeros((len(within), len(values))), np.eye(len(values))])
+    solution = np.linalg.lstsq(design, targets, rcond=max(design.shape) * EPS)[0]
+    return float((_exact(design @ solution) ** 2).sum())
+
+
+def ledoit_wolf(features: Array) -> float:
+    """Intensity of Ledoit & Wolf 2004, from the distances of single samples' ``x x^T`` to S."""
+    exact = _exact(features) - _exact(features).mean(axis=0)
+    count, width = exact.shape
+    covariance = exact.T @ exact / count
+    away = ((covariance - np.trace(covariance) / width * np.eye(width)) ** 2).sum()
+    noise = sum(((np.outer(row, row) - covariance) ** 2).sum() for row in exact) / count**2
+    return float(min(noise, away) / away) if away > 0 else 0.0
+
+
+def logme(features: Array, labels: Labels, *, eps: float = EPS) -> float:
+    """Maximum log evidence over N of each class's indicator, averaged: You 2021's iteration, run until it stands.
+
+    ``alpha <- gamma / ||m||^2`` and ``beta <- (N - gamma) / ||F m - y||^2`` with the posterior mean m and
+    ``gamma = sum beta s / (alpha + beta s)``, on the singular value decomposition of the features as they are; no
+    constant is added to a denominator. It climbs the hill that it starts on: the highest of many starts is taken.
+    """
+    classes = np.unique(labels)
+    if len(classes) < 2:
+        return np.nan
+    left, singular, _ = np.linalg.svd(features, full_matrices=False)
+    kept = singular > singular[0] * max(sum(features.shape) * EPS, eps)
+    return _mean([_evidence(left[:, kept], singular[kept] ** 2, (labels == label).astype(float)) for label in classes])
+
+
+def _evidence(left: Array, variances: Array, target: Array) -> float:
+    count, along = len(target), left.T @ target
+    beyond = float(_squared_norms((target - left @ along)[None])[0])
+    if beyond <= (count * EPS) ** 2:
+        beyond = 0.0
+        if count > len(variances):
+            return np.inf
+    starts = np.exp(np.arange(np.log(variances[-1]) - 70, np.log(variances[0]) + 10, 4.0))
+    nothing = -count / 2 * (np.log(2 * np.pi * target.mean()) + 1)  # all weights zero, alpha infinite
+    return float(max(nothing, *(_climb(start, variances, along**2, beyond, count) for start in starts)) / count)
+
+
+def _climb(ratio: float, variances: Array, along: Array, beyond: float, count: int) -> float:
+    best = -np.inf
+    for _ in range(2_000):
+        gamma = (variances / (variances + ratio)).sum()
+        size = (variances * along / (ratio + variances) ** 2).sum()
+        residual = (along * (ratio / (ratio + variances)) ** 2).sum() + beyond
+        if size == 0:
+            break
+        noise = count - len(variances) + (ratio / (variances + ratio)).sum()  # N - gamma, without a difference
+        alpha, beta = gamma / size, noise / residual
+        evidence = (
+            -np.log1p(variances * beta / alpha).sum() / 2
+            + count / 2 * np.log(beta / (2 * np.pi))
+            - beta / 2 * residual
+            - alpha / 2 * size
+        )
+        moved, ratio, best = abs(np.log(alpha / beta / ratio)), alpha / beta, max(best, evidence)
+        if moved < 1e-9 or not variances[-1] * 1e-40 < ratio < variances[0] * 1e9:
+            break
+    return float(best)
 
 
 class Losses(NamedTuple):

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from layerwise.feeds import named_heads, next_linear, weight_matrix
+from layerwise.feeds import named_heads, next_linear, previous_linear, weight_matrix, weights_beside
 from layerwise.layers import Layer
 from layerwise.trace import trace
 
 
 def feeds(net: nn.Module, layers: list[Layer], *shape: int) -> dict[str, str]:
-    return next_linear(trace(net, lambda: net(torch.randn(2, *shape))), layers)
+    found = next_linear(trace(net, lambda: net(torch.randn(2, *shape))), layers)
+    return {name: ", ".join(paths) for name, paths in found.items()}
 
 
 class TestReader:
@@ -168,3 +171,120 @@ class TestLora:
             np.testing.assert_allclose(
                 weight_matrix(module, 4), module.base_layer.weight.detach().numpy(), rtol=1e-4, atol=1e-5
             )
+
+
+class TestTransformers:
+    SIZES: ClassVar = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+
+    def found(self, net: nn.Module, layer: str, **inputs: torch.Tensor) -> tuple[str, ...]:
+        seen = trace(net.eval(), lambda: net(**inputs))
+        return next_linear(seen, [Layer(layer, item=self.item(net, layer))]).get(layer, ())
+
+    def item(self, net: nn.Module, layer: str) -> tuple[str | int, ...]:
+        """Older versions of transformers give a block's output in a tuple."""
+        given: list[object] = []
+        handle = net.get_submodule(layer).register_forward_hook(lambda *seen: given.append(seen[2]))
+        net(**self.inputs())
+        handle.remove()
+        return (0,) if isinstance(given[0], tuple) else ()
+
+    def inputs(self) -> dict[str, torch.Tensor]:
+        return {"input_ids": torch.arange(10).view(2, 5)}
+
+    def test_query_key_and_value_read_a_block_together(self):
+        transformers = pytest.importorskip("transformers")
+        net = transformers.BertModel(transformers.BertConfig(**self.SIZES, vocab_size=20))
+        own = "encoder.layer.1.attention.self."
+        assert self.found(net, "encoder.layer.0", **self.inputs()) == (own + "query", own + "key", own + "value")
+        assert self.found(net, "encoder.layer.1", **self.inputs()) == ("pooler.dense",)
+
+    def test_norms_of_the_models_own_and_shared_keys_are_no_obstacle(self):
+        transformers = pytest.importorskip("transformers")
+        config = transformers.LlamaConfig(**self.SIZES, num_key_value_heads=1, vocab_size=20)
+        net = transformers.LlamaForCausalLM(config)
+        own = "model.layers.1.self_attn."
+        paths = self.found(net, "model.layers.0", **self.inputs())
+        assert paths == (own + "q_proj", own + "k_proj", own + "v_proj")
+        assert weights_beside(net, paths, None, 16).reading.shape == (16 + 8 + 8, 16)
+        assert self.found(net, "model.layers.1", **self.inputs()) == ("lm_head",)
+
+    def test_of_attention_and_mlp_side_by_side_attention_is_read_about(self):
+        transformers = pytest.importorskip("transformers")
+        config = transformers.GPTJConfig(n_embd=16, n_layer=2, n_head=2, rotary_dim=4, vocab_size=20)
+        paths = self.found(transformers.GPTJModel(config), "h.0", **self.inputs())
+        assert paths == ("h.1.attn.q_proj", "h.1.attn.k_proj", "h.1.attn.v_proj")
+
+    @pytest.mark.parametrize(
+        ("name", "layer", "reader"),
+        [
+            ("test_vit", "blocks.0", "blocks.1.attn.qkv"),
+            ("test_vit", "blocks.5", "head"),
+            ("swin_tiny_patch4_window7_224", "layers.0.blocks.0", "layers.0.blocks.1.attn.qkv"),
+        ],
+    )
+    def test_a_fused_map_is_found_through_norm_windows_and_the_choice_of_a_token(self, name, layer, reader):
+        timm = pytest.importorskip("timm")
+        net = timm.create_model(name, num_classes=3).eval()
+        size = net.pretrained_cfg["input_size"]
+        assert feeds(net, [Layer(layer)], *size) == {layer: reader}
+
+    def test_torchs_attention_has_its_first_maps_itself(self):
+        block = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        net = nn.TransformerEncoder(block, 2, enable_nested_tensor=False).eval()
+        assert feeds(net, [Layer("layers.0")], 5, 8) == {"layers.0": "layers.1.self_attn"}
+        matrix = weight_matrix(net.layers[1].self_attn, 8)
+        np.testing.assert_array_equal(matrix, net.layers[1].self_attn.in_proj_weight.detach().double().numpy())
+
+    def test_a_map_that_is_only_read_by_a_function_ends_the_search(self):
+        class Functional(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.act, self.hidden, self.last = nn.ReLU(), nn.Linear(4, 4), nn.Linear(4, 3)
+
+            def forward(self, x):
+                return self.last(nn.functional.linear(self.act(x), self.hidden.weight))
+
+        assert feeds(Functional(), [Layer("act")], 4) == {}
+
+
+class TestBetween:
+    def between(self, net: nn.Module, layers: list[str], *shape: int) -> dict[str, str]:
+        return previous_linear(trace(net, lambda: net(torch.randn(2, *shape))), [Layer(name) for name in layers])
+
+    def test_an_activation_and_dropout_are_the_layer_itself(self):
+        net = nn.Sequential(nn.Linear(4, 5), nn.GELU(), nn.Dropout(), nn.Linear(5, 3), nn.ReLU(inplace=True)).eval()
+        assert self.between(net, list("0123"), 4) == {"0": "0", "1": "0", "2": "0"}
+
+    def test_a_block_that_begins_with_a_map_and_ends_in_an_activation_is_between_two(self):
+        net = nn.Sequential(nn.Sequential(nn.Linear(4, 5), nn.ReLU()), nn.Sequential(nn.Linear(5, 3), nn.ReLU()))
+        assert self.between(net, ["0", "1"], 4) == {"0": "0.0"}
+
+    @pytest.mark.parametrize("between", [nn.BatchNorm1d(4), nn.LayerNorm(4), nn.Softmax(1), nn.AvgPool1d(1)])
+    @pytest.mark.parametrize("layer", ["0", "1", "2"])
+    def test_a_norm_a_pool_or_what_mixes_features_is_something(self, between, layer):
+        net = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), between, nn.Linear(4, 3)).eval()
+        assert self.between(net, [layer], 4) == {}
+
+    def test_a_sum_or_a_gate_is_something(self):
+        class Net(nn.Module):
+            def __init__(self, gate):
+                super().__init__()
+                self.one, self.act, self.two, self.gate = nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3), gate
+
+            def forward(self, x):
+                y = self.one(x)
+                return self.two(self.act(x * y if self.gate else x + y))
+
+        for gate in (True, False):
+            assert self.between(Net(gate), ["act"], 4) == {}
+            assert self.between(Net(gate), ["one"], 4) == {}
+
+    def test_weights_are_those_on_either_side_of_the_layer(self):
+        net = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
+        beside = weights_beside(net, ["2"], "0", 5)
+        np.testing.assert_array_equal(beside.reading, net[2].weight.detach().double().numpy())
+        np.testing.assert_array_equal(beside.giving, net[0].weight.detach().double().numpy())
+        assert beside.resolution == torch.finfo(torch.float32).eps
+
+    def test_a_reader_of_other_features_than_the_layers_is_none(self):
+        assert weights_beside(nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)), ["2"], "0", 4) is None

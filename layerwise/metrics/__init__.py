@@ -1,8 +1,8 @@
 """Metrics: pure functions from finished statistics to numbers, and their registry."""
 
-from layerwise.metrics import geometry, linear, nearest, rank, regression, variability
+from layerwise.metrics import geometry, linear, nearest, rank, regression, transfer, variability, weights
 from layerwise.metrics.convention import CONVENTIONS, Convention, convention
-from layerwise.metrics.registry import EVIDENCE, Metric, compute, get, list_metrics, metric, select
+from layerwise.metrics.registry import EVIDENCE, Metric, compute, get, list_metrics, metric, needs_of, select
 
 __all__ = [
     "CONVENTIONS",
@@ -17,8 +17,11 @@ __all__ = [
     "list_metrics",
     "metric",
     "nearest",
+    "needs_of",
     "rank",
     "regression",
     "select",
+    "transfer",
     "variability",
+    "weights",
 ]

@@ -28,6 +28,8 @@ class Convention:
         Whether ``S_B^+`` keeps the singular values above the tolerance or the top ``C - 1``.
     ddof : {0, 1}
         Delta degrees of freedom of standard deviations.
+    shrinkage : {"none", "ledoit_wolf"}
+        Whether `h_score` inverts the covariance itself, or as Ledoit & Wolf shrink it; that takes a second pass.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Convention:
     divided: bool = True
     rank: Literal["tolerance", "classes"] = "tolerance"
     ddof: Literal[0, 1] = 0
+    shrinkage: Literal["none", "ledoit_wolf"] = "none"
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -49,7 +52,7 @@ class Convention:
 
 
 #: The conventions that have a name. ``default``: Zhu 2021, Zhou 2022, Tirer 2022; ``papyan``: Papyan 2020, Parker
-#: 2023; ``he_su`` and ``he_su_imbalanced``: He & Su 2022.
+#: 2023; ``he_su`` and ``he_su_imbalanced``: He & Su 2022; ``ibrahim``: the default with the H-score of Ibrahim 2021.
 CONVENTIONS: dict[str, Convention] = {
     item.name: item
     for item in (
@@ -57,6 +60,7 @@ CONVENTIONS: dict[str, Convention] = {
         Convention("papyan", divided=False, rank="classes", ddof=1),
         Convention("he_su", global_mean="samples", within="classes", divided=False),
         Convention("he_su_imbalanced", global_mean="samples", between="samples", divided=False),
+        Convention("ibrahim", shrinkage="ledoit_wolf"),
     )
 }
 

@@ -11,9 +11,10 @@ from typing import Any, get_args
 import numpy as np
 
 from layerwise.errors import InvalidData, UnknownName
+from layerwise.metrics.convention import Convention
 from layerwise.schema import Direction, Variable
 
-__all__ = ["EVIDENCE", "Metric", "compute", "get", "list_metrics", "metric", "select"]
+__all__ = ["EVIDENCE", "Metric", "compute", "get", "list_metrics", "metric", "needs_of", "select"]
 
 #: What a metric can ask for by naming a parameter so, and the pass over the data after which it is there.
 EVIDENCE: dict[str, int] = {
@@ -21,6 +22,7 @@ EVIDENCE: dict[str, int] = {
     "classifier": 0,  # (C, d) weight of the network's own classifier, where the layer feeds it
     "next_map": 0,  # (out, d) weight of the linear map that the layer feeds
     "head": 0,  # (q, d) weight of the network's own regression head, where the layer feeds it
+    "weights": 0,  # statistics.Weights of the linear maps beside the layer
     "moments": 1,  # statistics.Moments
     "regression": 1,  # statistics.TargetMoments
     "readout": 1,  # statistics.Readout, fitted on the training split
@@ -145,6 +147,17 @@ def select(chosen: str | Iterable[str] | None = None) -> list[Metric]:
         found = list_metrics(pattern)
         names.update(found or [get(pattern).name])
     return [_REGISTRY[name] for name in _REGISTRY if name in names]
+
+
+def needs_of(metrics: Iterable[Metric], convention: Convention) -> frozenset[str]:
+    """The statistics that metrics ask for under a convention.
+
+    Those are keys of `EVIDENCE`, and ``"fourth"`` where the convention shrinks the covariance that one of them takes.
+    """
+    chosen = list(metrics)
+    needs = frozenset(need for metric in chosen for need in metric.needs)
+    shrunk = any({"covariance", "convention"} <= set(metric.needs) for metric in chosen)
+    return needs | {"fourth"} if shrunk and convention.shrinkage != "none" else needs
 
 
 def compute(metric: Metric, evidence: Mapping[str, Any], classes: int) -> np.ndarray:

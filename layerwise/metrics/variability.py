@@ -10,7 +10,7 @@ from layerwise.metrics.registry import metric
 from layerwise.statistics.centers import Span
 from layerwise.statistics.moments import Moments
 
-__all__ = ["between_rank", "cdnv", "class_variance", "nc1", "nc1_trace", "separation", "vci"]
+__all__ = ["between_rank", "cdnv", "class_variance", "discriminant_ratios", "nc1", "nc1_trace", "separation", "vci"]
 
 
 def _between_directions(moments: Moments, span: Span, convention: Convention) -> tuple[np.ndarray, np.ndarray]:
@@ -85,6 +85,34 @@ def separation(moments: Moments, span: Span) -> float:
     return float(np.log10(_fuzziness(moments, span, CONVENTIONS[name])))
 
 
+def discriminant_ratios(covariance: Moments, between: np.ndarray, *, keep: float = 1.0, add: float = 0.0) -> np.ndarray:
+    """Between-class over within-class variance of every discriminant direction, ``eig(S_W^{-1} S_B)``.
+
+    Parameters
+    ----------
+    covariance : Moments
+        With the within-class covariance.
+    between : ndarray
+        Rows whose Gram matrix ``B^T B`` is ``S_B``, shape ``(k, d)``.
+    keep, add : float
+        The within-class covariance is taken as ``keep S_W + add I``.
+
+    Returns
+    -------
+    ndarray
+        As many as ``S_B`` has directions, ``(r,)``.
+    """
+    count, width = between.shape
+    _, values, directions = np.linalg.svd(between, full_matrices=False)
+    kept = int((values[: count - 1] > values[0] * count * covariance.resolution).sum())
+    spread, axes = covariance.within_axes
+    spread = keep * spread + add
+    # Directions without within-class variance are collapsed: any tiny variance says so, zero cannot be divided by.
+    floor = max(spread[-1] * width * np.finfo(np.float64).eps, np.finfo(np.float64).tiny)
+    scaled = (axes.T @ directions[:kept].T) * values[:kept] / np.sqrt(spread.clip(min=floor))[:, None]
+    return np.asarray(np.linalg.svd(scaled, compute_uv=False) ** 2)
+
+
 @metric("variability collapse index", direction="down", reference="Xu & Liu 2023")
 def vci(covariance: Moments) -> float:
     """Variability collapse index, ``1 - tr(S_T^+ S_B) / min(d, C - 1)`` with ``S_T = S_W + S_B``.
@@ -93,18 +121,10 @@ def vci(covariance: Moments) -> float:
     ``tr((I + B^T S_W^{-1} B)^{-1})`` with ``S_B = B B^T``, which stays exact where the difference from one does not.
     Xu & Liu 2023.
     """
-    means, within = covariance.centered, covariance.within
-    assert within is not None
-    count, width = means.shape
-    _, values, directions = np.linalg.svd(means / np.sqrt(count), full_matrices=False)
-    kept = int((values[: count - 1] > values[0] * count * covariance.resolution).sum())
-    spread, axes = np.linalg.eigh(within)
-    # Directions without within-class variance are collapsed: any tiny variance says so, zero cannot be divided by.
-    floor = max(spread[-1] * width * np.finfo(np.float64).eps, np.finfo(np.float64).tiny)
-    between = (axes.T @ directions[:kept].T) * values[:kept] / np.sqrt(spread.clip(min=floor))[:, None]
-    ratios = np.linalg.svd(between, compute_uv=False) ** 2
+    count, width = covariance.centered.shape
+    ratios = discriminant_ratios(covariance, covariance.centered / np.sqrt(count))
     full = min(width, count - 1)
-    return float((full - kept + (1 / (1 + ratios)).sum()) / full)
+    return float((full - len(ratios) + (1 / (1 + ratios)).sum()) / full)
 
 
 @metric("directions that class means span", direction="none", reference="Papyan 2020")

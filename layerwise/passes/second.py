@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -15,7 +16,17 @@ from layerwise.passes.checks import finite_rows
 from layerwise.passes.request import Request
 from layerwise.passes.result import Key, Reference, SplitResult
 from layerwise.shares import pooled
-from layerwise.statistics import CenterProjections, Centers, Moments, ProbeErrors, State, fit_ridge, restore, state_of
+from layerwise.statistics import (
+    CenterProjections,
+    Centers,
+    FourthMoment,
+    Moments,
+    ProbeErrors,
+    State,
+    fit_ridge,
+    restore,
+    state_of,
+)
 
 __all__ = ["SecondPass"]
 
@@ -53,6 +64,7 @@ class SecondPass:
         self.sketches = {item.name: request.narrowing(item) for item in request.readings}
         self.projections: dict[Key, CenterProjections] = {}
         self.probes: dict[Key, ProbeErrors] = {}
+        self.fourths: dict[Key, FourthMoment] = {}
         self.samples = 0
         self._labels: dict[str, Tensor] = {}
         self._nearest: dict[Key, tuple[Tensor, Tensor | None]] = {}
@@ -99,10 +111,12 @@ class SecondPass:
             if not self._open(key, features.device):
                 continue
             nearest[key] = (self.projections[key].update(features, own), kept)
-            if key in self.probes:
-                if narrow is None:
-                    narrow = features if sketch is None else sketch(features)
+            if narrow is None and (key in self.probes or key in self.fourths):
+                narrow = features if sketch is None else sketch(features)
+            if narrow is not None and key in self.probes:
                 self.probes[key].update(narrow, own)
+            if narrow is not None and key in self.fourths:
+                self.fourths[key].update(narrow)
         return nearest
 
     def _compare(self, nearest: Mapping[Key, tuple[Tensor, Tensor | None]], predictions: Tensor | None) -> None:
@@ -118,6 +132,7 @@ class SecondPass:
             "samples": self.samples,
             "projections": {key: state_of(held) for key, held in self.projections.items()},
             "probes": {key: state_of(held) for key, held in self.probes.items()},
+            "fourths": {key: state_of(held) for key, held in self.fourths.items()},
         }
 
     def restore(self, state: State) -> None:
@@ -128,6 +143,8 @@ class SecondPass:
             restore(self.projections[key], held, self.device)
         for key, held in state["probes"].items():
             restore(self.probes[key], held, self.device)
+        for key, held in state["fourths"].items():
+            restore(self.fourths[key], held, self.device)
 
     def finish(self, reading: Reading) -> None:
         """Put what was accumulated of one layer into the evidence."""
@@ -142,6 +159,11 @@ class SecondPass:
                 assert reference is not None
                 make = partial(ProbeErrors, reference, probe.errors.device)
                 evidence["probe"] = pooled(probe, make, probe.errors.device, self.shared).finish()
+            if key in self.fourths:
+                own_fourth, covariance = self.fourths.pop(key), evidence["covariance"]
+                whole = partial(FourthMoment, covariance, own_fourth.total.device)
+                fourth = pooled(own_fourth, whole, own_fourth.total.device, self.shared).finish()
+                evidence["covariance"] = replace(covariance, fourth=fourth)
 
     def _open(self, key: Key, device: torch.device) -> bool:
         """Make the accumulators of a layer, where they are not there yet; says whether there is anything to judge."""
@@ -164,4 +186,6 @@ class SecondPass:
         self.projections[key] = CenterProjections(own, judged)
         if reference.probe is not None:
             self.probes[key] = ProbeErrors(reference.probe, device)
+        if "fourth" in self.request.needs:
+            self.fourths[key] = FourthMoment(self.result.evidence[key]["covariance"], device)
         return True

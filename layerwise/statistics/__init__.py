@@ -1,17 +1,21 @@
 """Streaming, mergeable float64 statistics of features with labels or targets; they know no model and no metric."""
 
 from layerwise.statistics.centers import CenterProjections, Centers, NearestCenters, Span
+from layerwise.statistics.evidence import largest_evidence, linear_evidence
+from layerwise.statistics.fourth import FourthMoment
 from layerwise.statistics.hsic import PairwiseHSIC, gram
 from layerwise.statistics.moments import ClassMoments, Moments
 from layerwise.statistics.probe import ProbeErrors, RidgeProbe, fit_ridge
 from layerwise.statistics.state import Accumulator, State, merged, restore, state_of
 from layerwise.statistics.targets import Readout, TargetAccumulator, TargetMoments, fit_readout
+from layerwise.statistics.weights import Weights
 
 __all__ = [
     "Accumulator",
     "CenterProjections",
     "Centers",
     "ClassMoments",
+    "FourthMoment",
     "Moments",
     "NearestCenters",
     "PairwiseHSIC",
@@ -22,9 +26,12 @@ __all__ = [
     "State",
     "TargetAccumulator",
     "TargetMoments",
+    "Weights",
     "fit_readout",
     "fit_ridge",
     "gram",
+    "largest_evidence",
+    "linear_evidence",
     "merged",
     "restore",
     "state_of",

@@ -39,6 +39,8 @@ class Moments:
         Within-class covariance ``S_W``, every sample counting once, shape ``(d, d)``.
     resolution : float
         Machine epsilon of the type that the features were captured in.
+    fourth : float or None
+        ``mean ||h - mean h||^4``, which takes a second pass.
     """
 
     classes: np.ndarray
@@ -48,6 +50,7 @@ class Moments:
     norm: float
     within: np.ndarray | None
     resolution: float
+    fourth: float | None = None
 
     @cached_property
     def centered(self) -> np.ndarray:
@@ -74,6 +77,13 @@ class Moments:
         assert self.within is not None
         apart = self.centered - self.shares @ self.centered
         return np.asarray(self.within + apart.T @ (self.shares[:, None] * apart))
+
+    @cached_property
+    def within_axes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Eigenvalues of ``S_W``, ascending, none below zero, ``(d,)``, and its eigenvectors as columns ``(d, d)``."""
+        assert self.within is not None
+        values, axes = np.linalg.eigh(self.within)
+        return values.clip(min=0.0), axes
 
     @cached_property
     def spectrum(self) -> np.ndarray:

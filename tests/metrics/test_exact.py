@@ -12,7 +12,7 @@ from measure import RIDGE, evidence_of, tensors, value
 from layerwise.metrics import CONVENTIONS
 
 FROM_LABELS = ("nc1_trace", "equinorm", "equiangularity", "max_angle", "etf_error", "hyperspherical_energy")
-WITH_TOLERANCE = ("nc1", "vci", "between_rank")
+WITH_TOLERANCE = ("nc1", "vci", "between_rank", "h_score", "logme")
 PLAIN = ("cdnv", "orthogonality_error", "class_variance", "class_norm", "ncc_error", "class_ncc_error")
 RANKS = ("stable_rank", "effective_rank", "participation_ratio", "numerical_rank", "feature_norm")
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -53,7 +53,7 @@ def test_conventions_equal_the_oracle(convention, name):
     case = CASES[name]()
     features, labels = tensors(case.features, case.labels)
     evidence = evidence_of(features, labels, convention=convention)
-    for metric in ("nc1", *FROM_LABELS, "class_norm"):
+    for metric in ("nc1", *FROM_LABELS, "class_norm", "h_score"):
         expected = getattr(oracle, metric)(case.features, case.labels, convention=convention)
         assert_equal(value(metric, evidence), expected)
 

@@ -1,0 +1,64 @@
+"""Transferability: how well a linear readout of a layer would know the labels, by closed forms."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from layerwise.metrics.convention import Convention
+from layerwise.metrics.registry import metric
+from layerwise.metrics.variability import discriminant_ratios
+from layerwise.statistics.evidence import linear_evidence
+from layerwise.statistics.moments import Moments
+
+__all__ = ["h_score", "ledoit_wolf", "logme"]
+
+
+@metric("H-score of the labels", direction="up", reference="Bao 2019; Ibrahim 2021")
+def h_score(covariance: Moments, convention: Convention) -> float:
+    """Variance of the whitened features that lies between classes, ``tr(S_T^+ S_B)``.
+
+    ``S_T`` is the covariance of all features and ``S_B`` that of the class means, every sample counting once in both.
+    In ``[0, min(d, C - 1)]``, the upper end at collapse; any invertible linear map of the features leaves it as it is.
+    Bao et al. 2019. Under a convention with ``shrinkage="ledoit_wolf"`` it is
+    ``tr((S_T')^{-1} (1 - a) S_B)`` with ``S_T' = (1 - a) S_T + a tr(S_T)/d I`` and the intensity ``a`` of Ledoit & Wolf
+    2004 (`ledoit_wolf`): rotation and scale leave that as it is. Ibrahim, Ponomareva & Mazumder 2021.
+    """
+    shares, means = covariance.shares, covariance.centered
+    between = np.sqrt(shares)[:, None] * (means - shares @ means)
+    if convention.shrinkage == "none":
+        ratios = discriminant_ratios(covariance, between)
+    else:
+        kept = 1 - ledoit_wolf(covariance)
+        target = np.trace(covariance.covariance) / between.shape[1]
+        ratios = discriminant_ratios(covariance, np.sqrt(kept) * between, keep=kept, add=(1 - kept) * target)
+    # Of a direction with the ratio q, q/(1 + q) of the variance is between classes; all of it where q is infinite.
+    return float((1 / (1 + 1 / ratios)).sum())
+
+
+def ledoit_wolf(covariance: Moments) -> float:
+    """How far Ledoit & Wolf 2004 draw the covariance of all features towards ``tr(S)/d I``; in ``[0, 1]``.
+
+    ``min(1, (mean ||h - mean||^4 - ||S||_F^2) / (N (||S||_F^2 - tr(S)^2/d)))``; NaN without the fourth moment, 0 where
+    the covariance is a multiple of the identity.
+    """
+    if covariance.fourth is None:
+        return np.nan
+    whole, width = covariance.covariance, len(covariance.covariance)
+    scale = np.trace(whole) / width
+    square = float((whole**2).sum())
+    away = float(((whole - scale * np.eye(width)) ** 2).sum())
+    noise = max(covariance.fourth - square, 0.0) / float(covariance.counts.sum())
+    return min(noise, away) / away if away > 0 else 0.0
+
+
+@metric("log evidence of a linear model of the labels", direction="up", units="nat", reference="You 2021")
+def logme(covariance: Moments) -> float:
+    """Largest log evidence of a Bayesian linear model of each class's indicator, over N, averaged over classes.
+
+    ``max over a, b of log p(y | F, a, b) / N`` with ``y = F w + noise``, ``w ~ N(0, I/a)``, ``noise ~ N(0, I/b)`` and
+    no intercept: features as they are, not centred, their singular values at or below ``s_1 eps(dtype)`` dropped. The
+    largest over all ``a/b``, and not where an iteration from one place stops. In ``(-inf, inf]``; infinite where the
+    features give the labels in every digit. Rotation, scale and zero-padding leave it as it is; an offset does not.
+    You et al. 2021.
+    """
+    return float(linear_evidence(covariance).mean())

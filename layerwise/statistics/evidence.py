@@ -1,0 +1,115 @@
+"""The evidence of a Bayesian linear model without intercept, from moments alone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from layerwise.statistics.moments import Moments
+
+__all__ = ["largest_evidence", "linear_evidence"]
+
+# Steps of the logarithm of the precisions' ratio in which the largest evidence is looked for, and of the golden section
+# after it, which leaves the evidence itself short by the square of what it leaves of a step.
+_STEP = 0.5
+_REFINEMENTS = 30
+_GOLDEN = (np.sqrt(5) - 1) / 2
+
+
+def linear_evidence(moments: Moments) -> np.ndarray:
+    """Largest log evidence, over N, of the linear model of each class's indicator; shape ``(k,)``.
+
+    The features are ``F = O L``, with ``O`` orthonormal and ``L = [sqrt(N) S_W^(1/2); diag(sqrt(n_c)) M]`` of the class
+    means ``M`` (``d + k`` rows), and the indicator of class c is ``sqrt(n_c)`` times a column of ``O``: the singular
+    value decomposition of ``L`` stands for that of the features, with nothing squared and nothing subtracted. Singular
+    values at or below ``s_1 eps(dtype of the features)`` are dropped.
+
+    Parameters
+    ----------
+    moments : Moments
+        With the within-class covariance.
+    """
+    counts, samples = moments.counts, float(moments.counts.sum())
+    spread, axes = moments.within_axes
+    within = np.sqrt(samples * spread)[:, None] * axes.T
+    rows = np.concatenate([within, np.sqrt(counts)[:, None] * moments.means])
+    left, values, _ = np.linalg.svd(rows, full_matrices=False)
+    eps = float(np.finfo(np.float64).eps)
+    # What is smaller than the rounding of the features is no direction that they have.
+    kept = int((values > values[0] * max(len(rows) * eps, moments.resolution)).sum())
+    left, own = left[:, :kept], len(spread)
+    projected = left[own:] * np.sqrt(counts)[:, None]
+    # The part of an indicator that no feature reaches, as a residual and not as a difference of norms.
+    beyond = -left @ left[own:].T
+    beyond[own:] += np.eye(len(counts))
+    unreached = (beyond**2).sum(0)
+    unreached[unreached <= (len(rows) * eps) ** 2] = 0.0
+    return largest_evidence(values[:kept] ** 2, projected**2, unreached * counts, samples)
+
+
+def largest_evidence(variances: np.ndarray, reached: np.ndarray, unreached: np.ndarray, samples: float) -> np.ndarray:
+    """Largest log evidence, over N, of ``y = F w + noise`` over the precisions of ``w`` and of the noise.
+
+    For a ratio t of the two the best noise precision is ``N / Q(t)``, with ``Q(t) = min_w ||F w - y||^2 + t ||w||^2``,
+    which leaves one unknown: ``-1/2 sum_j log(1 + s_j/t) - N/2 log Q(t) + N/2 (log N - 1 - log 2 pi)``. Its largest
+    value is looked for over all t; infinite where the features reach y in every digit, with more samples than
+    directions.
+
+    Parameters
+    ----------
+    variances : ndarray
+        ``s_j``, the squared singular values of F that are not zero, shape ``(r,)``.
+    reached : ndarray
+        Squared coordinates of each y along the left-singular vectors, shape ``(k, r)``.
+    unreached : ndarray
+        What is left of ``||y||^2``, shape ``(k,)``.
+    samples : float
+        N.
+    """
+    # At an infinite ratio all weights are zero, and what is left is y itself.
+    largest = -np.log(reached.sum(1) + unreached) / 2
+    if len(variances):
+        grid = np.arange(_lowest(variances, reached, unreached, samples), np.log(variances[0] * samples) + 12, _STEP)
+        loss = reached @ _shares(grid[:, None], variances).T + unreached[:, None]
+        best = grid[(-_widths(grid[:, None], variances) / samples - np.log(loss)).argmax(1)]
+        largest = np.maximum(largest, _refined(best, variances, reached, unreached, samples))
+    largest[(unreached == 0) & (samples > len(variances))] = np.inf
+    return np.asarray(largest + (np.log(samples) - 1 - np.log(2 * np.pi)) / 2)
+
+
+def _shares(log_ratio: np.ndarray, variances: np.ndarray) -> np.ndarray:
+    """``t / (t + s_j)``, the share of each coordinate that is left over; ratios ``(n, 1)`` to ``(n, r)``."""
+    ratio = np.exp(log_ratio)
+    return np.asarray(ratio / (ratio + variances))
+
+
+def _widths(log_ratio: np.ndarray, variances: np.ndarray) -> np.ndarray:
+    """``sum_j log(1 + s_j/t)``, what the choice of weights costs; ratios ``(n, 1)`` to ``(n,)``."""
+    return np.asarray(np.log1p(variances / np.exp(log_ratio)).sum(1))
+
+
+def _lowest(variances: np.ndarray, reached: np.ndarray, unreached: np.ndarray, samples: float) -> float:
+    """Logarithm of a ratio below which no evidence is larger, or none by more than rounding."""
+    bound = float(np.log(variances[-1]))
+    if (unreached == 0).any():
+        return bound - 30
+    # For t below all s_j it goes with r log(t) - N log(unreached + t slope), which rises up to here or beyond.
+    slope = (reached / variances).sum(1)
+    rises = np.log(unreached) - np.log(np.maximum(slope, np.finfo(float).tiny)) + np.log(len(variances) / samples)
+    return min(bound, float(rises.min())) - 3
+
+
+def _refined(
+    best: np.ndarray, variances: np.ndarray, reached: np.ndarray, unreached: np.ndarray, samples: float
+) -> np.ndarray:
+    """The largest evidence within a step of the best ratio of each y, by golden section."""
+
+    def evidence(log_ratio: np.ndarray) -> np.ndarray:
+        loss = np.einsum("kr,kr->k", reached, _shares(log_ratio[:, None], variances)) + unreached
+        return np.asarray(-_widths(log_ratio[:, None], variances) / (2 * samples) - np.log(loss) / 2)
+
+    left, right = best - _STEP, best + _STEP
+    for _ in range(_REFINEMENTS):
+        first, second = right - _GOLDEN * (right - left), left + _GOLDEN * (right - left)
+        ahead = evidence(first) >= evidence(second)
+        left, right = np.where(ahead, left, first), np.where(ahead, second, right)
+    return evidence((left + right) / 2)
