@@ -59,7 +59,7 @@ def descend(
         length = min(float(moved @ moved) / curvature, 1e6) if curvature > 0 else 1.0
         vector, loss, free = trial, trial_loss, trial_free
         recent = [*recent[-9:], loss]
-    return Solution(problem.part(vector), loss, float(np.abs(free).max()))
+    return Solution(problem.part(vector), float(loss), float(np.abs(free).max()))
 
 
 def _free(

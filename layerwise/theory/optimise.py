@@ -116,7 +116,7 @@ def solve(problem: Problem, start: Point, *, polish: int = 4, cutoff: float = 1e
             break
         vector, loss, gradient = trial, trial_loss, trial_gradient
     free = ~(bounded.astype(bool) & (vector <= 0) & (gradient >= 0))
-    return Solution(problem.part(vector), loss, float(np.abs(gradient[free]).max(initial=0.0)))
+    return Solution(problem.part(vector), float(loss), float(np.abs(gradient[free]).max(initial=0.0)))
 
 
 def solve_many(problem: Problem, starts: int, seed: int = 0, scale: float = 1.0) -> list[Solution]:

@@ -26,15 +26,16 @@ def decays(counts, depth, level, feature_decay, spread):
     return wanted * shape / np.exp(np.log(shape).mean())
 
 
-def found(counts, widths, weight_decays, feature_decay, starts=4, seed=0):
-    targets = np.eye(len(counts))[labels_of(counts)]
-    return best(solve_many(network(targets, widths, weight_decays, feature_decay), starts, seed, scale=1.5))
+def found(counts, widths, weight_decays, feature_decay, starts=2):
+    # Every class has a valley where it dies, so starts of several sizes are needed: the small ones end at zero.
+    problem = network(np.eye(len(counts))[labels_of(counts)], widths, weight_decays, feature_decay)
+    return best([end for scale in (0.7, 1.5, 3.0) for end in solve_many(problem, starts, scale=scale)])
 
 
-def check(counts, depth, level, feature_decay=0.03, spread=3.0):
+def check(counts, depth, level, feature_decay=0.03, spread=3.0, starts=2):
     weight_decays = decays(counts, depth, level, feature_decay, spread)
     predicted = deep_linear_minimiser(counts, weight_decays, feature_decay)
-    solution = found(counts, [len(counts) + 1] * depth, weight_decays, feature_decay)
+    solution = found(counts, [len(counts) + 1] * depth, weight_decays, feature_decay, starts)
     assert_meets(solution, predicted, counts)
     maps = [solution.point[name] for name in sorted(solution.point) if name.startswith("hidden")]
     for matrix, values in zip([*maps, solution.point["weight"]], predicted.singular_values, strict=True):
@@ -61,7 +62,7 @@ def test_optimisation_finds_the_predicted_minimiser(depth, counts, level):
 def test_any_parameters_reach_the_predicted_minimiser(counts, depth, level, feature_decay, spread):
     ratios = level * max(counts) / np.array(counts)
     if (np.abs(ratios - 1) > 0.02).all():
-        check(counts, depth, level, feature_decay, spread)
+        check(counts, depth, level, feature_decay, spread, starts=8)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
@@ -104,7 +105,7 @@ def test_a_narrow_map_keeps_the_largest_classes(depth):
     weight_decays = decays(counts, depth, 0.1, feature_decay, 1.0)
     predicted = deep_linear_minimiser(counts, weight_decays, feature_decay, width=2)
     assert predicted.alive.tolist() == [False, True, True]
-    assert_meets(found(counts, [2] * depth, weight_decays, feature_decay, starts=12), predicted, counts)
+    assert_meets(found(counts, [2] * depth, weight_decays, feature_decay, starts=6), predicted, counts)
 
 
 @pytest.mark.parametrize(

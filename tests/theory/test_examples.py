@@ -1,8 +1,10 @@
-"""The examples in the docstrings give what they say."""
+"""The room of theory: its examples give what they say, and it needs no network."""
 
 from __future__ import annotations
 
 import doctest
+import subprocess
+import sys
 from importlib import import_module
 from pkgutil import iter_modules
 
@@ -16,3 +18,9 @@ def test_examples_give_what_they_say(name):
     module = import_module(f"layerwise.theory.{name}")
     assert doctest.testmod(module).failed == 0
     assert set(module.__all__) <= set(vars(module))
+
+
+def test_theory_loads_neither_torch_nor_xarray():
+    code = "import sys, layerwise.theory; print(sorted({'torch', 'xarray', 'sklearn'} & set(sys.modules)))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "[]"
