@@ -29,7 +29,7 @@ def decays(counts, depth, level, feature_decay, spread):
 def found(counts, widths, weight_decays, feature_decay, starts=2):
     # Every class has a valley where it dies, so starts of several sizes are needed: the small ones end at zero.
     problem = network(np.eye(len(counts))[labels_of(counts)], widths, weight_decays, feature_decay)
-    return best([end for scale in (0.7, 1.5, 3.0) for end in solve_many(problem, starts, scale=scale)])
+    return best([end for scale in (0.3, 0.7, 1.0, 1.5, 3.0) for end in solve_many(problem, starts, scale=scale)])
 
 
 def check(counts, depth, level, feature_decay=0.03, spread=3.0, starts=2):
