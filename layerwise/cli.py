@@ -76,6 +76,7 @@ def profile(
     memory: Memory = None,
     device: Device = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 64,
+    probes: Annotated[str, typer.Option(help="Random directions for geometric complexity, or exact.")] = "8",
     drop_nonfinite: Annotated[bool, typer.Option(help="Leave out samples with NaN or infinity.")] = False,
     store: Annotated[str, typer.Option(help="Where the profile is kept; a folder, s3:// or gs://.")] = "profiles.lw",
     run: Annotated[
@@ -111,6 +112,7 @@ def profile(
             classes=classes,
             convention=convention,
             memory=memory,
+            probes=int(probes) if probes.isdigit() else probes,
             nonfinite="drop" if drop_nonfinite else "raise",
             partial=kept,
         )

@@ -17,8 +17,9 @@ import torch
 from layerwise.adapters.protocol import Batch
 from layerwise.assembly import NETWORK_ERROR, assemble_profile
 from layerwise.blocks import choose
+from layerwise.directions import check_probes
 from layerwise.engine import run_split
-from layerwise.errors import EmptyData
+from layerwise.errors import EmptyData, NotRepeatable
 from layerwise.feeds import next_linear, weight_matrix
 from layerwise.inputs import class_names, find_loaders, find_network
 from layerwise.layers import Layer
@@ -52,7 +53,7 @@ class Settings:
         How activations become features: ``auto``, ``gap``, ``grid:k``, ``cls``, ``mean``, ``last``, ``flatten`` or
         ``sketch:k``.
     metrics : str or sequence of str, optional
-        Names or globs; all by default.
+        Names or globs; all by default but what is costly, such as ``geometric_complexity``.
     classes : int, sequence of str, or mapping of target to either, optional
         Number or names of the classes. Taken from the data where it says so, else from the labels.
     convention : str or Convention
@@ -64,7 +65,9 @@ class Settings:
     ridge : float
         Regularisation of the ridge classifier, in units of the mean variance of a feature.
     seed : int
-        Of random projections.
+        Of random projections and directions.
+    probes : int or "exact"
+        Random directions a sample for geometric complexity; ``"exact"`` takes every axis of the input.
     """
 
     layers: str | Sequence[str] | Callable[[Layer], bool] = "blocks"
@@ -76,6 +79,7 @@ class Settings:
     nonfinite: Literal["raise", "drop"] = "raise"
     ridge: float = 1e-3
     seed: int = 0
+    probes: int | Literal["exact"] = 8
 
 
 def profile(
@@ -157,11 +161,14 @@ class Profiler:
         batch_size: int = 64,
     ) -> None:
         check_reduction(settings.reduce)
+        check_probes(settings.probes)
         self.settings = settings
         self.convention = convention(settings.convention)
         self.metrics = select(settings.metrics)
         self.network, self.model_name = find_network(model, device)
         self.loaders = find_loaders(data, self.network.model, self.network.adapter, batch_size)
+        if "complexity" in self._needs() and not self.loaders.repeatable:
+            raise NotRepeatable("geometric complexity takes a second run of the data, and a loader runs only once")
         first = self._first_batch()
         self.class_names = class_names(settings.classes, self.loaders, list(first.labels))
         self._traced = self._trace(first)
@@ -253,6 +260,7 @@ class Profiler:
             ridge=self.settings.ridge,
             nonfinite=self.settings.nonfinite,
             seed=self.settings.seed,
+            probes=self.settings.probes,
         )
 
     def _identity(self) -> dict[str, Any]:
@@ -264,7 +272,7 @@ class Profiler:
             "data": [self.loaders.name, self.loaders.fingerprint, *self.loaders.splits],
             "statistics": sorted(self._needs()),
             "classes": self._request().classes,
-            "settings": [settings.ridge, settings.nonfinite, settings.seed],
+            "settings": [settings.ridge, settings.nonfinite, settings.seed, settings.probes],
             "layerwise": version("layerwise"),
         }
 
@@ -321,6 +329,7 @@ class Profiler:
             "convention": self.convention.name,
             "ridge": settings.ridge,
             "seed": settings.seed,
+            **({"probes": settings.probes} if "complexity" in self._needs() else {}),
             "precision": str(parameter.dtype).removeprefix("torch.") if parameter is not None else "none",
             "device": str(self.network.device),
             "plan": self.plan.reason,

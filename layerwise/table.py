@@ -28,7 +28,15 @@ __all__ = [
 ]
 
 #: The metrics that a table shows, where they were measured.
-SHOWN = ("nc1", "cdnv", "ncc_error", "ncc_mismatch", "probe_error")
+SHOWN = (
+    "nc1",
+    "cdnv",
+    "ncc_error",
+    "ncc_mismatch",
+    "probe_error",
+    "geometric_complexity",
+    "geometric_complexity_se",
+)
 
 #: The metrics that a table of two profiles shows, where both have them.
 COMPARED = ("nc1", "ncc_error", "probe_error")

@@ -1,6 +1,6 @@
 """Metrics: pure functions from finished statistics to numbers, and their registry."""
 
-from layerwise.metrics import geometry, linear, nearest, rank, variability
+from layerwise.metrics import complexity, geometry, linear, nearest, rank, variability
 from layerwise.metrics.convention import CONVENTIONS, Convention, convention
 from layerwise.metrics.registry import EVIDENCE, Metric, compute, get, list_metrics, metric, select
 
@@ -9,6 +9,7 @@ __all__ = [
     "EVIDENCE",
     "Convention",
     "Metric",
+    "complexity",
     "compute",
     "convention",
     "geometry",
