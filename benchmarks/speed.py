@@ -19,14 +19,12 @@ import torch
 from torch import nn
 
 from layerwise.adapters import adapter_for
-from layerwise.metrics import list_metrics, select
+from layerwise.metrics import select
 from layerwise.profiling import profile
 
 Batches = list[tuple[Any, torch.Tensor]]
 
-ONE_PASS = [
-    name for name in list_metrics() if select(name)[0].passes == 1 and "covariance" not in select(name)[0].needs
-]
+ONE_PASS = [metric.name for metric in select() if metric.passes == 1 and "covariance" not in metric.needs]
 WAYS: dict[str, tuple[float, dict[str, Any]]] = {
     "pooled, every metric": (1.10, {}),
     "flattened, one-pass metrics": (1.30, {"reduce": "flatten", "metrics": ONE_PASS}),

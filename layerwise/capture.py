@@ -112,7 +112,8 @@ class Capture:
             if not isinstance(activation, Tensor):
                 kind = type(given if activation is None else activation).__name__
                 raise LayerNeverFired(f"layer {layer.name!r} gave a {kind} where its tensor was expected")
-            self._receive(layer, activation.detach())
+            # To detach what needs no gradient would only take off the tangent that it may carry.
+            self._receive(layer, activation.detach() if activation.requires_grad else activation)
             self._fired.add(layer)
 
 

@@ -87,6 +87,7 @@ def profile(
     memory: Memory = None,
     device: Device = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 64,
+    probes: Annotated[str, typer.Option(help="Random directions for geometric complexity, or exact.")] = "8",
     drop_nonfinite: Annotated[
         bool, typer.Option(help="Leave out samples with NaN or infinity, in a layer or a target.")
     ] = False,
@@ -124,6 +125,7 @@ def profile(
             "convention": convention,
             "standardize": standardize,
             "memory": memory,
+            "probes": int(probes) if probes.isdigit() else probes,
             "nonfinite": "drop" if drop_nonfinite else "raise",
             "partial": kept,
         }

@@ -11,7 +11,7 @@ from layerwise.bank import Bank
 from layerwise.errors import EmptyData, NotRepeatable
 from layerwise.network import Network, first_samples
 from layerwise.partial import Partial
-from layerwise.passes import FirstPass, Request, SecondPass, SplitResult
+from layerwise.passes import ComplexityPass, FirstPass, Request, SecondPass, SplitResult
 from layerwise.passes.checks import where_not_finite
 from layerwise.progress import bar
 from layerwise.shares import own_samples
@@ -65,6 +65,13 @@ def run_split(
         if not first.tally.samples:
             raise EmptyData(f"split {split!r} is empty: its loader gave no batch")
         result = first.finish(train)
+        if "complexity" in request.needs:
+            deriving = ComplexityPass(request, result, network)
+            with deriving.open():
+                for number, batch in _batches(network, loader, own, f"{split} derivatives", deriving, partial):
+                    deriving.take(batch, number)
+            _check_repeated(seen, deriving.samples)
+            deriving.finish(shared)
         if request.plan.passes == 1:
             return result
         second = SecondPass(request, result, train or result, network.device, shared=shared)
@@ -75,14 +82,18 @@ def run_split(
             for _, batch in _batches(network, loader, own, f"{split} pass 2", second, partial):
                 second.begin(batch)
                 second.end(run(batch))
-        if second.samples != seen:
-            raise NotRepeatable(
-                f"the loader gave {seen} samples in the first run and {second.samples} in the second; "
-                "give a loader that repeats itself"
-            )
+        _check_repeated(seen, second.samples)
         for reading in request.readings:
             second.finish(reading)
         return result
+
+
+def _check_repeated(seen: int, again: int) -> None:
+    if again != seen:
+        raise NotRepeatable(
+            f"the loader gave {seen} samples in the first run and {again} in the second; "
+            "give a loader that repeats itself"
+        )
 
 
 def _batches(
@@ -90,7 +101,7 @@ def _batches(
     loader: Iterable[Any],
     own: int | None,
     title: str,
-    holder: FirstPass | SecondPass,
+    holder: FirstPass | SecondPass | ComplexityPass,
     partial: Partial | None,
 ) -> Iterator[tuple[int, Batch]]:
     """The batches of a pass with their numbers, up to the samples that count, from where it was interrupted."""

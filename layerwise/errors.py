@@ -16,6 +16,7 @@ __all__ = [
     "InvalidLabels",
     "LayerNeverFired",
     "LayerwiseError",
+    "NoForwardDerivative",
     "NonFiniteFeatures",
     "NotAStore",
     "NotRepeatable",
@@ -66,6 +67,10 @@ class InvalidLabels(LayerwiseError, ValueError):
 
 class InvalidData(LayerwiseError, ValueError):
     """Data, or a batch of it, that cannot be read as inputs and labels."""
+
+
+class NoForwardDerivative(LayerwiseError, NotImplementedError):
+    """An operation of the network that torch cannot derive in forward mode."""
 
 
 class EmptyData(LayerwiseError, ValueError):

@@ -21,7 +21,7 @@ from layerwise.reduce import Tokens, is_tokens, reduce, reduction_of
 from layerwise.sketch import Sketch
 from layerwise.trace import Trace
 
-__all__ = ["Answer", "Network", "Reading", "first_samples", "readings_of"]
+__all__ = ["Answer", "Network", "Reading", "first_samples", "part_of", "readings_of"]
 
 
 @dataclass(frozen=True)
@@ -201,13 +201,18 @@ def readings_of(
 
 def first_samples(batch: Batch, count: int) -> Batch:
     """A batch of the first samples of another."""
-    count = min(count, batch.size)
+    return part_of(batch, 0, count)
 
-    def first(values: Tensor) -> Tensor:
-        return values[:count] if values.ndim and len(values) == batch.size else values
 
-    labels = {target: first(values) for target, values in batch.labels.items()}
-    return Batch(mapped(batch.inputs, first), labels, count, None if batch.mask is None else first(batch.mask))
+def part_of(batch: Batch, start: int, stop: int) -> Batch:
+    """A batch of the samples of another from `start` on, up to `stop` or its end."""
+    stop = min(stop, batch.size)
+
+    def part(values: Tensor) -> Tensor:
+        return values[start:stop] if values.ndim and len(values) == batch.size else values
+
+    labels = {target: part(values) for target, values in batch.labels.items()}
+    return Batch(mapped(batch.inputs, part), labels, stop - start, None if batch.mask is None else part(batch.mask))
 
 
 def _values(output: Any, size: int) -> dict[str, Tensor]:

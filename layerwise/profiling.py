@@ -16,8 +16,9 @@ import torch
 from layerwise.adapters.protocol import Batch
 from layerwise.assembly import NETWORK_ERROR, NETWORK_MSE, assemble_profile
 from layerwise.blocks import choose, find_blocks
+from layerwise.directions import check_probes
 from layerwise.engine import run_split
-from layerwise.errors import EmptyData, InvalidData, LayerwiseError, UnknownName
+from layerwise.errors import EmptyData, InvalidData, LayerwiseError, NotRepeatable, UnknownName
 from layerwise.feeds import named_heads, next_linear, previous_linear, weights_beside
 from layerwise.inputs import class_names, dimensions, find_loaders, find_network
 from layerwise.layers import Layer, chosen_text, clean_name
@@ -56,7 +57,7 @@ class Settings:
         How activations become features: ``auto``, ``gap``, ``grid:k``, ``cls``, ``mean``, ``last``, ``flatten`` or
         ``sketch:k``.
     metrics : str or sequence of str, optional
-        Names or globs; all by default.
+        Names or globs; all by default but what is costly, such as ``geometric_complexity``.
     classes : int, sequence of str, or mapping of target to either, optional
         Number or names of the classes. Taken from the data where it says so, else from the labels.
     convention : str or Convention
@@ -72,7 +73,9 @@ class Settings:
     ridge : float
         Regularisation of the ridge classifier, in units of the mean variance of a feature.
     seed : int
-        Of random projections.
+        Of random projections and directions.
+    probes : int or "exact"
+        Random directions a sample for geometric complexity; ``"exact"`` takes every axis of the input.
     """
 
     layers: str | Sequence[str] | Callable[[Layer], bool] = "blocks"
@@ -85,6 +88,7 @@ class Settings:
     nonfinite: Literal["raise", "drop"] = "raise"
     ridge: float = 1e-3
     seed: int = 0
+    probes: int | Literal["exact"] = 8
 
     def __post_init__(self) -> None:
         if self.nonfinite not in ("raise", "drop"):
@@ -173,6 +177,7 @@ class Profiler:
         device: str | torch.device | None = None,
         batch_size: int = 64,
     ) -> None:
+        check_probes(settings.probes)
         self.settings = settings
         self.convention = convention(settings.convention)
         self.network, self.model_name = find_network(model, device)
@@ -182,6 +187,8 @@ class Profiler:
         self.dimensions = dimensions(first)
         self.class_names = class_names(settings.classes, self.loaders, self.targets, self.dimensions)
         self.metrics = self._select()
+        if "complexity" in self._needs() and not self.loaders.repeatable:
+            raise NotRepeatable("geometric complexity takes a second run of the data, and a loader runs only once")
         self._traced, told = self._trace(first)
         if not told:
             self.network = replace(self.network, scores=self._scores())
@@ -326,6 +333,7 @@ class Profiler:
             ridge=self.settings.ridge,
             nonfinite=self.settings.nonfinite,
             seed=self.settings.seed,
+            probes=self.settings.probes,
         )
 
     def _identity(self) -> dict[str, Any]:
@@ -338,7 +346,7 @@ class Profiler:
             "statistics": sorted(self._needs()),
             "classes": self._request().classes,
             "dimensions": self.dimensions,
-            "settings": [settings.ridge, settings.nonfinite, settings.seed],
+            "settings": [settings.ridge, settings.nonfinite, settings.seed, settings.probes],
             "layerwise": version("layerwise"),
         }
 
@@ -419,6 +427,7 @@ class Profiler:
             "convention": self.convention.name,
             "ridge": settings.ridge,
             "seed": settings.seed,
+            **({"probes": settings.probes} if "complexity" in self._needs() else {}),
             "precision": str(parameter.dtype).removeprefix("torch.") if parameter is not None else "none",
             "device": str(self.network.device),
             "plan": self.plan.reason,

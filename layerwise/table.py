@@ -11,7 +11,7 @@ import xarray as xr
 
 from layerwise.derive import align, effective_depth
 from layerwise.errors import UnknownName
-from layerwise.metrics import select
+from layerwise.metrics import get, list_metrics
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +34,7 @@ __all__ = [
 SHOWN = (
     *("nc1", "cdnv", "ncc_error", "ncc_mismatch", "probe_error"),
     *("nrc1", "nrc2", "nrc2_cka", "nrc3", "nrc3_alignment", "linear_r2", "target_rank"),
+    *("geometric_complexity", "geometric_complexity_se"),
 )
 
 #: The metrics that a table of two profiles shows, where both have them.
@@ -136,7 +137,7 @@ def metric_rows(pattern: str = "*") -> list[dict[str, str | int]]:
             "passes": item.passes,
             "source": item.variable.reference,
         }
-        for item in select(pattern)
+        for item in map(get, list_metrics(pattern) or [pattern])
     ]
 
 

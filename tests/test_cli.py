@@ -73,6 +73,18 @@ def test_a_profile_of_numbers_is_printed_and_drawn(type_in):
         assert type_in("plot", "runs.lw", "a", "--kind", kind)[0] == 0
 
 
+def test_what_is_costly_is_measured_when_it_is_named(type_in):
+    words = ("--metrics", "geometric_complexity", "--metrics", "cdnv", "--probes", "exact", "--store", "runs.lw")
+    code, out, _ = type_in("profile", "given:iris", "sklearn:iris", "--run", "a", *words)
+    assert code == 0
+    assert "geometric_complexity" in out
+    ds = open_store("runs.lw")["a"]
+    assert ds.attrs["probes"] == "exact"
+    assert bool((ds["geometric_complexity"] > 0).all())
+    code, _, err = type_in("profile", "given:iris", "sklearn:iris", "--run", "b", *words[:4], "--probes", "many")
+    assert (code, "neither 'exact' nor a number" in err) == (2, True)
+
+
 def test_a_run_is_replaced_only_when_asked(with_run):
     words = ("profile", "given:iris", "sklearn:iris", "--store", "runs.lw", "--run", "a")
     code, _, err = with_run(*words)

@@ -1,6 +1,16 @@
 """Metrics: pure functions from finished statistics to numbers, and their registry."""
 
-from layerwise.metrics import geometry, linear, nearest, rank, regression, transfer, variability, weights
+from layerwise.metrics import (
+    complexity,
+    geometry,
+    linear,
+    nearest,
+    rank,
+    regression,
+    transfer,
+    variability,
+    weights,
+)
 from layerwise.metrics.convention import CONVENTIONS, Convention, convention
 from layerwise.metrics.registry import EVIDENCE, Metric, compute, get, list_metrics, metric, needs_of, select
 
@@ -9,6 +19,7 @@ __all__ = [
     "EVIDENCE",
     "Convention",
     "Metric",
+    "complexity",
     "compute",
     "convention",
     "geometry",

@@ -26,6 +26,7 @@ EVIDENCE: dict[str, int] = {
     "moments": 1,  # statistics.Moments
     "regression": 1,  # statistics.TargetMoments
     "readout": 1,  # statistics.Readout, fitted on the training split
+    "complexity": 1,  # statistics.Complexity, of a pass of its own that derives
     "covariance": 1,  # statistics.Moments with S_W, of a random projection where the layer is too wide
     "span": 2,  # statistics.Span
     "nearest": 2,  # statistics.NearestCenters
@@ -43,6 +44,8 @@ class Metric:
     variable: Variable
     needs: tuple[str, ...]
     least_classes: int
+    default: bool = True
+    beside: str = ""
 
     @property
     def name(self) -> str:
@@ -69,6 +72,8 @@ def metric(
     units: str = "1",
     dims: tuple[str, ...] = ("epoch", "split", "target", "layer"),
     least_classes: int = 2,
+    default: bool = True,
+    beside: str = "",
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function as a metric under its own name.
 
@@ -81,6 +86,10 @@ def metric(
         What the Dataset says of the variable (`layerwise.schema.Variable`).
     least_classes : int
         With fewer classes than this the metric is NaN; 0 for what knows no classes.
+    default : bool
+        Whether it is measured when no metric is named: what is costly is not (see `select`).
+    beside : str
+        Name of the metric that it is always measured with.
 
     Raises
     ------
@@ -109,7 +118,7 @@ def metric(
         if name in _REGISTRY and _REGISTRY[name].function.__module__ != function.__module__:
             raise InvalidData(f"there is a metric {name!r} already; give the function another name")
         variable = Variable(name, dims, long_name, units, direction, reference)
-        _REGISTRY[name] = Metric(function, variable, needs, least_classes)
+        _REGISTRY[name] = Metric(function, variable, needs, least_classes, default, beside)
         return function
 
     return register
@@ -134,7 +143,9 @@ def get(name: str) -> Metric:
 
 
 def select(chosen: str | Iterable[str] | None = None) -> list[Metric]:
-    """Metrics by name or glob pattern, in the order of registration; all of them for None.
+    """Metrics by name or glob pattern, in the order of registration; for None all that are measured by default.
+
+    A pattern chooses what is not measured by default only if it matches nothing else: its name, or ``geometric_*``.
 
     Raises
     ------
@@ -145,7 +156,8 @@ def select(chosen: str | Iterable[str] | None = None) -> list[Metric]:
     names: set[str] = set()
     for pattern in patterns:
         found = list_metrics(pattern)
-        names.update(found or [get(pattern).name])
+        names.update([name for name in found if _REGISTRY[name].default] or found or [get(pattern).name])
+    names.update([name for name, item in _REGISTRY.items() if item.beside in names])
     return [_REGISTRY[name] for name in _REGISTRY if name in names]
 
 

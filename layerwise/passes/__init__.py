@@ -1,8 +1,9 @@
 """The passes over one split: what is asked for, what is accumulated, and what comes of it."""
 
+from layerwise.passes.complexity import ComplexityPass
 from layerwise.passes.first import FirstPass
 from layerwise.passes.request import Request
 from layerwise.passes.result import Key, Reference, SplitResult
 from layerwise.passes.second import SecondPass
 
-__all__ = ["FirstPass", "Key", "Reference", "Request", "SecondPass", "SplitResult"]
+__all__ = ["ComplexityPass", "FirstPass", "Key", "Reference", "Request", "SecondPass", "SplitResult"]

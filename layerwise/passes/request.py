@@ -37,7 +37,9 @@ class Request:
     nonfinite : {"raise", "drop"}
         What to do with samples that have NaN or infinity in a layer.
     seed : int
-        Of random projections.
+        Of random projections and directions.
+    probes : int or "exact"
+        Random directions that layers are derived along, or all axes of the input.
     """
 
     readings: Sequence[Reading]
@@ -50,6 +52,7 @@ class Request:
     ridge: float = 1e-3
     nonfinite: Literal["raise", "drop"] = "raise"
     seed: int = 0
+    probes: int | Literal["exact"] = 8
 
     def narrowing(self, reading: Reading) -> Sketch | None:
         """The projection that a layer's covariance is taken of; None where the layer is narrow enough."""

@@ -1,6 +1,7 @@
 """Streaming, mergeable float64 statistics of features with labels or targets; they know no model and no metric."""
 
 from layerwise.statistics.centers import CenterProjections, Centers, NearestCenters, Span
+from layerwise.statistics.complexity import Complexity, ComplexitySums
 from layerwise.statistics.evidence import largest_evidence, linear_evidence
 from layerwise.statistics.fourth import FourthMoment
 from layerwise.statistics.hsic import PairwiseHSIC, gram
@@ -15,6 +16,8 @@ __all__ = [
     "CenterProjections",
     "Centers",
     "ClassMoments",
+    "Complexity",
+    "ComplexitySums",
     "FourthMoment",
     "Moments",
     "NearestCenters",

@@ -1,0 +1,102 @@
+"""The pass that derives: geometric complexity of every target and layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from layerwise.adapters.protocol import Batch
+from layerwise.directions import directions_of
+from layerwise.errors import NonFiniteFeatures
+from layerwise.network import Network
+from layerwise.passes.request import Request
+from layerwise.passes.result import Key, SplitResult
+from layerwise.shares import place, pooled
+from layerwise.statistics import ComplexitySums, State, restore, state_of
+from layerwise.tangents import differentiating
+
+__all__ = ["ComplexityPass"]
+
+
+class ComplexityPass:
+    """Accumulates the squared derivatives of one split into its evidence: `take` while it is `open`; then `finish`.
+
+    Parameters
+    ----------
+    request : Request
+    result : SplitResult
+        Of pass 1 over the same split.
+    network : Network
+    """
+
+    def __init__(self, request: Request, result: SplitResult, network: Network) -> None:
+        self.request = request
+        self.result = result
+        self.network = network
+        self.samples = 0
+        self.sums: dict[Key, ComplexitySums] = {}
+        # Processes that share the data draw independently.
+        self.directions = directions_of(request.probes, request.seed, place()[0])
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Around all batches: the network's hooks are on."""
+        with differentiating(self.network, self.request.readings, self.directions) as self._derive:
+            yield
+
+    def take(self, batch: Batch, number: int) -> None:
+        """Take in a batch.
+
+        Raises
+        ------
+        NonFiniteFeatures
+            If a derivative is NaN or infinite, and samples are not to be left out.
+        """
+        self.samples += batch.size
+        for name, (squares, errors) in self._derive(batch).items():
+            kept = torch.isfinite(squares)
+            if self.request.nonfinite == "raise" and not bool(kept.all()):
+                share = 1 - float(kept.double().mean())
+                raise NonFiniteFeatures(
+                    f"the derivative of layer {name!r} has NaN or infinity in {share:.1%} of the samples of batch "
+                    f"{number}; nonfinite='drop' leaves such samples out"
+                )
+            for target, values in batch.labels.items():
+                # The samples of a regression target are of one class.
+                labels = values.long() if target in self.result.classes else values.new_zeros(batch.size).long()
+                self._update((target, name), squares[kept], errors[kept], labels.to(kept.device)[kept])
+
+    def state(self) -> State:
+        """What was accumulated so far, and where the next random directions begin."""
+        return {
+            "samples": self.samples,
+            "sums": {key: state_of(held) for key, held in self.sums.items()},
+            "directions": self.directions.state(),
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from a state."""
+        self.samples = state["samples"]
+        device = self.network.device
+        self.sums = {key: restore(self._fresh(key, device), held, device) for key, held in state["sums"].items()}
+        self.directions.restore(state["directions"])
+
+    def finish(self, shared: bool) -> None:
+        """Put what was accumulated into the evidence; with that of the other processes, if the samples are shared."""
+        device = self.network.device
+        for key, evidence in self.result.evidence.items():
+            make = partial(self._fresh, key, device)
+            evidence["complexity"] = pooled(self.sums.get(key, make()), make, device, shared).finish()
+        self.sums.clear()
+
+    def _update(self, key: Key, squares: Tensor, errors: Tensor, labels: Tensor) -> None:
+        if key not in self.sums:
+            self.sums[key] = self._fresh(key, squares.device)
+        self.sums[key].update(squares, errors, labels)
+
+    def _fresh(self, key: Key, device: torch.device) -> ComplexitySums:
+        return ComplexitySums(self.result.classes.get(key[0], 1), device)

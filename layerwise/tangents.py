@@ -1,0 +1,237 @@
+"""Squared derivatives of every layer with respect to the input, from forwards that carry tangents along."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
+from itertools import count
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from layerwise.adapters.protocol import Batch
+from layerwise.directions import TOGETHER, Directions
+from layerwise.errors import InvalidData, LayerwiseError, NoForwardDerivative
+from layerwise.nest import mapped
+from layerwise.network import Network, Reading, part_of
+
+__all__ = ["differentiating"]
+
+_WAYS_OUT = "write it in operations of torch, or leave out the metrics of geometric complexity"
+
+
+@contextmanager
+def differentiating(
+    network: Network, readings: Sequence[Reading], directions: Directions
+) -> Iterator[Callable[[Batch], dict[str, tuple[Tensor, Tensor]]]]:
+    """Open the hooks; gives a function from a batch to ``||dh_i/dx_i||_F^2`` and its squared standard error, by layer.
+
+    A direction ``v`` goes in as the tangent of the input, and every layer's tangent is ``J v``, so that one forward
+    serves all layers. The input is what of it is real numbers, else the embeddings of its tokens; padding has no
+    tangent. Directions share a forward (`torch.vmap`) where the network can be run so, and batches are cut so that
+    no more samples are under way than in one batch.
+
+    Parameters
+    ----------
+    network : Network
+    readings : sequence of Reading
+    directions : Directions
+
+    Raises
+    ------
+    NoForwardDerivative
+        If the forward has an operation without a forward-mode derivative.
+    InvalidData
+        If nothing of the input is real numbers, and no embedding takes it.
+    """
+    taken: dict[str, Tensor] = {}
+
+    def receive(reading: Reading, features: Tensor) -> None:
+        taken[reading.name] = features
+
+    # Fused attention has no forward-mode derivative.
+    with sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings(), network.reading(readings, receive) as run:
+        # Of torch's own, the first time that anything is derived.
+        warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
+        yield _Differentiation(network, readings, directions, run, taken).of
+
+
+class _Differentiation:
+    """What is open while a network is derived: its hooks, and where in it the input becomes real numbers."""
+
+    def __init__(
+        self,
+        network: Network,
+        readings: Sequence[Reading],
+        directions: Directions,
+        run: Callable[[Batch], Any],
+        taken: dict[str, Tensor],
+    ) -> None:
+        self._network = network
+        self._names = [reading.name for reading in readings]
+        self._directions = directions
+        self._run = run
+        self._taken = taken
+        self._together = True
+        self._embedding: tuple[nn.Embedding, int] | None = None
+
+    def of(self, batch: Batch) -> dict[str, tuple[Tensor, Tensor]]:
+        """Estimate and squared standard error for every sample of a batch, by layer."""
+        step = -(-batch.size // TOGETHER)
+        parts = [self._of_part(part_of(batch, start, start + step)) for start in range(0, batch.size, step)]
+        found = {}
+        for name in self._names:
+            total, squared = (torch.cat(sums) for sums in zip(*(part[name] for part in parts), strict=True))
+            found[name] = self._directions.estimate(total, squared)
+        return found
+
+    def _of_part(self, part: Batch) -> dict[str, tuple[Tensor, Tensor]]:
+        """Sums over the directions of ``||J v||^2`` and of its square, by layer."""
+        origins = self._origins(part)
+        width = sum(value[0].numel() for value in origins)
+        sums: dict[str, tuple[Tensor, Tensor]] = {}
+        for block in self._directions.blocks(part.size, width, self._network.device):
+            for name, norms in self._norms(part, origins, _tangents(block, origins, part.mask)).items():
+                new = norms.sum(0), (norms**2).sum(0)
+                old = sums.get(name)
+                sums[name] = new if old is None else (old[0] + new[0], old[1] + new[1])
+        return sums
+
+    def _origins(self, part: Batch) -> list[Tensor]:
+        """What is derived with respect to: real inputs, or a shift of the embeddings that is zero."""
+        real = [value for value in _tensors(part.inputs) if _is_real(value, part)]
+        if real:
+            return real
+        if self._embedding is None:
+            self._embedding = self._find_embedding(part)
+        module, place = self._embedding
+        tokens = _tensors(part.inputs)[place]
+        return [torch.zeros(*tokens.shape, module.embedding_dim, dtype=module.weight.dtype, device=tokens.device)]
+
+    def _find_embedding(self, part: Batch) -> tuple[nn.Embedding, int]:
+        """The first embedding that takes an input as it is, and which of the inputs."""
+        few = part_of(part, 0, 1)
+        addresses = [value.data_ptr() for value in _tensors(few.inputs)]
+        found: list[tuple[nn.Embedding, int]] = []
+
+        def look(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+            given = next((value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)), None)
+            if isinstance(module, nn.Embedding) and given is not None and given.data_ptr() in addresses:
+                found.append((module, addresses.index(given.data_ptr())))
+
+        with ExitStack() as stack:
+            for module in self._network.model.modules():
+                if isinstance(module, nn.Embedding):
+                    stack.callback(module.register_forward_pre_hook(look, with_kwargs=True).remove)
+            self._run(few)
+        if not found:
+            raise InvalidData(
+                "there is nothing to derive with respect to: no input is of real numbers, and no embedding takes one"
+            )
+        return found[0]
+
+    def _norms(self, part: Batch, origins: Sequence[Tensor], tangents: Sequence[Tensor]) -> dict[str, Tensor]:
+        """``||J v||^2`` for a few directions, shape ``(k, n)``, by layer."""
+        if self._together:
+            try:
+                along = partial(self._norms_together, part, origins)
+                return dict(torch.vmap(along, randomness="same")(*tangents))
+            except LayerwiseError:
+                raise
+            except Exception:
+                # Not every operation runs for several directions at once: what cannot run at all fails below.
+                self._together = False
+        several = [self._norms_alone(part, origins, directions) for directions in zip(*tangents, strict=True)]
+        return {name: torch.stack([norms[name] for norms in several]) for name in self._names}
+
+    def _norms_together(self, part: Batch, origins: Sequence[Tensor], *tangents: Tensor) -> dict[str, Tensor]:
+        def features(*inputs: Tensor) -> dict[str, Tensor]:
+            return self._features(part, inputs)
+
+        pair = torch.func.jvp(features, tuple(origins), tangents)
+        return {name: _square(pair[0][name], pair[1][name]) for name in self._names}
+
+    def _norms_alone(self, part: Batch, origins: Sequence[Tensor], tangents: Sequence[Tensor]) -> dict[str, Tensor]:
+        with forward_ad.dual_level():
+            inputs = [forward_ad.make_dual(origins[place], along) for place, along in enumerate(tangents)]
+            try:
+                duals = self._features(part, inputs)
+            except (NotImplementedError, RuntimeError) as error:
+                if isinstance(error, LayerwiseError) or not re.search(r"forward.mode|forward AD", str(error)):
+                    raise
+                raise self._explained(error) from error
+            pairs = {name: forward_ad.unpack_dual(dual) for name, dual in duals.items()}
+            return {name: _square(pair.primal, pair.tangent) for name, pair in pairs.items()}
+
+    def _features(self, part: Batch, origins: Sequence[Tensor]) -> dict[str, Tensor]:
+        """The features of every layer for inputs that carry tangents."""
+        self._taken.clear()
+        if self._embedding is None:
+            remaining = iter(origins)
+            inputs = mapped(part.inputs, lambda value: next(remaining) if _is_real(value, part) else value)
+            self._run(replace(part, inputs=inputs))
+        else:
+            with _shifted(self._embedding[0], origins[0]):
+                self._run(part)
+        return dict(self._taken)
+
+    def _explained(self, error: Exception) -> NoForwardDerivative:
+        """What a missing derivative means to the caller: which operation has none, and where it runs."""
+        named = re.search(r"forward AD with (\S+)", str(error))
+        operation = f"operation {named[1]!r}" if named else "a custom autograd function"
+        ahead = next((name for name in self._names if name not in self._taken), None)
+        where = f"before layer {ahead!r}" if ahead else "after the last layer"
+        return NoForwardDerivative(f"{operation}, which runs {where}, has no forward-mode derivative; {_WAYS_OUT}")
+
+
+def _tensors(inputs: Any) -> list[Tensor]:
+    """The tensors of a nest, in its order."""
+    found: list[Tensor] = []
+    mapped(inputs, lambda value: found.append(value) or value)  # type: ignore[func-returns-value]
+    return found
+
+
+def _is_real(value: Tensor, part: Batch) -> bool:
+    """Whether an input is of real numbers, a row for every sample, and no mask."""
+    mask = part.mask is not None and value.shape == part.mask.shape and value.data_ptr() == part.mask.data_ptr()
+    return value.is_floating_point() and value.ndim > 0 and len(value) == part.size and not mask
+
+
+def _tangents(block: Tensor, origins: Sequence[Tensor], mask: Tensor | None) -> list[Tensor]:
+    """Directions ``(k, n, width)`` cut into tangents of every origin, ``(k, *shape)``; none for padding."""
+    tangents = []
+    for flat, origin in zip(block.split([value[0].numel() for value in origins], dim=2), origins, strict=True):
+        tangent = flat.reshape(len(block), *origin.shape).to(origin)
+        if mask is not None and mask.shape == origin.shape[:2]:
+            tangent = tangent * (mask != 0).reshape(*mask.shape, *[1] * (origin.ndim - 2)).to(origin)
+        tangents.append(tangent)
+    return tangents
+
+
+def _square(features: Tensor, derived: Tensor | None) -> Tensor:
+    """Squared norms of tangents ``(n, d)``, NaN where the features themselves are not finite."""
+    finite = torch.isfinite(features).all(1)
+    norms = finite.double() * 0 if derived is None else derived.double().square().sum(1)
+    return torch.where(finite, norms, torch.nan)
+
+
+@contextmanager
+def _shifted(module: nn.Embedding, shift: Tensor) -> Iterator[None]:
+    """Add a tensor to what the module gives in its first call, before any other hook sees it."""
+    calls = count()
+
+    def hook(_module: nn.Module, _args: Any, output: Tensor) -> Tensor | None:
+        return output + shift if next(calls) == 0 else None
+
+    handle = module.register_forward_hook(hook, prepend=True)
+    try:
+        yield
+    finally:
+        handle.remove()
