@@ -207,6 +207,17 @@ def import_(
 
 
 @app.command()
+def metrics(
+    pattern: Annotated[str, typer.Argument(help="A name or a glob; all by default.")] = "*",
+    json: Json = False,
+) -> None:
+    """List the metrics: what each measures, which way collapse is, its dims, the passes it takes, and its source."""
+    from layerwise.table import metric_rows, metric_table
+
+    typer.echo(_to_json(metric_rows(pattern)) if json else metric_table(pattern))
+
+
+@app.command()
 def demo(
     folder: Annotated[Path, typer.Option(help="Where the store and the pictures go.")] = Path("layerwise-demo"),
 ) -> None:

@@ -11,6 +11,7 @@ import xarray as xr
 
 from layerwise.derive import align, effective_depth
 from layerwise.errors import UnknownName
+from layerwise.metrics import select
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +23,8 @@ __all__ = [
     "compared_on",
     "comparison_frame",
     "comparison_table",
+    "metric_rows",
+    "metric_table",
     "profile_frame",
     "profile_table",
     "summary",
@@ -111,6 +114,36 @@ def comparison_table(
 ) -> str:
     """`comparison_frame` as text."""
     return _text(comparison_frame(a, b, split, metrics, target))
+
+
+def metric_rows(pattern: str = "*") -> list[dict[str, str | int]]:
+    """What the registry knows of each metric that matches a name or a glob: a row a metric.
+
+    Raises
+    ------
+    UnknownName
+        If none does.
+    """
+    return [
+        {
+            "name": item.name,
+            "long_name": item.variable.long_name,
+            "direction": item.variable.direction,
+            "dims": ", ".join(item.variable.dims),
+            "passes": item.passes,
+            "source": item.variable.reference,
+        }
+        for item in select(pattern)
+    ]
+
+
+def metric_table(pattern: str = "*") -> str:
+    """`metric_rows` as text; the dim ``epoch``, which all have, is left out."""
+    rows = [{name: str(value) for name, value in row.items()} for row in metric_rows(pattern)]
+    titles = {name: name.replace("_", " ") for name in rows[0]}
+    shown = [titles, *({**row, "dims": row["dims"].removeprefix("epoch, ")} for row in rows)]
+    widths = {name: max(len(row[name]) for row in shown) for name in titles}
+    return "\n".join("  ".join(row[name].ljust(widths[name]) for name in titles).rstrip() for row in shown)
 
 
 def summary(ds: xr.Dataset, eps: float = 0.02) -> str:

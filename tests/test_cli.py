@@ -11,6 +11,7 @@ import torch
 from networks import Perceptron
 
 from layerwise.cli import main
+from layerwise.metrics import get, list_metrics
 from layerwise.store import open_store
 
 
@@ -89,6 +90,26 @@ def test_layers_show_what_a_profile_would_cost(type_in):
     assert "for 3 classes and 150 samples: two passes over one run of the data" in out
 
 
+def test_metrics_are_listed_as_the_registry_has_them(type_in):
+    code, out, _ = type_in("metrics", "--json")
+    rows = json.loads(out)
+    assert code == 0
+    assert [row["name"] for row in rows] == list_metrics()
+    nc1 = get("nc1").variable
+    assert rows[list_metrics().index("nc1")] == {
+        "name": "nc1",
+        "long_name": nc1.long_name,
+        "direction": "down",
+        "dims": "epoch, split, target, layer",
+        "passes": 2,
+        "source": nc1.reference,
+    }
+    code, out, _ = type_in("metrics", "weight_*")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == ["name", *list_metrics("weight_*")]
+    assert out.splitlines()[-1].split()[-4:] == ["layer", "0", "Jacot", "2024"]
+
+
 @pytest.mark.parametrize("kind", ["depth", "epoch", "curve", "class", "phase"])
 def test_a_run_is_drawn(with_run, kind):
     code, out, _ = with_run("plot", "runs.lw", "a", "--kind", kind)
@@ -114,6 +135,7 @@ def test_a_run_goes_out_and_comes_back(with_run, suffix):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
+        (("metrics", "nc"), "no metric 'nc'; nearest: nc1"),
         (("layers", "timm/resnet5"), "no timm model 'resnet5'; nearest: resnet50"),
         (("layers", "given:iris", "--layers", "frist"), "no layer 'frist'; nearest: first"),
         (("profile", "given:iris", "sklearn:irs"), "nearest: iris"),

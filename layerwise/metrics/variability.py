@@ -102,12 +102,10 @@ def discriminant_ratios(covariance: Moments, between: np.ndarray, *, keep: float
     ndarray
         As many as ``S_B`` has directions, ``(r,)``.
     """
-    within = covariance.within
-    assert within is not None
     count, width = between.shape
     _, values, directions = np.linalg.svd(between, full_matrices=False)
     kept = int((values[: count - 1] > values[0] * count * covariance.resolution).sum())
-    spread, axes = np.linalg.eigh(within)
+    spread, axes = covariance.within_axes
     spread = keep * spread + add
     # Directions without within-class variance are collapsed: any tiny variance says so, zero cannot be divided by.
     floor = max(spread[-1] * width * np.finfo(np.float64).eps, np.finfo(np.float64).tiny)

@@ -28,10 +28,9 @@ def linear_evidence(moments: Moments) -> np.ndarray:
     moments : Moments
         With the within-class covariance.
     """
-    assert moments.within is not None
     counts, samples = moments.counts, float(moments.counts.sum())
-    spread, axes = np.linalg.eigh(moments.within)
-    within = np.sqrt(samples * spread.clip(min=0.0))[:, None] * axes.T
+    spread, axes = moments.within_axes
+    within = np.sqrt(samples * spread)[:, None] * axes.T
     rows = np.concatenate([within, np.sqrt(counts)[:, None] * moments.means])
     left, values, _ = np.linalg.svd(rows, full_matrices=False)
     eps = float(np.finfo(np.float64).eps)

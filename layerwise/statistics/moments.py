@@ -79,6 +79,13 @@ class Moments:
         return np.asarray(self.within + apart.T @ (self.shares[:, None] * apart))
 
     @cached_property
+    def within_axes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Eigenvalues of ``S_W``, ascending, none below zero, ``(d,)``, and its eigenvectors as columns ``(d, d)``."""
+        assert self.within is not None
+        values, axes = np.linalg.eigh(self.within)
+        return values.clip(min=0.0), axes
+
+    @cached_property
     def spectrum(self) -> np.ndarray:
         """Eigenvalues of the covariance of all features, descending, none below zero."""
         return np.asarray(np.linalg.eigvalsh(self.covariance)[::-1].clip(min=0.0))
