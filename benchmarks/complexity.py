@@ -21,7 +21,8 @@ from benchmarks.speed import images, seconds
 from layerwise.adapters.protocol import Batch
 from layerwise.directions import directions_of
 from layerwise.network import Network, Reading
-from layerwise.profiling import Profiler, Settings
+from layerwise.profiling import Profiler
+from layerwise.settings import Settings
 from layerwise.tangents import differentiating
 
 BOUND = 10.0

@@ -9,8 +9,9 @@ if TYPE_CHECKING:
     from layerwise import adapters, callbacks, data, derive, metrics, plot, statistics, studies, theory
     from layerwise.derive import compare, effective_depth, monotonicity, onset, separation_law
     from layerwise.errors import LayerwiseError
-    from layerwise.profiling import Profiler, Settings, profile
+    from layerwise.profiling import Profiler, profile
     from layerwise.replay import profile_checkpoints
+    from layerwise.settings import Settings
     from layerwise.similarity import similarity
     from layerwise.store import export, import_profile, open_store
     from layerwise.track import Tracker
@@ -30,7 +31,7 @@ _LAZY = {
     "theory": "layerwise.theory",
     "LayerwiseError": "layerwise.errors:LayerwiseError",
     "Profiler": "layerwise.profiling:Profiler",
-    "Settings": "layerwise.profiling:Settings",
+    "Settings": "layerwise.settings:Settings",
     "Tracker": "layerwise.track:Tracker",
     "compare": "layerwise.derive:compare",
     "effective_depth": "layerwise.derive:effective_depth",

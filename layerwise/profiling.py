@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,22 +16,21 @@ import torch
 from layerwise.adapters.protocol import Batch
 from layerwise.assembly import NETWORK_ERROR, NETWORK_MSE, assemble_profile
 from layerwise.blocks import choose, find_blocks
-from layerwise.directions import check_probes
 from layerwise.engine import run_split
 from layerwise.errors import EmptyData, InvalidData, LayerwiseError, NotRepeatable, UnknownName
 from layerwise.feeds import named_heads, next_linear, previous_linear, weights_beside
 from layerwise.inputs import class_names, dimensions, find_loaders, find_network
 from layerwise.layers import Layer, chosen_text, clean_name
 from layerwise.loaders import first_batch
-from layerwise.metrics import Convention, Metric, compute, convention, needs_of, select
+from layerwise.metrics import Metric, compute, convention, needs_of, select
 from layerwise.network import Reading, first_samples, readings_of
 from layerwise.partial import Partial
 from layerwise.passes import Request, SplitResult
 from layerwise.plan import Plan, make_plan, parse_memory
 from layerwise.progress import logger
 from layerwise.provenance import environment, weight_hash
-from layerwise.reduce import check_reduction
 from layerwise.schema import Variable
+from layerwise.settings import Settings, chosen
 from layerwise.shares import agreed, is_follower, is_shared
 from layerwise.statistics import Weights
 from layerwise.trace import Trace, trace
@@ -40,62 +39,9 @@ if TYPE_CHECKING:
     import xarray as xr
     from torch import nn
 
-__all__ = ["Profiler", "Settings", "profile"]
+__all__ = ["Profiler", "profile"]
 
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What to measure, and how.
-
-    Attributes
-    ----------
-    layers : str, sequence of str or callable
-        ``"blocks"``, ``"stages"``, ``"leaves"``, ``"all"``, names, globs, or a function of a `Layer`.
-    reduce : str
-        How activations become features: ``auto``, ``gap``, ``grid:k``, ``cls``, ``mean``, ``last``, ``flatten`` or
-        ``sketch:k``.
-    metrics : str or sequence of str, optional
-        Names or globs; all by default but what is costly, such as ``geometric_complexity``.
-    classes : int, sequence of str, or mapping of target to either, optional
-        Number or names of the classes. Taken from the data where it says so, else from the labels.
-    convention : str or Convention
-        ``default``, ``papyan``, ``he_su``, ``he_su_imbalanced`` or ``ibrahim``.
-    standardize : bool
-        Whether regression targets are counted in units of their standard deviations on the training split. As they are
-        by default: the network was trained on them so, and `nrc3` compares its head with their covariance.
-    memory : str or int, optional
-        Budget for statistics and waiting features, such as ``"8GiB"``; half of the free memory by default.
-    nonfinite : {"raise", "drop"}
-        Whether NaN or infinity in a layer, or in a regression target, is an error, or its samples are left out of the
-        layer or the target, and counted.
-    ridge : float
-        Regularisation of the ridge classifier, in units of the mean variance of a feature.
-    seed : int
-        Of random projections and directions.
-    probes : int or "exact"
-        Random directions a sample for geometric complexity; ``"exact"`` takes every axis of the input.
-    """
-
-    layers: str | Sequence[str] | Callable[[Layer], bool] = "blocks"
-    reduce: str = "auto"
-    metrics: str | Sequence[str] | None = None
-    classes: int | Sequence[str] | Mapping[str, int | Sequence[str]] | None = None
-    convention: str | Convention = "default"
-    standardize: bool = False
-    memory: str | int | None = None
-    nonfinite: Literal["raise", "drop"] = "raise"
-    ridge: float = 1e-3
-    seed: int = 0
-    probes: int | Literal["exact"] = 8
-
-    def __post_init__(self) -> None:
-        if self.nonfinite not in ("raise", "drop"):
-            raise UnknownName("way to treat NaN", str(self.nonfinite), ["raise", "drop"])
-        if not self.ridge >= 0:
-            raise InvalidData(f"ridge={self.ridge}: the regularisation is 0 or more")
-        check_reduction(self.reduce)
 
 
 def profile(
@@ -150,7 +96,7 @@ def profile(
     >>> ds["nc1"].dims
     ('epoch', 'split', 'target', 'layer')
     """
-    settings = Settings(**options) if settings is None else replace(settings, **options)
+    settings = chosen(settings, options)
     kept = partial if partial is None or isinstance(partial, Partial) else Partial(partial)
     measured = Profiler(model, data, settings, device=device, batch_size=batch_size).measure(partial=kept)
     if kept is not None and kept is not partial:
@@ -177,7 +123,6 @@ class Profiler:
         device: str | torch.device | None = None,
         batch_size: int = 64,
     ) -> None:
-        check_probes(settings.probes)
         self.settings = settings
         self.convention = convention(settings.convention)
         self.network, self.model_name = find_network(model, device)

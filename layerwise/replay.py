@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from layerwise.adapters import load
 from layerwise.assembly import NETWORK_ERROR
 from layerwise.checkpoints import find_checkpoints, has_adapter, kept_weights, load_weights, with_adapter
 from layerwise.errors import InvalidData, NotRepeatable
-from layerwise.profiling import Profiler, Settings
+from layerwise.profiling import Profiler
 from layerwise.progress import bar, logger
 from layerwise.provenance import weight_hash
+from layerwise.settings import Settings, chosen
 
 if TYPE_CHECKING:
     import os
@@ -91,8 +91,7 @@ def profile_checkpoints(
     network = load(model)[0] if isinstance(model, str) else model
     if isinstance(model, str) and has_adapter(found[0].path):
         network = with_adapter(network, found[0].path)
-    chosen = Settings(**options) if settings is None else replace(settings, **options)
-    profiler = Profiler(network, data, chosen, device=device, batch_size=batch_size)
+    profiler = Profiler(network, data, chosen(settings, options), device=device, batch_size=batch_size)
     if isinstance(model, str):
         profiler.model_name = model
     if not profiler.loaders.repeatable:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor, nn
@@ -16,9 +14,10 @@ from layerwise.adapters.protocol import Batch
 from layerwise.errors import InvalidData, UnknownName
 from layerwise.layers import depths
 from layerwise.network import Reading
-from layerwise.profiling import Profiler, Settings
+from layerwise.profiling import Profiler
 from layerwise.progress import bar
 from layerwise.provenance import environment, weight_hash
+from layerwise.settings import Settings, chosen
 from layerwise.statistics import PairwiseHSIC, gram
 
 __all__ = ["similarity"]
@@ -58,7 +57,8 @@ def similarity(
     Returns
     -------
     Dataset
-        ``cka`` with the dims ``(layer, other_layer)``.
+        ``cka`` with the dims ``(layer, other_layer)``; the attribute ``left_out`` counts the samples of batches that
+        were too small.
 
     Raises
     ------
@@ -74,11 +74,9 @@ def similarity(
     >>> similarity(net, [(x, y)])["cka"].dims
     ('layer', 'other_layer')
     """
-    chosen = replace(settings or Settings(), **{"metrics": "feature_norm", **options})
-    one = Profiler(model, data, chosen, device=device, batch_size=batch_size)
-    two = (
-        one if other is None or other is model else Profiler(other, data, chosen, device=device, batch_size=batch_size)
-    )
+    asked = chosen(settings, {"metrics": "feature_norm", **options})
+    one = Profiler(model, data, asked, device=device, batch_size=batch_size)
+    two = one if other is None or other is model else Profiler(other, data, asked, device=device, batch_size=batch_size)
     name = _split(one, split)
     pairs = PairwiseHSIC(len(one.readings), len(two.readings))
     with ExitStack() as stack:
@@ -89,7 +87,7 @@ def similarity(
             pairs.update(matrices, matrices if two is one else second(beside))
     if not pairs.batches:
         raise InvalidData(f"every batch of split {name!r} has fewer than four samples: give larger ones")
-    return _dataset(pairs.finish(), one, two, name)
+    return _dataset(pairs, one, two, name)
 
 
 @contextmanager
@@ -128,7 +126,7 @@ def _batches(one: Profiler, two: Profiler, split: str, *, by_name: bool) -> Iter
         yield batch, batch if two is one else two.network.adapter.batch(raw, two.network.device)
 
 
-def _dataset(values: np.ndarray, one: Profiler, two: Profiler, split: str) -> xr.Dataset:
+def _dataset(pairs: PairwiseHSIC, one: Profiler, two: Profiler, split: str) -> xr.Dataset:
     def of(readings: Sequence[Reading], prefix: str) -> dict[str, tuple[str, list[Any]]]:
         dim = f"{prefix}layer"
         layers = [reading.layer for reading in readings]
@@ -152,7 +150,8 @@ def _dataset(values: np.ndarray, one: Profiler, two: Profiler, split: str) -> xr
         "other_model_hash": weight_hash(two.network.model),
         "data": one.loaders.name,
         "split": split,
+        "left_out": pairs.skipped,
         **environment(),
     }
     coordinates = of(one.readings, "") | of(two.readings, "other_")
-    return xr.Dataset({"cka": (("layer", "other_layer"), values, about)}, coordinates, attributes)
+    return xr.Dataset({"cka": (("layer", "other_layer"), pairs.finish(), about)}, coordinates, attributes)

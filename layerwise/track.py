@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,7 +12,8 @@ import torch
 import xarray as xr
 
 from layerwise.errors import EmptyData, InvalidData, NotRepeatable, UnknownName
-from layerwise.profiling import Profiler, Settings
+from layerwise.profiling import Profiler
+from layerwise.settings import Settings, chosen
 from layerwise.shares import is_follower
 
 if TYPE_CHECKING:
@@ -106,8 +106,7 @@ class Tracker:
         self._generators = _generators(data)
         self._measured: dict[float, xr.Dataset] = {}
         with _untouched(model, self._generators):
-            chosen = Settings(**options) if settings is None else replace(settings, **options)
-            self._profiler = Profiler(model, data, chosen)
+            self._profiler = Profiler(model, data, chosen(settings, options))
         if not self._profiler.loaders.repeatable:
             raise NotRepeatable("a tracker runs the data again and again, and a loader runs once: give a DataLoader")
 

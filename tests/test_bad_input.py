@@ -12,7 +12,8 @@ from torch import nn
 
 from layerwise import errors
 from layerwise.errors import BudgetExceeded, InvalidData, LayerwiseError, NotRepeatable
-from layerwise.profiling import Settings, profile
+from layerwise.profiling import profile
+from layerwise.settings import Settings
 from layerwise.store import open_store
 from layerwise.track import Tracker
 

@@ -20,8 +20,9 @@ from layerwise.directions import TOGETHER, Axes, Signs
 from layerwise.errors import InvalidData, NoForwardDerivative, NonFiniteFeatures, NotRepeatable
 from layerwise.metrics import select
 from layerwise.partial import Partial
-from layerwise.profiling import Profiler, Settings, profile
+from layerwise.profiling import Profiler, profile
 from layerwise.quiet import quiet
+from layerwise.settings import Settings
 from layerwise.sketch import Sketch
 from layerwise.studies import ResidualMLP, train
 

@@ -13,8 +13,9 @@ from networks import Convolutional, Perceptron, blobs, loader
 
 from layerwise import schema
 from layerwise.capture import Capture
-from layerwise.profiling import Profiler, Settings, profile
+from layerwise.profiling import Profiler, profile
 from layerwise.quiet import quiet
+from layerwise.settings import Settings
 from layerwise.studies import ResidualMLP, train
 
 CLASSIFICATION = ("nc1", "nc1_trace", "cdnv", "etf_error", "equinorm", "max_angle")

@@ -95,6 +95,10 @@ def test_two_networks_are_compared_layer_by_layer():
     assert similarity(base, data, split="test").attrs["split"] == "test"
 
 
+def test_samples_of_a_batch_that_is_too_small_are_left_out_and_counted():
+    assert similarity(Perceptron(), loader(*blobs(34))).attrs["left_out"] == 2
+
+
 def test_what_cannot_be_compared_is_told():
     net = Perceptron()
     with pytest.raises(InvalidData, match="fewer than four samples"):

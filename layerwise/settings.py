@@ -1,0 +1,74 @@
+"""What to measure, and how: the options of everything that measures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from layerwise.directions import check_probes
+from layerwise.errors import InvalidData, UnknownName
+from layerwise.layers import Layer
+from layerwise.metrics import Convention
+from layerwise.reduce import check_reduction
+
+__all__ = ["Settings", "chosen"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to measure, and how.
+
+    Attributes
+    ----------
+    layers : str, sequence of str or callable
+        ``"blocks"``, ``"stages"``, ``"leaves"``, ``"all"``, names, globs, or a function of a `Layer`.
+    reduce : str
+        How activations become features: ``auto``, ``gap``, ``grid:k``, ``cls``, ``mean``, ``last``, ``flatten`` or
+        ``sketch:k``.
+    metrics : str or sequence of str, optional
+        Names or globs; all by default but what is costly, such as ``geometric_complexity``.
+    classes : int, sequence of str, or mapping of target to either, optional
+        Number or names of the classes. Taken from the data where it says so, else from the labels.
+    convention : str or Convention
+        ``default``, ``papyan``, ``he_su``, ``he_su_imbalanced`` or ``ibrahim``.
+    standardize : bool
+        Whether regression targets are counted in units of their standard deviations on the training split. As they are
+        by default: the network was trained on them so, and `nrc3` compares its head with their covariance.
+    memory : str or int, optional
+        Budget for statistics and waiting features, such as ``"8GiB"``; half of the free memory by default.
+    nonfinite : {"raise", "drop"}
+        Whether NaN or infinity in a layer, or in a regression target, is an error, or its samples are left out of the
+        layer or the target, and counted.
+    ridge : float
+        Regularisation of the ridge classifier, in units of the mean variance of a feature.
+    seed : int
+        Of random projections and directions.
+    probes : int or "exact"
+        Random directions a sample for geometric complexity; ``"exact"`` takes every axis of the input.
+    """
+
+    layers: str | Sequence[str] | Callable[[Layer], bool] = "blocks"
+    reduce: str = "auto"
+    metrics: str | Sequence[str] | None = None
+    classes: int | Sequence[str] | Mapping[str, int | Sequence[str]] | None = None
+    convention: str | Convention = "default"
+    standardize: bool = False
+    memory: str | int | None = None
+    nonfinite: Literal["raise", "drop"] = "raise"
+    ridge: float = 1e-3
+    seed: int = 0
+    probes: int | Literal["exact"] = 8
+
+    def __post_init__(self) -> None:
+        if self.nonfinite not in ("raise", "drop"):
+            raise UnknownName("way to treat NaN", str(self.nonfinite), ["raise", "drop"])
+        if not self.ridge >= 0:
+            raise InvalidData(f"ridge={self.ridge}: the regularisation is 0 or more")
+        check_reduction(self.reduce)
+        check_probes(self.probes)
+
+
+def chosen(settings: Settings | None, options: Mapping[str, Any]) -> Settings:
+    """The caller's settings, or the usual ones, with single options in front of them."""
+    return replace(settings or Settings(), **options)
