@@ -179,8 +179,9 @@ def test_a_sketch_states_its_width_and_error():
 
 
 def test_attributes_tell_how_to_get_the_profile_again(network, splits):
-    ds = profile(network, splits, convention="papyan", seed=3)
-    again = profile(network, {name: batches[::-1] for name, batches in splits.items()}, convention="papyan", seed=3)
+    ds = profile(network, splits, convention="papyan", seed=3, memory="1GiB")
+    backwards = {name: batches[::-1] for name, batches in splits.items()}
+    again = profile(network, backwards, convention="papyan", seed=3, memory="1GiB")
     for name in ("model", "model_hash", "data_fingerprint", "samples", "convention", "seed", "packages", "plan"):
         assert ds.attrs[name] == again.attrs[name], name
     assert json.loads(ds.attrs["samples"]) == {"train": 60, "test": 30}
