@@ -81,6 +81,9 @@ def profile(
     metrics: Annotated[list[str] | None, typer.Option(help="Names or globs; all by default; repeatable.")] = None,
     classes: Annotated[int | None, typer.Option(help="Number of classes, where the data does not say.")] = None,
     convention: Annotated[str, typer.Option(help="default, papyan, he_su, he_su_imbalanced or ibrahim.")] = "default",
+    debiased: Annotated[
+        bool, typer.Option(help="Correct nc1, nc1_trace and cdnv for the sampling error of class means.")
+    ] = False,
     standardize: Annotated[
         bool, typer.Option(help="Count regression targets in units of their standard deviations.")
     ] = False,
@@ -123,6 +126,7 @@ def profile(
             "metrics": metrics or None,
             "classes": classes,
             "convention": convention,
+            "debiased": debiased,
             "standardize": standardize,
             "memory": memory,
             "probes": int(probes) if probes.isdigit() else probes,

@@ -124,7 +124,8 @@ class Profiler:
         batch_size: int = 64,
     ) -> None:
         self.settings = settings
-        self.convention = convention(settings.convention)
+        own = convention(settings.convention)
+        self.convention = replace(own, debiased=own.debiased or settings.debiased)
         self.network, self.model_name = find_network(model, device)
         self.loaders = find_loaders(data, self.network.model, self.network.adapter, batch_size)
         first = self._first_batch()
@@ -370,6 +371,7 @@ class Profiler:
             "layers": chosen_text(settings.layers),
             "reduce": settings.reduce,
             "convention": self.convention.name,
+            "debiased": str(self.convention.debiased),
             "ridge": settings.ridge,
             "seed": settings.seed,
             **({"probes": settings.probes} if "complexity" in self._needs() else {}),

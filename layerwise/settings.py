@@ -32,6 +32,9 @@ class Settings:
         Number or names of the classes. Taken from the data where it says so, else from the labels.
     convention : str or Convention
         ``default``, ``papyan``, ``he_su``, ``he_su_imbalanced`` or ``ibrahim``.
+    debiased : bool
+        Whether `nc1`, `nc1_trace` and `cdnv` are corrected for the sampling error of class means, which draws them
+        apart and makes few samples look more collapsed than they are.
     standardize : bool
         Whether regression targets are counted in units of their standard deviations on the training split. As they are
         by default: the network was trained on them so, and `nrc3` compares its head with their covariance.
@@ -53,6 +56,7 @@ class Settings:
     metrics: str | Sequence[str] | None = None
     classes: int | Sequence[str] | Mapping[str, int | Sequence[str]] | None = None
     convention: str | Convention = "default"
+    debiased: bool = False
     standardize: bool = False
     memory: str | int | None = None
     nonfinite: Literal["raise", "drop"] = "raise"

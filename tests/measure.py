@@ -20,6 +20,7 @@ from layerwise.statistics import (
     Weights,
     fit_readout,
     fit_ridge,
+    noise_variance,
 )
 
 RIDGE = 1e-3
@@ -48,7 +49,7 @@ def evidence_of(
     classifier: np.ndarray | None = None,
     next_map: np.ndarray | None = None,
     previous_map: np.ndarray | None = None,
-    convention: str = "default",
+    convention: str | metrics.Convention = "default",
 ) -> dict[str, object]:
     """Everything that a metric can ask for."""
     classes = int(labels.max()) + 1
@@ -79,7 +80,7 @@ def evidence_of(
         "weights": None if next_map is None else Weights(next_map, previous_map),
         "moments": moments,
         "covariance": replace(moments, fourth=fourth.finish()),
-        "span": span,
+        "span": replace(span, noise=noise_variance(moments, features.shape[1])),
         "nearest": falls,
         "probe": probe.finish(),
     }

@@ -30,6 +30,8 @@ class Convention:
         Delta degrees of freedom of standard deviations.
     shrinkage : {"none", "ledoit_wolf"}
         Whether `h_score` inverts the covariance itself, or as Ledoit & Wolf shrink it; that takes a second pass.
+    debiased : bool
+        Whether `nc1`, `nc1_trace` and `cdnv` are freed of what the sampling error of class means adds to ``S_B``.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Convention:
     rank: Literal["tolerance", "classes"] = "tolerance"
     ddof: Literal[0, 1] = 0
     shrinkage: Literal["none", "ledoit_wolf"] = "none"
+    debiased: bool = False
 
     def __post_init__(self) -> None:
         for name, allowed in (

@@ -164,12 +164,17 @@ def select(chosen: str | Iterable[str] | None = None) -> list[Metric]:
 def needs_of(metrics: Iterable[Metric], convention: Convention) -> frozenset[str]:
     """The statistics that metrics ask for under a convention.
 
-    Those are keys of `EVIDENCE`, and ``"fourth"`` where the convention shrinks the covariance that one of them takes.
+    Those are keys of `EVIDENCE`, and ``"fourth"`` where the convention shrinks the covariance that one of them takes,
+    ``"noise"`` where it takes the sampling error out of the span of the class means.
     """
     chosen = list(metrics)
-    needs = frozenset(need for metric in chosen for need in metric.needs)
-    shrunk = any({"covariance", "convention"} <= set(metric.needs) for metric in chosen)
-    return needs | {"fourth"} if shrunk and convention.shrinkage != "none" else needs
+    needs = {need for metric in chosen for need in metric.needs}
+    together = [set(metric.needs) for metric in chosen if "convention" in metric.needs]
+    if convention.shrinkage != "none" and any("covariance" in own for own in together):
+        needs |= {"fourth"}
+    if convention.debiased and any("span" in own for own in together):
+        needs |= {"noise", "covariance"}
+    return frozenset(needs)
 
 
 def compute(metric: Metric, evidence: Mapping[str, Any], classes: int) -> np.ndarray:

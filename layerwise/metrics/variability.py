@@ -6,20 +6,31 @@ import numpy as np
 from scipy.spatial.distance import pdist
 
 from layerwise.metrics.convention import CONVENTIONS, Convention
+from layerwise.metrics.debias import debiased_between, debiased_distances, debiased_fuzziness
 from layerwise.metrics.registry import metric
 from layerwise.statistics.centers import Span
 from layerwise.statistics.moments import Moments
+from layerwise.statistics.noise import noise_of_means, unbiased
 
 __all__ = ["between_rank", "cdnv", "class_variance", "discriminant_ratios", "nc1", "nc1_trace", "separation", "vci"]
+
+
+def _weights(moments: Moments, counted: str) -> np.ndarray:
+    """Weight of each class where every sample counts once, or every class."""
+    count = len(moments.classes)
+    return moments.shares if counted == "samples" else np.full(count, 1 / count)
+
+
+def _from_origin(moments: Moments, means: np.ndarray, convention: Convention) -> np.ndarray:
+    """Class means, given less their own mean, less the global mean of the convention."""
+    return means - moments.shares @ means if convention.global_mean == "samples" else means
 
 
 def _between_directions(moments: Moments, span: Span, convention: Convention) -> tuple[np.ndarray, np.ndarray]:
     """Variances ``(k,)`` and directions ``(k, r)`` of ``S_B`` that its pseudo-inverse keeps."""
     count = len(moments.classes)
-    means = span.coordinates
-    if convention.global_mean == "samples":
-        means = means - moments.shares @ means
-    weights = moments.shares if convention.between == "samples" else np.full(count, 1 / count)
+    means = _from_origin(moments, span.coordinates, convention)
+    weights = _weights(moments, convention.between)
     _, values, directions = np.linalg.svd(np.sqrt(weights)[:, None] * means, full_matrices=False)
     floor = values[0] * count * moments.resolution if convention.rank == "tolerance" else 0.0
     kept = int((values[: count - 1] > floor).sum())
@@ -32,6 +43,18 @@ def _fuzziness(moments: Moments, span: Span, convention: Convention) -> float:
     if not len(variances):
         return np.nan
     within = span.within if convention.within == "samples" else span.within_by_class
+    if convention.debiased:
+        if span.noise is None:
+            return np.nan
+        return debiased_fuzziness(
+            moments,
+            _from_origin(moments, span.coordinates, convention),
+            unbiased(moments, _weights(moments, convention.within)) * within,
+            weights=_weights(moments, convention.between),
+            origin=_weights(moments, convention.global_mean),
+            rank=len(variances),
+            noise=span.noise,
+        )
     return float((np.einsum("kr,rs,ks->k", directions, within, directions) / variances).sum())
 
 
@@ -40,7 +63,8 @@ def nc1(moments: Moments, span: Span, convention: Convention) -> float:
     """Within-class scatter measured in units of the between-class scatter, ``tr(S_W S_B^+) / C``.
 
     In ``[0, inf)``; 0 where every sample sits on its class mean. Rotation, scale and zero-padding leave it as it is.
-    Papyan, Han & Donoho 2020; the division by C follows Zhu et al. 2021.
+    Papyan, Han & Donoho 2020; the division by C follows Zhu et al. 2021. Debiased, it is infinite where class means are
+    not told apart, NaN where a class has one sample.
     """
     value = _fuzziness(moments, span, convention)
     return value / len(moments.classes) if convention.divided else value
@@ -53,24 +77,31 @@ def nc1_trace(moments: Moments, convention: Convention) -> float:
     In ``[0, inf)``; 0 where every sample sits on its class mean. Unlike `nc1` it needs one pass and no
     pseudo-inverse, and is ruled by the widest directions. Tirer, Huang & Niles-Weed 2022.
     """
-    means = moments.centered
-    if convention.global_mean == "samples":
-        means = means - moments.shares @ means
-    squares = np.einsum("kd,kd->k", means, means)
-    within = moments.shares @ moments.variances if convention.within == "samples" else moments.variances.mean()
-    between = moments.shares @ squares if convention.between == "samples" else squares.mean()
+    means = _from_origin(moments, moments.centered, convention)
+    weights = _weights(moments, convention.between)
+    of_samples = _weights(moments, convention.within)
+    within = of_samples @ moments.variances
+    between = weights @ np.einsum("kd,kd->k", means, means)
+    if convention.debiased:
+        within = unbiased(moments, of_samples) * within
+        between = debiased_between(moments, between, weights, _weights(moments, convention.global_mean))
     return float(within / between)
 
 
 @metric("class-distance normalised variance", direction="down", reference="Galanti 2021, 2022")
-def cdnv(moments: Moments) -> float:
+def cdnv(moments: Moments, convention: Convention) -> float:
     """Mean over pairs of classes of ``(v_c + v_k) / (2 ||mu_c - mu_k||^2)``.
 
     In ``[0, inf)``; 0 at collapse. Rotation, scale and zero-padding leave it as it is. Galanti, György & Hutter 2021.
+    Debiased, it is infinite where two class means are not told apart, NaN where a class has one sample.
     """
     first, second = np.triu_indices(len(moments.classes), 1)
     apart = pdist(moments.centered, "sqeuclidean")
-    return float(np.mean((moments.variances[first] + moments.variances[second]) / (2 * apart)))
+    variances = moments.variances
+    if convention.debiased:
+        apart = debiased_distances(moments, apart)
+        variances = noise_of_means(moments) * moments.counts
+    return float(np.mean((variances[first] + variances[second]) / (2 * apart)))
 
 
 @metric("separation fuzziness", direction="down", units="log10", reference="He & Su 2022")

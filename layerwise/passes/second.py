@@ -24,6 +24,7 @@ from layerwise.statistics import (
     ProbeErrors,
     State,
     fit_ridge,
+    noise_variance,
     restore,
     state_of,
 )
@@ -154,6 +155,9 @@ class SecondPass:
             own = self.projections.pop(key)
             seen = pooled(own, partial(CenterProjections, own.own, own.train), own.scatter.device, self.shared)
             evidence["span"], evidence["nearest"] = seen.finish()
+            if "noise" in self.request.needs:
+                noise = noise_variance(evidence["covariance"], reading.features)
+                evidence["span"] = replace(evidence["span"], noise=noise)
             if key in self.probes:
                 probe, reference = self.probes.pop(key), self.train.references[key].probe
                 assert reference is not None

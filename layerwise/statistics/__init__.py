@@ -6,6 +6,7 @@ from layerwise.statistics.evidence import largest_evidence, linear_evidence
 from layerwise.statistics.fourth import FourthMoment
 from layerwise.statistics.hsic import PairwiseHSIC, gram
 from layerwise.statistics.moments import ClassMoments, Moments
+from layerwise.statistics.noise import noise_of_means, noise_variance, unbiased
 from layerwise.statistics.probe import ProbeErrors, RidgeProbe, fit_ridge
 from layerwise.statistics.state import Accumulator, State, merged, restore, state_of
 from layerwise.statistics.targets import Readout, TargetAccumulator, TargetMoments, fit_readout
@@ -36,6 +37,9 @@ __all__ = [
     "largest_evidence",
     "linear_evidence",
     "merged",
+    "noise_of_means",
+    "noise_variance",
     "restore",
     "state_of",
+    "unbiased",
 ]

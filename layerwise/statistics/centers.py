@@ -116,11 +116,14 @@ class Span:
         ``S_W`` with every sample counting once, shape ``(r, r)``.
     within_by_class : ndarray
         ``S_W`` with every class counting once, shape ``(r, r)``.
+    noise : float or None
+        Variance along the sampling error of a class mean (`noise_variance`); None where it was not asked for.
     """
 
     coordinates: np.ndarray
     within: np.ndarray
     within_by_class: np.ndarray
+    noise: float | None = None
 
 
 @dataclass(frozen=True)
