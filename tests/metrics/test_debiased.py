@@ -116,7 +116,9 @@ def test_a_projection_tells_the_variance_along_the_error_of_a_mean():
 def test_a_profile_is_debiased_where_it_is_asked_for_and_says_so():
     torch.manual_seed(0)
     network, data = Perceptron(), loader(*blobs(18))
-    plain, debiased = (profile(network, data, metrics=["nc1*", "cdnv", "separation"], debiased=on) for on in (False, True))
+    plain, debiased = (
+        profile(network, data, metrics=["nc1*", "cdnv", "separation"], debiased=on) for on in (False, True)
+    )
     assert (plain.attrs["debiased"], debiased.attrs["debiased"]) == ("False", "True")
     for name in ("nc1", "nc1_trace", "cdnv"):
         assert (debiased[name] > plain[name]).all()
