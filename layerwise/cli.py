@@ -91,6 +91,9 @@ def profile(
     device: Device = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 64,
     probes: Annotated[str, typer.Option(help="Random directions for geometric complexity, or exact.")] = "8",
+    jackknife: Annotated[
+        int, typer.Option(min=0, help="Groups of samples for standard errors; 0 for none, 10 are usual.")
+    ] = 0,
     drop_nonfinite: Annotated[
         bool, typer.Option(help="Leave out samples with NaN or infinity, in a layer or a target.")
     ] = False,
@@ -130,6 +133,7 @@ def profile(
             "standardize": standardize,
             "memory": memory,
             "probes": int(probes) if probes.isdigit() else probes,
+            "jackknife": jackknife,
             "nonfinite": "drop" if drop_nonfinite else "raise",
             "partial": kept,
         }

@@ -60,7 +60,7 @@ def run_split(
                 first.end(run(batch))
                 if not first.finite:
                     raise where_not_finite(request, network, batch, number)
-        seen = first.tally.samples
+        seen, order = first.tally.samples, first.fingerprint.order
         first.merge(shared)
         if not first.tally.samples:
             raise EmptyData(f"split {split!r} is empty: its loader gave no batch")
@@ -83,6 +83,11 @@ def run_split(
                 second.begin(batch)
                 second.end(run(batch))
         _check_repeated(seen, second.samples)
+        if request.jackknife and second.fingerprint.order != order:
+            raise NotRepeatable(
+                "standard errors leave the same samples out of both runs, and the loader gave other batches, or the "
+                "same in another order, the second time; give a loader without shuffling or augmentation"
+            )
         for reading in request.readings:
             second.finish(reading)
         return result

@@ -93,6 +93,7 @@ def make_plan(
     budget: int | None = None,
     repeatable: bool = True,
     itemsize: int = 4,
+    replicates: int = 0,
 ) -> Plan:
     """Choose the passes.
 
@@ -113,6 +114,8 @@ def make_plan(
         Whether every loader runs twice.
     itemsize : int
         Bytes of a feature.
+    replicates : int
+        How often everything is measured again, without some of the samples.
 
     Raises
     ------
@@ -123,12 +126,13 @@ def make_plan(
     """
     budget = budget if budget is not None else psutil.virtual_memory().available // (2 * neighbours())
     two_passes = bool({"span", "nearest", "probe", "fourth"} & set(needs))
-    of_one = sum(_bytes_of_means(width, 1, two_passes) for width in widths) * targets
+    of_one = sum(_bytes_of_means(width, 1, two_passes) for width in widths) * targets * (1 + replicates)
     means = classes * of_one
     if means > budget:
         widest = max(widths)
+        again = f", measured {1 + replicates} times over," if replicates else ""
         raise BudgetExceeded(
-            f"the class means of {classes} classes in {len(widths)} layers (widest: {widest:,} features) take "
+            f"the class means of {classes} classes in {len(widths)} layers (widest: {widest:,} features){again} take "
             f"{readable(means)}, the memory budget is {readable(budget)}; choose fewer layers, reduce='gap', "
             f"reduce='sketch:{_NARROWEST_COVARIANCE * 4}' or a larger memory"
         )
@@ -136,7 +140,7 @@ def make_plan(
     of_classes = targets if {"covariance", "probe"} & set(needs) else 0
     of_regression = dimensions if "regression" in needs else ()
     if of_classes or of_regression:
-        covariance_width, covariances = _covariances(widths, budget - means, of_classes, of_regression)
+        covariance_width, covariances = _covariances(widths, budget - means, of_classes, of_regression, replicates)
     statistics = means + covariances
     if statistics > budget:
         raise BudgetExceeded(
@@ -202,16 +206,20 @@ def _bytes_of_means(width: int, classes: int, two_passes: bool) -> int:
     return classes * width * (48 if two_passes else 24)
 
 
-def _covariances(widths: Sequence[int], budget: int, targets: int, dimensions: Sequence[int] = ()) -> tuple[int, int]:
+def _covariances(
+    widths: Sequence[int], budget: int, targets: int, dimensions: Sequence[int] = (), replicates: int = 0
+) -> tuple[int, int]:
     """The width up to which covariances fit, and the bytes that all layers' then take.
 
-    A regression target has the second moment of the normalised features beside the covariance, and eigenvectors.
+    A regression target has the second moment of the normalised features beside the covariance, and eigenvectors. Of
+    replicates only the covariances themselves are all there at a time.
     """
     limit = _WIDEST_COVARIANCE
     while True:
         kept = [width if width <= limit else min(limit, _PROJECTED) for width in widths]
-        taken = sum(24 * width**2 for width in kept) * targets
-        taken += sum(40 * (width + dimension) ** 2 for width in kept for dimension in dimensions)
+        taken = sum((24 + 8 * replicates) * width**2 for width in kept) * targets
+        of_both = 40 + 16 * replicates
+        taken += sum(of_both * (width + dimension) ** 2 for width in kept for dimension in dimensions)
         if taken <= budget or limit == _NARROWEST_COVARIANCE:
             return limit, taken
         limit //= 2

@@ -34,6 +34,7 @@ from layerwise.settings import Settings, chosen
 from layerwise.shares import agreed, is_follower, is_shared
 from layerwise.statistics import Weights
 from layerwise.trace import Trace, trace
+from layerwise.uncertainty import error_variable, jackknife_errors
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -180,13 +181,15 @@ class Profiler:
             loader = self.loaders.splits[split]
             results[split] = run_split(self.network, loader, request, split, results.get("train"), partial)
             _warn_of_few_classes(results[split], split)
-            numbers[split] = self._numbers(results[split], next_maps)
+            numbers[split] = self._numbers(results[split], self.metrics, next_maps)
+            without = [self._numbers(part, self._sampled, next_maps) for part in results[split].without]
+            numbers[split] |= jackknife_errors(self._sampled, numbers[split], without)
             # The numbers are taken; of the statistics only what other splits are judged by stays.
-            results[split].evidence.clear()
+            results[split].let_go()
         splits = list(self.loaders.splits)
         return assemble_profile(
             {split: numbers[split] for split in splits},
-            [*self._of_network(), *(metric.variable for metric in self.metrics)],
+            [*self._of_network(), *(metric.variable for metric in self.metrics), *map(error_variable, self._sampled)],
             self.readings,
             [request.narrowing(reading) for reading in self.readings],
             self._all_class_names(results),
@@ -247,12 +250,18 @@ class Profiler:
             needs=self._needs(),
             budget=parse_memory(self.settings.memory),
             repeatable=self.loaders.repeatable,
+            replicates=self.settings.jackknife,
         )
 
     def _select(self) -> list[Metric]:
         """The metrics that were asked for; of all of them those that the targets have."""
         chosen = select(self.settings.metrics)
         return chosen if self.settings.metrics is not None else [item for item in chosen if self._applies(item)]
+
+    @property
+    def _sampled(self) -> list[Metric]:
+        """The metrics that get a standard error."""
+        return [metric for metric in self.metrics if metric.sampled] if self.settings.jackknife else []
 
     def _applies(self, metric: Metric) -> bool:
         return metric.applies(classes=len(self.dimensions) < len(self.targets), regression=bool(self.dimensions))
@@ -280,6 +289,7 @@ class Profiler:
             nonfinite=self.settings.nonfinite,
             seed=self.settings.seed,
             probes=self.settings.probes,
+            jackknife=self.settings.jackknife,
         )
 
     def _identity(self) -> dict[str, Any]:
@@ -292,12 +302,14 @@ class Profiler:
             "statistics": sorted(self._needs()),
             "classes": self._request().classes,
             "dimensions": self.dimensions,
-            "settings": [settings.ridge, settings.nonfinite, settings.seed, settings.probes],
+            "settings": [settings.ridge, settings.nonfinite, settings.seed, settings.probes, settings.jackknife],
             "layerwise": version("layerwise"),
         }
 
-    def _numbers(self, result: SplitResult, next_maps: dict[str, str]) -> dict[str, dict[tuple[str, str], np.ndarray]]:
-        """Every metric of one split, by target and layer.
+    def _numbers(
+        self, result: SplitResult, metrics: Sequence[Metric], next_maps: dict[str, str]
+    ) -> dict[str, dict[tuple[str, str], np.ndarray]]:
+        """Metrics of one split, by target and layer.
 
         With the first of them what no split changes, and the names of the maps that read each layer.
         """
@@ -305,17 +317,20 @@ class Profiler:
             NETWORK_ERROR.name: {(target, ""): np.asarray(error) for target, error in result.errors.items()},
             NETWORK_MSE.name: {(target, ""): squares.mean() for target, squares in result.squares.items()},
         }
-        metrics = [metric for metric in self.metrics if not next_maps or "split" in metric.variable.dims]
+        metrics = [metric for metric in metrics if not next_maps or "split" in metric.variable.dims]
         for reading in self.readings:
             beside = self._weights(reading)
             weight = None if beside is None else beside.reading
             next_maps[reading.name] = "" if beside is None else ", ".join(map(clean_name, self._next[reading.name]))
             for target, classes in result.classes.items():
-                found = result.evidence.get((target, reading.name), {})
-                evidence = dict(found, convention=self.convention, next_map=weight, weights=beside)
+                key = (target, reading.name)
+                # Of what is measured many times, no more than one layer's is laid out at a time.
+                evidence = dict(result.evidence.pop(key, {}), convention=self.convention, next_map=weight)
                 own = reading.layer.role == "features" and target in result.errors
                 evidence["classifier"] = weight if own and weight is not None and len(weight) == classes else None
-                _compute(metrics, numbers, (target, reading.name), evidence, classes)
+                evidence["weights"] = beside
+                known = [metric for metric in metrics if key not in result.lacking or metric.least_classes < 2]
+                _compute(known, numbers, key, evidence, classes)
             for target in self.dimensions:
                 evidence = self._of_regression(result, target, reading, beside)
                 _compute(metrics, numbers, (target, reading.name), evidence, 0)
@@ -325,7 +340,7 @@ class Profiler:
         self, result: SplitResult, target: str, reading: Reading, beside: Weights | None
     ) -> dict[str, Any]:
         """What metrics of a regression target can ask for."""
-        evidence = dict(result.evidence.get((target, reading.name), {"regression": None}), convention=self.convention)
+        evidence = dict(result.evidence.pop((target, reading.name), {"regression": None}), convention=self.convention)
         if evidence["regression"] is not None:
             evidence["moments"] = evidence["covariance"] = evidence["regression"].as_one_class
         path = self._heads.get((target, reading.name))
@@ -375,6 +390,7 @@ class Profiler:
             "ridge": settings.ridge,
             "seed": settings.seed,
             **({"probes": settings.probes} if "complexity" in self._needs() else {}),
+            **({"jackknife": settings.jackknife} if settings.jackknife else {}),
             "precision": str(parameter.dtype).removeprefix("torch.") if parameter is not None else "none",
             "device": str(self.network.device),
             "plan": self.plan.reason,

@@ -30,12 +30,21 @@ def weight_hash(model: nn.Module) -> str:
 
 
 class DataFingerprint:
-    """A fingerprint of samples that does not depend on their order, on how they are batched or padded."""
+    """A fingerprint of samples that does not depend on their order, on how they are batched or padded.
 
-    accumulated: ClassVar[tuple[str, ...]] = ("total",)
+    Attributes
+    ----------
+    total : int
+        The fingerprint.
+    order : int
+        Another of the batches in their order.
+    """
+
+    accumulated: ClassVar[tuple[str, ...]] = ("total", "order")
 
     def __init__(self) -> None:
         self.total = 0
+        self.order = 0
 
     def update(self, inputs: Any, labels: Mapping[str, Tensor]) -> None:
         """Take in a batch: a nest of tensors, and labels by target."""
@@ -52,6 +61,7 @@ class DataFingerprint:
                         row = row[real[index]]
                     digest.update(_bytes(row))
             self.total = (self.total + digest.intdigest()) % 2**64
+        self.order = xxhash.xxh3_64_intdigest(f"{self.order} {self.total}".encode())
 
     def merge(self, other: DataFingerprint) -> None:
         """Take in what another worker saw of the data."""

@@ -49,6 +49,10 @@ class Settings:
         Of random projections and directions.
     probes : int or "exact"
         Random directions a sample for geometric complexity; ``"exact"`` takes every axis of the input.
+    jackknife : int
+        Groups of samples for standard errors, ``<metric>_se``: everything is measured again without each of them, from
+        the same runs of the data. 0, the default, for none; 10 are usual. An interval takes Student's t of one degree
+        of freedom less.
     """
 
     layers: str | Sequence[str] | Callable[[Layer], bool] = "blocks"
@@ -63,12 +67,15 @@ class Settings:
     ridge: float = 1e-3
     seed: int = 0
     probes: int | Literal["exact"] = 8
+    jackknife: int = 0
 
     def __post_init__(self) -> None:
         if self.nonfinite not in ("raise", "drop"):
             raise UnknownName("way to treat NaN", str(self.nonfinite), ["raise", "drop"])
         if not self.ridge >= 0:
             raise InvalidData(f"ridge={self.ridge}: the regularisation is 0 or more")
+        if self.jackknife < 0 or self.jackknife == 1:
+            raise InvalidData(f"jackknife={self.jackknife}: 2 groups of samples at least, 10 are usual, or 0 for none")
         check_reduction(self.reduce)
         check_probes(self.probes)
 

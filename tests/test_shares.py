@@ -46,7 +46,7 @@ loaders = {{
 if how == "run again":
     import layerwise.plan
     layerwise.plan._WIDEST_KEPT = 0
-found = profile(network, loaders)
+found = profile(network, loaders, jackknife=10)
 found.to_netcdf(f"{{path}}-{{torch.distributed.get_rank()}}.nc", engine="h5netcdf")
 torch.distributed.destroy_process_group()
 """
@@ -66,7 +66,16 @@ def splits() -> dict[str, TensorDataset]:
 def assert_same_numbers(one: xr.Dataset, other: xr.Dataset) -> None:
     assert set(one.data_vars) == set(other.data_vars)
     for name in one.data_vars:
+        if str(name).endswith("_se"):
+            continue
         np.testing.assert_allclose(one[name].values, other[name].values, rtol=1e-9, atol=1e-12, err_msg=str(name))
+
+
+def assert_errors_of_the_same_size(one: xr.Dataset, other: xr.Dataset) -> None:
+    """Each process deals its samples out to the groups by itself: errors are others, of as many groups."""
+    for name in ("nc1", "cdnv", "class_norm", "feature_norm") if "nc1" in one else ("nrc2_cka", "feature_norm"):
+        ratio = (one[f"{name}_se"] / other[f"{name}_se"]).values
+        assert 0.7 < np.exp(np.log(ratio).mean()) < 1.4, name
 
 
 @pytest.mark.parametrize("how", ["shuffled", "run again", "whole"])
@@ -76,10 +85,13 @@ def test_two_processes_measure_what_one_does(how, tmp_path, monkeypatch):
     (tmp_path / "worker.py").write_text(WORKER)
     torchrun("worker.py", "profile", how, cwd=tmp_path)
     torch.manual_seed(0)
-    expected = profile(Perceptron(), {name: DataLoader(part, batch_size=8) for name, part in splits().items()})
+    expected = profile(
+        Perceptron(), {name: DataLoader(part, batch_size=8) for name, part in splits().items()}, jackknife=10
+    )
     for number in (0, 1):
         with xr.open_dataset(tmp_path / f"profile-{number}.nc", engine="h5netcdf") as found:
             assert_same_numbers(found.load(), expected)
+            assert_errors_of_the_same_size(found, expected)
         assert found.attrs["samples"] == expected.attrs["samples"]
         assert found.attrs["data_fingerprint"] == expected.attrs["data_fingerprint"]
 
@@ -92,10 +104,11 @@ def test_two_processes_measure_of_numbers_what_one_does(tmp_path, monkeypatch):
     torch.manual_seed(0)
     parts = {name: part[:][0] for name, part in splits().items()}
     loaders = {name: DataLoader(TensorDataset(x, x[:, :3] ** 2), batch_size=8) for name, x in parts.items()}
-    expected = profile(Perceptron(), loaders)
+    expected = profile(Perceptron(), loaders, jackknife=10)
     for number in (0, 1):
         with xr.open_dataset(tmp_path / f"profile-{number}.nc", engine="h5netcdf") as found:
             assert_same_numbers(found.load(), expected)
+            assert_errors_of_the_same_size(found, expected)
     assert expected["network_mse"].notnull().all()
 
 

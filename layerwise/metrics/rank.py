@@ -53,6 +53,7 @@ def participation_ratio(covariance: Moments) -> float:
     dims=_DIMS,
     least_classes=1,
     reference="Masarczyk 2023 (tunnel effect)",
+    whole=True,
 )
 def numerical_rank(covariance: Moments) -> float:
     """Number of eigenvalues of the features' covariance above a thousandth of the largest; in ``[0, d]``."""

@@ -46,6 +46,7 @@ class Metric:
     least_classes: int
     default: bool = True
     beside: str = ""
+    whole: bool = False
 
     @property
     def name(self) -> str:
@@ -56,6 +57,14 @@ class Metric:
     def passes(self) -> int:
         """Passes over the data after which the metric can be computed."""
         return max(EVIDENCE[need] for need in self.needs)
+
+    @property
+    def sampled(self) -> bool:
+        """Whether it varies with the samples as an estimate does, and so has a standard error.
+
+        Weights know no samples, a whole number of directions jumps, and a derivative takes a pass of its own.
+        """
+        return "split" in self.variable.dims and not self.whole and "complexity" not in self.needs
 
     def applies(self, *, classes: bool, regression: bool) -> bool:
         """Whether it can be measured where there are such targets; what knows no target is measured of any."""
@@ -74,6 +83,7 @@ def metric(
     least_classes: int = 2,
     default: bool = True,
     beside: str = "",
+    whole: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function as a metric under its own name.
 
@@ -90,6 +100,8 @@ def metric(
         Whether it is measured when no metric is named: what is costly is not (see `select`).
     beside : str
         Name of the metric that it is always measured with.
+    whole : bool
+        Whether it is a whole number of directions, which has no standard error.
 
     Raises
     ------
@@ -118,7 +130,7 @@ def metric(
         if name in _REGISTRY and _REGISTRY[name].function.__module__ != function.__module__:
             raise InvalidData(f"there is a metric {name!r} already; give the function another name")
         variable = Variable(name, dims, long_name, units, direction, reference)
-        _REGISTRY[name] = Metric(function, variable, needs, least_classes, default, beside)
+        _REGISTRY[name] = Metric(function, variable, needs, least_classes, default, beside, whole)
         return function
 
     return register

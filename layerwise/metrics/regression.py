@@ -165,7 +165,7 @@ def linear_r2(regression: TargetMoments, readout: Readout) -> float:
     return float(1 - readout.errors(regression).sum() / np.trace(regression.target_covariance))
 
 
-@_metric("feature directions that hold 99% of the variance", direction="down", reference=_DEEP)
+@_metric("feature directions that hold 99% of the variance", direction="down", reference=_DEEP, whole=True)
 def target_rank(regression: TargetMoments) -> float:
     """Number of principal directions that hold 99% of the feature variance; in ``[0, d]``.
 
@@ -179,6 +179,7 @@ def target_rank(regression: TargetMoments) -> float:
     direction="none",
     dims=("epoch", "split", "target"),
     reference=_DEEP,
+    whole=True,
 )
 def target_dimensions(regression: TargetMoments) -> float:
     """Number of principal directions that hold 99% of the targets' variance; in ``[0, q]``."""

@@ -158,7 +158,7 @@ def vci(covariance: Moments) -> float:
     return float((full - len(ratios) + (1 / (1 + ratios)).sum()) / full)
 
 
-@metric("directions that class means span", direction="none", reference="Papyan 2020")
+@metric("directions that class means span", direction="none", reference="Papyan 2020", whole=True)
 def between_rank(moments: Moments, span: Span, convention: Convention) -> int:
     """Rank that the pseudo-inverse of ``S_B`` keeps: singular values above ``s_1 C eps``, at most ``C - 1``."""
     return len(_between_directions(moments, span, convention)[0])

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,12 +10,14 @@ from layerwise.bank import Bank
 from layerwise.errors import InvalidData
 from layerwise.network import Answer, Reading
 from layerwise.passes.checks import checked_labels, checked_targets, finite_rows
+from layerwise.passes.gathering import Gathering
 from layerwise.passes.request import Request
-from layerwise.passes.result import Key, SplitResult
+from layerwise.passes.result import SplitResult
 from layerwise.passes.tally import Tally
+from layerwise.passes.views import Groups, Seen
 from layerwise.provenance import DataFingerprint
-from layerwise.shares import pooled, union
-from layerwise.statistics import ClassMoments, State, TargetAccumulator, fit_readout, restore, state_of
+from layerwise.shares import pooled
+from layerwise.statistics import State, restore, state_of
 
 __all__ = ["FirstPass"]
 
@@ -32,12 +31,13 @@ class FirstPass:
         self.device = device
         self.tally = Tally(request.classes)
         self.fingerprint = DataFingerprint()
-        self.moments: dict[Key, ClassMoments] = {}
-        self.narrow: dict[Key, ClassMoments] = {}
-        self.joint: dict[Key, TargetAccumulator] = {}
+        self.groups = Groups(request)
         self.sketches = {item.name: request.narrowing(item) for item in request.readings}
+        # The first sees every sample.
+        self.gathered = [Gathering(request, self.sketches, device) for _ in range(1 + request.jackknife)]
         self.labels: dict[str, Tensor] = {}
-        self.targets: dict[str, tuple[Tensor, Tensor | None]] = {}
+        self.targets: dict[str, Seen] = {}
+        self.seen: list[dict[str, Seen]] = []
 
     def begin(self, batch: Batch, number: int) -> None:
         """Look at what comes with the features of a batch.
@@ -71,6 +71,8 @@ class FirstPass:
         self.tally.see(self.labels, batch.size)
         self.request.plan.make_room(max(self.tally.classes.values(), default=0))
         self.fingerprint.update(batch.inputs, batch.labels)
+        every: dict[str, Seen] = {**{name: (values, None) for name, values in self.labels.items()}, **self.targets}
+        self.seen = [every, *self.groups.without(every)]
 
     def receive(self, reading: Reading, features: Tensor) -> None:
         """Take in the features of one layer, shape ``(n, d)``."""
@@ -79,34 +81,10 @@ class FirstPass:
         kept = finite_rows(features, self.request.nonfinite)
         if kept is not None:
             self.tally.leave_out(reading.name, int((~kept).sum()))
-            features = features[kept]
         sketch = self.sketches[reading.name]
         narrow = sketch(features) if sketch is not None else None
-        for target, all_labels in self.labels.items():
-            labels = all_labels.to(features.device)
-            labels = labels if kept is None else labels[kept]
-            key = (target, reading.name)
-            if key not in self.moments:
-                self.moments[key] = self._fresh(key)
-            self.moments[key].update(features, labels)
-            if narrow is not None:
-                if key not in self.narrow:
-                    self.narrow[key] = self._fresh_narrow(key)
-                self.narrow[key].update(narrow, labels)
-        if "regression" in self.request.needs:
-            self._receive_targets(reading, features if narrow is None else narrow, kept)
-
-    def _receive_targets(self, reading: Reading, features: Tensor, kept: Tensor | None) -> None:
-        """Take in the features of one layer with every regression target, of the samples that have both."""
-        for target, (all_values, all_present) in self.targets.items():
-            values = all_values.to(features.device)
-            values = values if kept is None else values[kept]
-            own = features
-            if all_present is not None:
-                present = all_present.to(features.device)
-                present = present if kept is None else present[kept]
-                own, values = own[present], values[present]
-            self.joint.setdefault((target, reading.name), TargetAccumulator()).update(own, values)
+        for gathering, seen in zip(self.gathered, self.seen, strict=True):
+            gathering.update(reading, features, narrow, kept, seen)
 
     def end(self, answer: Answer) -> None:
         """Take in what the network itself makes of the batch."""
@@ -121,18 +99,15 @@ class FirstPass:
     @property
     def finite(self) -> bool:
         """Whether all features so far were finite."""
-        norms = [moments.norm.cpu() for moments in self.moments.values() if len(moments.counts)]
-        norms += [joint.norm.cpu() for joint in self.joint.values() if joint.count]
-        return not norms or bool(torch.isfinite(torch.stack(norms)).all())
+        return self.gathered[0].finite
 
     def state(self) -> State:
         """What was accumulated so far, and what the bank holds."""
         return {
             "tally": state_of(self.tally),
             "fingerprint": state_of(self.fingerprint),
-            "moments": {key: state_of(moments) for key, moments in self.moments.items()},
-            "narrow": {key: state_of(moments) for key, moments in self.narrow.items()},
-            "joint": {key: state_of(joint) for key, joint in self.joint.items()},
+            "dealt": self.groups.dealt,
+            "gathered": [gathering.state() for gathering in self.gathered],
             "bank": None if self.bank is None else self.bank.save(),
         }
 
@@ -140,11 +115,9 @@ class FirstPass:
         """Go on from a state."""
         restore(self.tally, state["tally"])
         restore(self.fingerprint, state["fingerprint"])
-        self.moments = {key: restore(self._fresh(key), held, self.device) for key, held in state["moments"].items()}
-        self.narrow = {
-            key: restore(self._fresh_narrow(key), held, self.device) for key, held in state["narrow"].items()
-        }
-        self.joint = {key: restore(TargetAccumulator(), held, self.device) for key, held in state["joint"].items()}
+        self.groups.dealt = dict(state["dealt"])
+        for gathering, held in zip(self.gathered, state["gathered"], strict=True):
+            gathering.restore(held)
         if self.bank is not None:
             self.bank.restore(state["bank"])
 
@@ -152,11 +125,8 @@ class FirstPass:
         """Take in what the other processes accumulated, if the samples are shared."""
         self.tally = pooled(self.tally, lambda: Tally({}), self.device, shared)
         self.fingerprint = pooled(self.fingerprint, DataFingerprint, self.device, shared)
-        for held, make in ((self.moments, self._fresh), (self.narrow, self._fresh_narrow)):
-            for key in union(held, shared):
-                held[key] = pooled(held.get(key), partial(make, key), self.device, shared)
-        for key in union(self.joint, shared):
-            self.joint[key] = pooled(self.joint.get(key), TargetAccumulator, self.device, shared)
+        for gathering in self.gathered:
+            gathering.merge(shared)
 
     def finish(self, train: SplitResult | None = None) -> SplitResult:
         """The finished statistics; what was accumulated is let go.
@@ -167,7 +137,7 @@ class FirstPass:
             The split whose readout and units judge the regression targets; this one by default.
         """
         tally = self.tally
-        result = SplitResult(
+        counted = SplitResult(
             samples=tally.samples,
             classes=tally.classes,
             errors=tally.errors,
@@ -177,43 +147,14 @@ class FirstPass:
             without_target=tally.without_target,
             fingerprint=str(self.fingerprint),
         )
-        for key, moments in self.moments.items():
-            if not len(moments.counts):
-                # Not one sample of the layer was finite.
-                continue
-            finished = moments.finish()
-            present = set(finished.classes.tolist())
-            result.present[key[0]] = len(present)
-            result.absent[key[0]] = sorted(set(range(tally.classes[key[0]])) - present)
-            narrow = self.narrow[key].finish() if key in self.narrow else finished
-            result.evidence[key] = {"moments": finished}
-            if narrow.within is not None:
-                result.evidence[key]["covariance"] = narrow
-        self.moments.clear()
-        self.narrow.clear()
-        self._finish_targets(result, train or result)
-        return result
-
-    def _finish_targets(self, result: SplitResult, train: SplitResult) -> None:
-        """Put the moments of the regression targets into the evidence, in the units of the training split."""
-        for key in [key for key, joint in self.joint.items() if joint.count]:
-            moments = self.joint.pop(key).finish()
-            if train is result:
-                spread = np.sqrt(np.diag(moments.target_covariance))
-                standard = np.where(spread > 0, spread, 1.0) if self.request.standardize else np.ones(len(spread))
-                result.units.setdefault(key[0], standard)
-                moments = moments.in_units(result.units[key[0]])
-                result.readouts[key] = fit_readout(moments)
-            elif key in train.readouts:
-                moments = moments.in_units(train.units[key[0]])
-            result.evidence[key] = {"regression": moments, "readout": train.readouts.get(key)}
+        whole, *parts = self.gathered
+        result = whole.finish(counted, train or counted)
+        for number, part in enumerate(parts):
+            own = counted.of_other_samples()
+            judge = own if train is None else train.without[number]
+            own.lacking = judge.lacking | part.finish(own, judge).lacks_classes_of(result)
+            result.without.append(own)
         for target, squares in result.squares.items():
-            result.squares[target] = squares / train.units[target] ** 2 if target in train.units else squares
-
-    def _fresh(self, key: Key) -> ClassMoments:
-        needed = bool({"covariance", "probe"} & self.request.needs)
-        scatter = needed and bool(self.request.plan.covariance_width) and self.sketches[key[1]] is None
-        return ClassMoments(self.tally.classes[key[0]], scatter=scatter)
-
-    def _fresh_narrow(self, key: Key) -> ClassMoments:
-        return ClassMoments(self.tally.classes[key[0]], scatter=True)
+            units = (train or result).units
+            result.squares[target] = squares / units[target] ** 2 if target in units else squares
+        return result

@@ -40,6 +40,8 @@ class Request:
         Of random projections and directions.
     probes : int or "exact"
         Random directions that layers are derived along, or all axes of the input.
+    jackknife : int
+        Groups of samples, without each of which everything is measured again; 0 for none.
     """
 
     readings: Sequence[Reading]
@@ -53,6 +55,7 @@ class Request:
     nonfinite: Literal["raise", "drop"] = "raise"
     seed: int = 0
     probes: int | Literal["exact"] = 8
+    jackknife: int = 0
 
     def narrowing(self, reading: Reading) -> Sketch | None:
         """The projection that a layer's covariance is taken of; None where the layer is narrow enough."""

@@ -55,6 +55,10 @@ class SplitResult:
         The same for regression targets: the best affine map.
     units : dict of str to ndarray
         What each regression target was divided by.
+    without : list of SplitResult
+        What the split gives without each group of samples.
+    lacking : set
+        Targets and layers of which that leaves a class, of the split or of the one that judges, without a sample.
     """
 
     evidence: dict[Key, dict[str, Any]] = field(default_factory=dict)
@@ -71,3 +75,24 @@ class SplitResult:
     references: dict[Key, Reference] = field(default_factory=dict)
     readouts: dict[Key, Readout] = field(default_factory=dict)
     units: dict[str, np.ndarray] = field(default_factory=dict)
+    without: list[SplitResult] = field(default_factory=list)
+    lacking: set[Key] = field(default_factory=set)
+
+    def of_other_samples(self) -> SplitResult:
+        """For what some of the samples give: counts of all, and no evidence yet."""
+        return SplitResult(classes=self.classes, errors=self.errors, squares=self.squares)
+
+    def lacks_classes_of(self, whole: SplitResult) -> set[Key]:
+        """Targets and layers where fewer classes have a sample than in the whole."""
+        of_classes = {key: held for key, held in whole.evidence.items() if "moments" in held}
+        return {
+            key
+            for key, held in of_classes.items()
+            if key not in self.evidence or len(self.evidence[key]["moments"].classes) < len(held["moments"].classes)
+        }
+
+    def let_go(self) -> None:
+        """Keep of the statistics only what other splits are judged by."""
+        self.evidence.clear()
+        for part in self.without:
+            part.let_go()

@@ -1,0 +1,160 @@
+"""Pass 1 as one measurement sees it: moments of every target and layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from layerwise.network import Reading
+from layerwise.passes.request import Request
+from layerwise.passes.result import Key, SplitResult
+from layerwise.passes.views import Seen, all_of
+from layerwise.shares import pooled, union
+from layerwise.sketch import Sketch
+from layerwise.statistics import ClassMoments, State, TargetAccumulator, fit_readout, restore, state_of
+
+__all__ = ["Gathering"]
+
+
+class Gathering:
+    """Accumulates the moments of every target and layer over the samples that one measurement sees.
+
+    Parameters
+    ----------
+    request : Request
+    sketches : mapping of str to Sketch or None
+        The projection that each layer's covariance is taken of.
+    device : device
+        Where what has no sample yet is accumulated.
+    """
+
+    def __init__(self, request: Request, sketches: Mapping[str, Sketch | None], device: torch.device) -> None:
+        self.request = request
+        self.sketches = sketches
+        self.device = device
+        self.moments: dict[Key, ClassMoments] = {}
+        self.narrow: dict[Key, ClassMoments] = {}
+        self.joint: dict[Key, TargetAccumulator] = {}
+
+    def update(
+        self, reading: Reading, features: Tensor, narrow: Tensor | None, kept: Tensor | None, seen: Mapping[str, Seen]
+    ) -> None:
+        """Take in the features of one layer.
+
+        Parameters
+        ----------
+        reading : Reading
+        features : Tensor
+            Shape ``(n, d)``.
+        narrow : Tensor or None
+            Their projection, where the covariance is taken of one.
+        kept : Tensor or None
+            The samples whose features are finite.
+        seen : mapping of str to Seen
+            What is seen of every target.
+        """
+        for target, (values, counts) in seen.items():
+            key = (target, reading.name)
+            rows = all_of(kept, counts)
+            own = values.to(features.device)
+            own = own if rows is None else own[rows.to(own.device)]
+            if target in self.request.dimensions:
+                if "regression" in self.request.needs:
+                    whole = features if narrow is None else narrow
+                    self.joint.setdefault(key, TargetAccumulator()).update(_rows(whole, rows), own)
+                continue
+            if key not in self.moments:
+                self.moments[key] = self._fresh(key)
+            self.moments[key].update(_rows(features, rows), own)
+            if narrow is not None:
+                if key not in self.narrow:
+                    self.narrow[key] = self._fresh_narrow(key)
+                self.narrow[key].update(_rows(narrow, rows), own)
+
+    @property
+    def finite(self) -> bool:
+        """Whether all features so far were finite."""
+        norms = [moments.norm.cpu() for moments in self.moments.values() if len(moments.counts)]
+        norms += [joint.norm.cpu() for joint in self.joint.values() if joint.count]
+        return not norms or bool(torch.isfinite(torch.stack(norms)).all())
+
+    def state(self) -> State:
+        """What was accumulated so far."""
+        return {
+            "moments": {key: state_of(moments) for key, moments in self.moments.items()},
+            "narrow": {key: state_of(moments) for key, moments in self.narrow.items()},
+            "joint": {key: state_of(joint) for key, joint in self.joint.items()},
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from a state."""
+        self.moments = {key: restore(self._fresh(key), held, self.device) for key, held in state["moments"].items()}
+        self.narrow = {
+            key: restore(self._fresh_narrow(key), held, self.device) for key, held in state["narrow"].items()
+        }
+        self.joint = {key: restore(TargetAccumulator(), held, self.device) for key, held in state["joint"].items()}
+
+    def merge(self, shared: bool) -> None:
+        """Take in what the other processes accumulated, if the samples are shared."""
+        for held, make in ((self.moments, self._fresh), (self.narrow, self._fresh_narrow)):
+            for key in union(held, shared):
+                held[key] = pooled(held.get(key), partial(make, key), self.device, shared)
+        for key in union(self.joint, shared):
+            self.joint[key] = pooled(self.joint.get(key), TargetAccumulator, self.device, shared)
+
+    def finish(self, result: SplitResult, train: SplitResult) -> SplitResult:
+        """Put the finished statistics into the evidence; what was accumulated is let go.
+
+        Parameters
+        ----------
+        result : SplitResult
+            Of the same samples.
+        train : SplitResult
+            The split whose readout and units judge the regression targets; `result` itself for the training split.
+        """
+        for key in list(self.moments):
+            moments = self.moments.pop(key)
+            narrow_moments = self.narrow.pop(key, None)
+            if not len(moments.counts):
+                # Not one sample of the layer was finite.
+                continue
+            finished = moments.finish()
+            present = set(finished.classes.tolist())
+            result.present[key[0]] = len(present)
+            result.absent[key[0]] = sorted(set(range(result.classes[key[0]])) - present)
+            narrow = narrow_moments.finish() if narrow_moments is not None else finished
+            result.evidence[key] = {"moments": finished}
+            if narrow.within is not None:
+                result.evidence[key]["covariance"] = narrow
+        for key in [key for key, joint in self.joint.items() if joint.count]:
+            self._finish_target(key, result, train)
+        return result
+
+    def _finish_target(self, key: Key, result: SplitResult, train: SplitResult) -> None:
+        """Put the moments of a regression target into the evidence, in the units of the training split."""
+        moments = self.joint.pop(key).finish()
+        if train is result:
+            spread = np.sqrt(np.diag(moments.target_covariance))
+            standard = np.where(spread > 0, spread, 1.0) if self.request.standardize else np.ones(len(spread))
+            result.units.setdefault(key[0], standard)
+            moments = moments.in_units(result.units[key[0]])
+            result.readouts[key] = fit_readout(moments)
+        elif key in train.readouts:
+            moments = moments.in_units(train.units[key[0]])
+        result.evidence[key] = {"regression": moments, "readout": train.readouts.get(key)}
+
+    def _fresh(self, key: Key) -> ClassMoments:
+        needed = bool({"covariance", "probe"} & self.request.needs)
+        scatter = needed and bool(self.request.plan.covariance_width) and self.sketches[key[1]] is None
+        return ClassMoments(self.request.classes.get(key[0], 0), scatter=scatter)
+
+    def _fresh_narrow(self, key: Key) -> ClassMoments:
+        return ClassMoments(self.request.classes.get(key[0], 0), scatter=True)
+
+
+def _rows(features: Tensor, rows: Tensor | None) -> Tensor:
+    return features if rows is None else features[rows.to(features.device)]
