@@ -6,17 +6,45 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
+import torch
+import xxhash
+from torch import Tensor
+
 from layerwise.adapters.protocol import Batch
 from layerwise.bank import Bank
 from layerwise.errors import EmptyData, NotRepeatable
 from layerwise.network import Network, first_samples
 from layerwise.partial import Partial
-from layerwise.passes import ComplexityPass, FirstPass, Request, SecondPass, SplitResult
-from layerwise.passes.checks import where_not_finite
+from layerwise.passes import ComplexityPass, FirstPass, Request, SecondPass, Shuffles, SplitResult
+from layerwise.passes.checks import checked_labels, where_not_finite
 from layerwise.progress import bar
-from layerwise.shares import own_samples
+from layerwise.shares import gathered, own_samples, place
 
-__all__ = ["run_split"]
+__all__ = ["look", "run_split"]
+
+
+def look(network: Network, loader: Iterable[Any], request: Request, split: str = "") -> Shuffles:
+    """Read the labels of a split, and no more, to shuffle them.
+
+    Parameters
+    ----------
+    network, loader, request, split
+        As for `run_split`.
+    """
+    own = own_samples(loader)
+    found: dict[str, list[Tensor]] = {}
+    for batch in _counted(network, bar(loader, f"{split} labels"), own):
+        for target, given in batch.labels.items():
+            if target in request.targets and target not in request.dimensions:
+                found.setdefault(target, []).append(checked_labels(given, target, request.classes).cpu())
+    labels = {target: torch.cat(parts) for target, parts in found.items()}
+    size = len(next(iter(labels.values()), ()))
+    every = gathered(labels, own is not None)
+    whole = {target: torch.cat([part[target] for part in every if target in part]) for target in labels}
+    before = sum(len(next(iter(part.values()), ())) for part in every[: place()[0] if len(every) > 1 else 0])
+    # Splits of the same order of labels, shuffled alike, would not be independent.
+    seed = xxhash.xxh3_64_intdigest(f"{request.seed} {split}".encode()) % 2**63
+    return Shuffles(whole, request.null, seed, before, size)
 
 
 def run_split(
@@ -26,6 +54,7 @@ def run_split(
     split: str = "",
     train: SplitResult | None = None,
     partial: Partial | None = None,
+    shuffles: Shuffles | None = None,
 ) -> SplitResult:
     """Sweep a split once or twice and finish its statistics.
 
@@ -41,6 +70,8 @@ def run_split(
         The training split, whose class means and probe judge the samples; the split itself by default.
     partial : Partial, optional
         Where what is accumulated is kept, shard by shard, and goes on from.
+    shuffles : Shuffles, optional
+        Other orders of the labels, under which everything is measured again.
 
     Raises
     ------
@@ -53,7 +84,7 @@ def run_split(
         bank = None
         if request.plan.second in ("memory", "disk"):
             bank = stack.enter_context(Bank(request.plan.second, None if partial is None else partial.bank(split)))
-        first = FirstPass(request, bank, network.device)
+        first = FirstPass(request, bank, network.device, shuffles)
         with network.reading(request.readings, first.receive) as run:
             for number, batch in _batches(network, loader, own, f"{split} pass 1", first, partial):
                 first.begin(batch, number)
@@ -61,6 +92,8 @@ def run_split(
                 if not first.finite:
                     raise where_not_finite(request, network, batch, number)
         seen, order = first.tally.samples, first.fingerprint.order
+        if shuffles is not None:
+            _check_repeated(shuffles.size, seen)
         first.merge(shared)
         if not first.tally.samples:
             raise EmptyData(f"split {split!r} is empty: its loader gave no batch")
@@ -74,7 +107,7 @@ def run_split(
             deriving.finish(shared)
         if request.plan.passes == 1:
             return result
-        second = SecondPass(request, result, train or result, network.device, shared=shared)
+        second = SecondPass(request, result, train or result, network.device, shared=shared, shuffles=shuffles)
         if bank is not None:
             second.read(bank, bar(request.readings, f"{split} pass 2"))
             return result
@@ -83,10 +116,10 @@ def run_split(
                 second.begin(batch)
                 second.end(run(batch))
         _check_repeated(seen, second.samples)
-        if request.jackknife and second.fingerprint.order != order:
+        if request.ordered and second.fingerprint.order != order:
             raise NotRepeatable(
-                "standard errors leave the same samples out of both runs, and the loader gave other batches, or the "
-                "same in another order, the second time; give a loader without shuffling or augmentation"
+                "standard errors and shuffled labels take the same samples in the same order in both runs, and the "
+                "second time the loader gave others or in another; give one without shuffling or augmentation"
             )
         for reading in request.readings:
             second.finish(reading)

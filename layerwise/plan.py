@@ -94,6 +94,7 @@ def make_plan(
     repeatable: bool = True,
     itemsize: int = 4,
     replicates: int = 0,
+    shuffles: int = 0,
 ) -> Plan:
     """Choose the passes.
 
@@ -116,6 +117,8 @@ def make_plan(
         Bytes of a feature.
     replicates : int
         How often everything is measured again, without some of the samples.
+    shuffles : int
+        How often under other labels, which leave the covariance as it is.
 
     Raises
     ------
@@ -126,11 +129,12 @@ def make_plan(
     """
     budget = budget if budget is not None else psutil.virtual_memory().available // (2 * neighbours())
     two_passes = bool({"span", "nearest", "probe", "fourth"} & set(needs))
-    of_one = sum(_bytes_of_means(width, 1, two_passes) for width in widths) * targets * (1 + replicates)
+    times = 1 + replicates + shuffles
+    of_one = sum(_bytes_of_means(width, 1, two_passes) for width in widths) * targets * times
     means = classes * of_one
     if means > budget:
         widest = max(widths)
-        again = f", measured {1 + replicates} times over," if replicates else ""
+        again = f", measured {times} times over," if times > 1 else ""
         raise BudgetExceeded(
             f"the class means of {classes} classes in {len(widths)} layers (widest: {widest:,} features){again} take "
             f"{readable(means)}, the memory budget is {readable(budget)}; choose fewer layers, reduce='gap', "

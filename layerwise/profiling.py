@@ -16,7 +16,7 @@ import torch
 from layerwise.adapters.protocol import Batch
 from layerwise.assembly import NETWORK_ERROR, NETWORK_MSE, assemble_profile
 from layerwise.blocks import choose, find_blocks
-from layerwise.engine import run_split
+from layerwise.engine import look, run_split
 from layerwise.errors import EmptyData, InvalidData, LayerwiseError, NotRepeatable, UnknownName
 from layerwise.feeds import named_heads, next_linear, previous_linear, weights_beside
 from layerwise.inputs import class_names, dimensions, find_loaders, find_network
@@ -25,7 +25,7 @@ from layerwise.loaders import first_batch
 from layerwise.metrics import Metric, compute, convention, needs_of, select
 from layerwise.network import Reading, first_samples, readings_of
 from layerwise.partial import Partial
-from layerwise.passes import Request, SplitResult
+from layerwise.passes import Request, Shuffles, SplitResult
 from layerwise.plan import Plan, make_plan, parse_memory
 from layerwise.progress import logger
 from layerwise.provenance import environment, weight_hash
@@ -34,7 +34,7 @@ from layerwise.settings import Settings, chosen
 from layerwise.shares import agreed, is_follower, is_shared
 from layerwise.statistics import Weights
 from layerwise.trace import Trace, trace
-from layerwise.uncertainty import error_variable, jackknife_errors
+from layerwise.uncertainty import chance_variables, error_variable, jackknife_errors, under_chance
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -134,8 +134,10 @@ class Profiler:
         self.dimensions = dimensions(first)
         self.class_names = class_names(settings.classes, self.loaders, self.targets, self.dimensions)
         self.metrics = self._select()
+        self._shuffles: dict[str, Shuffles] = {}
         if "complexity" in self._needs() and not self.loaders.repeatable:
             raise NotRepeatable("geometric complexity takes a second run of the data, and a loader runs only once")
+        self._check_null()
         self._traced, told = self._trace(first)
         if not told:
             self.network = replace(self.network, scores=self._scores())
@@ -171,6 +173,7 @@ class Profiler:
             Where what is accumulated is kept, and goes on from.
         """
         started = time.perf_counter()
+        settings = self.settings
         if partial is not None:
             self.plan = Plan(**partial.begin(self._identity(), asdict(self.plan)))
         request = self._request()
@@ -179,17 +182,25 @@ class Profiler:
         next_maps: dict[str, str] = {}
         for split in sorted(self.loaders.splits, key=lambda name: name != "train"):
             loader = self.loaders.splits[split]
-            results[split] = run_split(self.network, loader, request, split, results.get("train"), partial)
+            if settings.null and split not in self._shuffles:
+                self._shuffles[split] = look(self.network, loader, request, split)
+            results[split] = run_split(
+                self.network, loader, request, split, results.get("train"), partial, self._shuffles.get(split)
+            )
             _warn_of_few_classes(results[split], split)
             numbers[split] = self._numbers(results[split], self.metrics, next_maps)
             without = [self._numbers(part, self._sampled, next_maps) for part in results[split].without]
-            numbers[split] |= jackknife_errors(self._sampled, numbers[split], without)
+            if without:
+                numbers[split] |= jackknife_errors(self._sampled, numbers[split], without)
+            shuffled = [self._numbers(other, self._with_chance, next_maps) for other in results[split].shuffled]
+            if shuffled:
+                numbers[split] |= under_chance(self._with_chance, shuffled)
             # The numbers are taken; of the statistics only what other splits are judged by stays.
             results[split].let_go()
         splits = list(self.loaders.splits)
         return assemble_profile(
             {split: numbers[split] for split in splits},
-            [*self._of_network(), *(metric.variable for metric in self.metrics), *map(error_variable, self._sampled)],
+            self._variables(),
             self.readings,
             [request.narrowing(reading) for reading in self.readings],
             self._all_class_names(results),
@@ -198,6 +209,13 @@ class Profiler:
             step=int(epoch) if step is None else step,
             attributes=self._attributes({split: results[split] for split in splits}, time.perf_counter() - started),
         )
+
+    def _check_null(self) -> None:
+        """Raise where labels cannot be shuffled."""
+        if self.settings.null and len(self.dimensions) == len(self.targets):
+            raise InvalidData("null= shuffles the labels of classes, and the data has regression targets only")
+        if self.settings.null and not self.loaders.repeatable:
+            raise NotRepeatable("null= reads the labels before the network runs, and a loader runs only once")
 
     def _first_batch(self) -> Batch:
         split, loader = next(iter(self.loaders.splits.items()))
@@ -251,6 +269,7 @@ class Profiler:
             budget=parse_memory(self.settings.memory),
             repeatable=self.loaders.repeatable,
             replicates=self.settings.jackknife,
+            shuffles=self.settings.null,
         )
 
     def _select(self) -> list[Metric]:
@@ -262,6 +281,17 @@ class Profiler:
     def _sampled(self) -> list[Metric]:
         """The metrics that get a standard error."""
         return [metric for metric in self.metrics if metric.sampled] if self.settings.jackknife else []
+
+    @property
+    def _with_chance(self) -> list[Metric]:
+        """The metrics that are measured under shuffled labels."""
+        return [metric for metric in self.metrics if metric.has_chance] if self.settings.null else []
+
+    def _variables(self) -> list[Variable]:
+        """Everything that the profile has."""
+        errors = [error_variable(metric) for metric in self._sampled]
+        chance = [variable for metric in self._with_chance for variable in chance_variables(metric)]
+        return [*self._of_network(), *(metric.variable for metric in self.metrics), *errors, *chance]
 
     def _applies(self, metric: Metric) -> bool:
         return metric.applies(classes=len(self.dimensions) < len(self.targets), regression=bool(self.dimensions))
@@ -290,6 +320,7 @@ class Profiler:
             seed=self.settings.seed,
             probes=self.settings.probes,
             jackknife=self.settings.jackknife,
+            null=self.settings.null,
         )
 
     def _identity(self) -> dict[str, Any]:
@@ -302,7 +333,8 @@ class Profiler:
             "statistics": sorted(self._needs()),
             "classes": self._request().classes,
             "dimensions": self.dimensions,
-            "settings": [settings.ridge, settings.nonfinite, settings.seed, settings.probes, settings.jackknife],
+            "settings": [settings.ridge, settings.nonfinite, settings.seed, settings.probes],
+            "again": [settings.jackknife, settings.null],
             "layerwise": version("layerwise"),
         }
 
@@ -325,6 +357,8 @@ class Profiler:
             for target, classes in result.classes.items():
                 key = (target, reading.name)
                 # Of what is measured many times, no more than one layer's is laid out at a time.
+                if "covariance" in result.evidence.get(key, {}):
+                    result.evidence[key]["covariance"] = result.covariance(key)
                 evidence = dict(result.evidence.pop(key, {}), convention=self.convention, next_map=weight)
                 own = reading.layer.role == "features" and target in result.errors
                 evidence["classifier"] = weight if own and weight is not None and len(weight) == classes else None
@@ -391,6 +425,7 @@ class Profiler:
             "seed": settings.seed,
             **({"probes": settings.probes} if "complexity" in self._needs() else {}),
             **({"jackknife": settings.jackknife} if settings.jackknife else {}),
+            **({"null": settings.null} if settings.null else {}),
             "precision": str(parameter.dtype).removeprefix("torch.") if parameter is not None else "none",
             "device": str(self.network.device),
             "plan": self.plan.reason,

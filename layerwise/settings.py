@@ -46,13 +46,17 @@ class Settings:
     ridge : float
         Regularisation of the ridge classifier, in units of the mean variance of a feature.
     seed : int
-        Of random projections and directions.
+        Of random projections, directions and shuffles.
     probes : int or "exact"
         Random directions a sample for geometric complexity; ``"exact"`` takes every axis of the input.
     jackknife : int
         Groups of samples for standard errors, ``<metric>_se``: everything is measured again without each of them, from
         the same runs of the data. 0, the default, for none; 10 are usual. An interval takes Student's t of one degree
         of freedom less.
+    null : int
+        Shuffles of the labels for what chance alone would give, ``<metric>_null``, ``_null_low`` and ``_null_high``:
+        everything that compares classes is measured again under each, from the same runs of the data. 0, the default,
+        for none; 39 make a band of 95%. The labels are read beforehand, in a run of the data without the network.
     """
 
     layers: str | Sequence[str] | Callable[[Layer], bool] = "blocks"
@@ -68,6 +72,7 @@ class Settings:
     seed: int = 0
     probes: int | Literal["exact"] = 8
     jackknife: int = 0
+    null: int = 0
 
     def __post_init__(self) -> None:
         if self.nonfinite not in ("raise", "drop"):
@@ -76,6 +81,10 @@ class Settings:
             raise InvalidData(f"ridge={self.ridge}: the regularisation is 0 or more")
         if self.jackknife < 0 or self.jackknife == 1:
             raise InvalidData(f"jackknife={self.jackknife}: 2 groups of samples at least, 10 are usual, or 0 for none")
+        if self.null < 0 or self.null == 1:
+            raise InvalidData(
+                f"null={self.null}: 2 shuffles of the labels at least, 39 for a band of 95%, or 0 for none"
+            )
         check_reduction(self.reduce)
         check_probes(self.probes)
 

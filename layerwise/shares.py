@@ -17,7 +17,18 @@ from torch.utils.data import DistributedSampler
 from layerwise.errors import InvalidData
 from layerwise.statistics import Accumulator, merged, state_of
 
-__all__ = ["agreed", "is_follower", "is_shared", "neighbours", "own_samples", "place", "pooled", "together", "union"]
+__all__ = [
+    "agreed",
+    "gathered",
+    "is_follower",
+    "is_shared",
+    "neighbours",
+    "own_samples",
+    "place",
+    "pooled",
+    "together",
+    "union",
+]
 
 T = TypeVar("T")
 A = TypeVar("A", bound=Accumulator)
@@ -71,12 +82,12 @@ def own_samples(loader: Any) -> int | None:
 
 def agreed(own: T, shared: bool = True) -> T:
     """What the first process has; every process must call it."""
-    return _gathered(own, shared)[0]
+    return gathered(own, shared)[0]
 
 
 def union(own: Iterable[T], shared: bool = True) -> list[T]:
     """What any of the processes has, each once; every process must call it."""
-    return list(dict.fromkeys(item for items in _gathered(list(own), shared) for item in items))
+    return list(dict.fromkeys(item for items in gathered(list(own), shared) for item in items))
 
 
 def pooled(own: A | None, make: Callable[[], A], device: torch.device, shared: bool = True) -> A:
@@ -95,11 +106,11 @@ def pooled(own: A | None, make: Callable[[], A], device: torch.device, shared: b
     """
     if own is not None and not shared:
         return own
-    return merged(_gathered(None if own is None else state_of(own), shared), make, device)
+    return merged(gathered(None if own is None else state_of(own), shared), make, device)
 
 
-def _gathered(own: T, shared: bool) -> list[T]:
-    """What every process has, in the order of their numbers."""
+def gathered(own: T, shared: bool) -> list[T]:
+    """What every process has, in the order of their numbers; every process must call it."""
     count = place()[1]
     if not shared or count == 1:
         return [own]

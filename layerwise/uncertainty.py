@@ -1,4 +1,4 @@
-"""From the same measurement made many times, with some samples left out, to standard errors."""
+"""From the same measurement made many times to what it says: standard errors, and what chance alone would give."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from layerwise.assembly import Numbers
 from layerwise.metrics import Metric
 from layerwise.schema import Variable
 
-__all__ = ["error_variable", "jackknife_errors"]
+__all__ = ["chance_variables", "error_variable", "jackknife_errors", "under_chance"]
+
+# Of so many draws, and one more, one lies beyond either edge of a band of 95%.
+_ONE_BEYOND = 40
 
 
 def error_variable(metric: Metric) -> Variable:
@@ -53,4 +56,44 @@ def jackknife_errors(
             with np.errstate(invalid="ignore"):
                 of_metric[key] = np.sqrt(len(without) - 1) * np.std(parts, axis=0)
         found[f"{name}_se"] = of_metric
+    return found
+
+
+def chance_variables(metric: Metric) -> list[Variable]:
+    """What the Dataset says of a metric under shuffled labels: the mean, and both edges of the band."""
+    own = metric.variable
+    said = {"": "mean", "_low": "2.5% quantile", "_high": "97.5% quantile"}
+    return [
+        replace(
+            own,
+            name=f"{own.name}_null{suffix}",
+            long_name=f"{what} under shuffled labels of: {own.long_name}",
+            direction="none",
+            reference="permutation of the labels",
+        )
+        for suffix, what in said.items()
+    ]
+
+
+def under_chance(metrics: Sequence[Metric], draws: Sequence[Numbers]) -> dict[str, dict[tuple[str, str], np.ndarray]]:
+    """Mean of every metric under shuffled labels, and the band that holds 95% of such values.
+
+    From the k-th smallest of ``K`` draws to the k-th largest, with ``k = (K + 1) // 40``: one more draw lies within
+    with probability ``1 - 2k/(K + 1)``, whatever the distribution. The band of fewer than 39 draws is their range,
+    which holds it with ``(K - 1)/(K + 1)`` only.
+
+    Returns
+    -------
+    Numbers
+        Under the names of `chance_variables`.
+    """
+    found: dict[str, dict[tuple[str, str], np.ndarray]] = {}
+    for name in (metric.name for metric in metrics):
+        for key in draws[0].get(name, {}):
+            values = np.sort([draw[name][key] for draw in draws], axis=0)
+            mean = values.mean(0)
+            beyond = max(1, (len(values) + 1) // _ONE_BEYOND)
+            low, high = (np.where(np.isnan(mean), np.nan, values[place]) for place in (beyond - 1, -beyond))
+            for suffix, number in (("", mean), ("_low", low), ("_high", high)):
+                found.setdefault(f"{name}_null{suffix}", {})[key] = np.asarray(number)
     return found

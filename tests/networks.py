@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Convolutional", "Perceptron", "blobs", "loader"]
+__all__ = ["Columns", "Convolutional", "Perceptron", "blobs", "loader"]
 
 
 class Perceptron(nn.Module):
@@ -42,6 +42,19 @@ class _Residual(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         return self.activation(inputs + self.convolution(inputs))
+
+
+class Columns(nn.Module):
+    """As many layers as the input has blocks of columns, each of which it hands on: a simulation in one profile."""
+
+    def __init__(self, width: int, count: int) -> None:
+        super().__init__()
+        self.width = width
+        self.blocks = nn.ModuleList(nn.Identity() for _ in range(count))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        parts = inputs.split(self.width, dim=1)
+        return torch.stack([block(part) for block, part in zip(self.blocks, parts, strict=True)]).sum(0)
 
 
 def blobs(samples: int = 60, features: int = 8, classes: int = 3, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from networks import Perceptron, blobs, loader
+from networks import Columns, Perceptron, blobs, loader
 from scipy import stats
 from torch import Tensor, nn
 
@@ -205,19 +205,6 @@ class TestRefusals:
         assert grouped.plan.statistics_bytes > 5 * plain.plan.statistics_bytes
         with pytest.raises(BudgetExceeded, match="measured 11 times over"):
             Profiler(network, loader(*clusters()), Settings(memory="40KiB", jackknife=10))
-
-
-class Columns(nn.Module):
-    """As many layers as the input has blocks of columns, each of which it hands on: a simulation in one profile."""
-
-    def __init__(self, width: int, count: int) -> None:
-        super().__init__()
-        self.width = width
-        self.blocks = nn.ModuleList(nn.Identity() for _ in range(count))
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        parts = inputs.split(self.width, dim=1)
-        return torch.stack([block(part) for block, part in zip(self.blocks, parts, strict=True)]).sum(0)
 
 
 def test_intervals_hold_the_truth_of_gaussian_classes_as_often_as_they_say():

@@ -74,10 +74,12 @@ def debiased_fuzziness(
     form = rows * (means @ within @ means.T - noise * error) * rows.T
     if not (np.isfinite(gram).all() and np.isfinite(form).all()):
         return np.nan
-    values, axes = np.linalg.eigh(gram)
-    values, axes = values[::-1][:rank], axes[:, ::-1][:, :rank]
+    # Within the directions that are kept: beside them lies the one that centring takes out.
+    kept = np.linalg.svd(rows * means, full_matrices=False)[0][:, :rank]
+    values, axes = np.linalg.eigh(kept.T @ gram @ kept)
     if (values <= 0).any():
         return np.inf
+    axes = kept @ axes
     return float((np.einsum("ck,cl,lk->k", axes, form, axes) / values**2).sum())
 
 

@@ -66,6 +66,13 @@ class Metric:
         """
         return "split" in self.variable.dims and not self.whole and "complexity" not in self.needs
 
+    @property
+    def has_chance(self) -> bool:
+        """Whether it measures collapse onto classes, and so has a value by chance, under shuffled labels."""
+        dims = self.variable.dims
+        of_classes = "target" in dims and "class" not in dims and "regression" not in self.needs
+        return self.sampled and of_classes and self.variable.direction != "none"
+
     def applies(self, *, classes: bool, regression: bool) -> bool:
         """Whether it can be measured where there are such targets; what knows no target is measured of any."""
         if "regression" in self.needs:

@@ -5,5 +5,6 @@ from layerwise.passes.first import FirstPass
 from layerwise.passes.request import Request
 from layerwise.passes.result import Key, Reference, SplitResult
 from layerwise.passes.second import SecondPass
+from layerwise.passes.views import Shuffles
 
-__all__ = ["ComplexityPass", "FirstPass", "Key", "Reference", "Request", "SecondPass", "SplitResult"]
+__all__ = ["ComplexityPass", "FirstPass", "Key", "Reference", "Request", "SecondPass", "Shuffles", "SplitResult"]

@@ -14,7 +14,7 @@ from layerwise.passes.gathering import Gathering
 from layerwise.passes.request import Request
 from layerwise.passes.result import SplitResult
 from layerwise.passes.tally import Tally
-from layerwise.passes.views import Groups, Seen
+from layerwise.passes.views import Seen, Shuffles, Views
 from layerwise.provenance import DataFingerprint
 from layerwise.shares import pooled
 from layerwise.statistics import State, restore, state_of
@@ -25,16 +25,19 @@ __all__ = ["FirstPass"]
 class FirstPass:
     """Accumulates pass 1 of one split, batch by batch: `begin`, `receive` for every layer, `end`; then `finish`."""
 
-    def __init__(self, request: Request, bank: Bank | None, device: torch.device) -> None:
+    def __init__(
+        self, request: Request, bank: Bank | None, device: torch.device, shuffles: Shuffles | None = None
+    ) -> None:
         self.request = request
         self.bank = bank
         self.device = device
         self.tally = Tally(request.classes)
         self.fingerprint = DataFingerprint()
-        self.groups = Groups(request)
+        self.views = Views(request, shuffles)
         self.sketches = {item.name: request.narrowing(item) for item in request.readings}
-        # The first sees every sample.
-        self.gathered = [Gathering(request, self.sketches, device) for _ in range(1 + request.jackknife)]
+        # The first sees every sample; under shuffled labels its covariance is that of all.
+        own = [True] * (1 + request.jackknife) + [False] * request.null
+        self.gathered = [Gathering(request, self.sketches, device, scatter=scatter) for scatter in own]
         self.labels: dict[str, Tensor] = {}
         self.targets: dict[str, Seen] = {}
         self.seen: list[dict[str, Seen]] = []
@@ -72,7 +75,7 @@ class FirstPass:
         self.request.plan.make_room(max(self.tally.classes.values(), default=0))
         self.fingerprint.update(batch.inputs, batch.labels)
         every: dict[str, Seen] = {**{name: (values, None) for name, values in self.labels.items()}, **self.targets}
-        self.seen = [every, *self.groups.without(every)]
+        self.seen = self.views.of(every)
 
     def receive(self, reading: Reading, features: Tensor) -> None:
         """Take in the features of one layer, shape ``(n, d)``."""
@@ -106,7 +109,7 @@ class FirstPass:
         return {
             "tally": state_of(self.tally),
             "fingerprint": state_of(self.fingerprint),
-            "dealt": self.groups.dealt,
+            "views": self.views.state(),
             "gathered": [gathering.state() for gathering in self.gathered],
             "bank": None if self.bank is None else self.bank.save(),
         }
@@ -115,7 +118,7 @@ class FirstPass:
         """Go on from a state."""
         restore(self.tally, state["tally"])
         restore(self.fingerprint, state["fingerprint"])
-        self.groups.dealt = dict(state["dealt"])
+        self.views.restore(state["views"])
         for gathering, held in zip(self.gathered, state["gathered"], strict=True):
             gathering.restore(held)
         if self.bank is not None:
@@ -147,13 +150,16 @@ class FirstPass:
             without_target=tally.without_target,
             fingerprint=str(self.fingerprint),
         )
-        whole, *parts = self.gathered
-        result = whole.finish(counted, train or counted)
-        for number, part in enumerate(parts):
+        result = self.gathered[0].finish(counted, train or counted)
+        for number, part in enumerate(self.gathered[1 : 1 + self.request.jackknife]):
             own = counted.of_other_samples()
             judge = own if train is None else train.without[number]
             own.lacking = judge.lacking | part.finish(own, judge).lacks_classes_of(result)
             result.without.append(own)
+        for number, part in enumerate(self.gathered[1 + self.request.jackknife :]):
+            own = counted.of_other_samples()
+            own.totals = {key: held["covariance"] for key, held in result.evidence.items() if "covariance" in held}
+            result.shuffled.append(part.finish(own, own if train is None else train.shuffled[number]))
         for target, squares in result.squares.items():
             units = (train or result).units
             result.squares[target] = squares / units[target] ** 2 if target in units else squares

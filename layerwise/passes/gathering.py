@@ -30,10 +30,16 @@ class Gathering:
         The projection that each layer's covariance is taken of.
     device : device
         Where what has no sample yet is accumulated.
+    scatter : bool
+        Whether covariances are kept, where they are needed; if not, they come of another measurement's (see
+        `SplitResult.totals`).
     """
 
-    def __init__(self, request: Request, sketches: Mapping[str, Sketch | None], device: torch.device) -> None:
+    def __init__(
+        self, request: Request, sketches: Mapping[str, Sketch | None], device: torch.device, *, scatter: bool = True
+    ) -> None:
         self.request = request
+        self.scatter = scatter
         self.sketches = sketches
         self.device = device
         self.moments: dict[Key, ClassMoments] = {}
@@ -128,7 +134,7 @@ class Gathering:
             result.absent[key[0]] = sorted(set(range(result.classes[key[0]])) - present)
             narrow = narrow_moments.finish() if narrow_moments is not None else finished
             result.evidence[key] = {"moments": finished}
-            if narrow.within is not None:
+            if narrow.within is not None or key in result.totals:
                 result.evidence[key]["covariance"] = narrow
         for key in [key for key, joint in self.joint.items() if joint.count]:
             self._finish_target(key, result, train)
@@ -149,11 +155,11 @@ class Gathering:
 
     def _fresh(self, key: Key) -> ClassMoments:
         needed = bool({"covariance", "probe"} & self.request.needs)
-        scatter = needed and bool(self.request.plan.covariance_width) and self.sketches[key[1]] is None
+        scatter = self.scatter and needed and bool(self.request.plan.covariance_width) and self.sketches[key[1]] is None
         return ClassMoments(self.request.classes.get(key[0], 0), scatter=scatter)
 
     def _fresh_narrow(self, key: Key) -> ClassMoments:
-        return ClassMoments(self.request.classes.get(key[0], 0), scatter=True)
+        return ClassMoments(self.request.classes.get(key[0], 0), scatter=self.scatter)
 
 
 def _rows(features: Tensor, rows: Tensor | None) -> Tensor:

@@ -130,7 +130,7 @@ class Judging:
             seen = pooled(own, partial(CenterProjections, own.own, own.train), own.scatter.device, shared)
             evidence["span"], evidence["nearest"] = seen.finish()
             if "noise" in self.request.needs:
-                noise = noise_variance(evidence["covariance"], reading.features)
+                noise = noise_variance(self.result.covariance(key), reading.features)
                 evidence["span"] = replace(evidence["span"], noise=noise)
             if key in self.probes:
                 probe, reference = self.probes.pop(key), self.train.references[key].probe
@@ -157,7 +157,7 @@ class Judging:
         if self.train is self.result:
             probe = None
             if "probe" in self.request.needs:
-                probe = fit_ridge(self.result.evidence[key]["covariance"], self.request.ridge)
+                probe = fit_ridge(self.result.covariance(key), self.request.ridge)
             self.result.references[key] = Reference(own, probe)
         reference = self.train.references[key]
         judged = own if self.train is self.result else reference.centers.covering(classes)

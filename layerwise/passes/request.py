@@ -42,6 +42,8 @@ class Request:
         Random directions that layers are derived along, or all axes of the input.
     jackknife : int
         Groups of samples, without each of which everything is measured again; 0 for none.
+    null : int
+        Shuffles of the labels, under each of which everything is measured again; 0 for none.
     """
 
     readings: Sequence[Reading]
@@ -56,6 +58,12 @@ class Request:
     seed: int = 0
     probes: int | Literal["exact"] = 8
     jackknife: int = 0
+    null: int = 0
+
+    @property
+    def ordered(self) -> bool:
+        """Whether samples have to come in the same order in every run."""
+        return self.jackknife > 0 or self.null > 0
 
     def narrowing(self, reading: Reading) -> Sketch | None:
         """The projection that a layer's covariance is taken of; None where the layer is narrow enough."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from layerwise.statistics import Centers, Readout, RidgeProbe
+from layerwise.statistics import Centers, Moments, Readout, RidgeProbe
 
 __all__ = ["Key", "Reference", "SplitResult"]
 
@@ -57,6 +57,10 @@ class SplitResult:
         What each regression target was divided by.
     without : list of SplitResult
         What the split gives without each group of samples.
+    shuffled : list of SplitResult
+        What it gives under each shuffle of the labels.
+    totals : dict
+        Of shuffled labels: moments of the same features with their own labels, whose covariance of all is the same.
     lacking : set
         Targets and layers of which that leaves a class, of the split or of the one that judges, without a sample.
     """
@@ -76,10 +80,17 @@ class SplitResult:
     readouts: dict[Key, Readout] = field(default_factory=dict)
     units: dict[str, np.ndarray] = field(default_factory=dict)
     without: list[SplitResult] = field(default_factory=list)
+    shuffled: list[SplitResult] = field(default_factory=list)
+    totals: dict[Key, Moments] = field(default_factory=dict)
     lacking: set[Key] = field(default_factory=set)
 
+    def covariance(self, key: Key) -> Moments:
+        """The moments of what a layer's covariance is taken of, with the within-class covariance."""
+        held: Moments = self.evidence[key]["covariance"]
+        return held.within_total(self.totals[key].covariance) if key in self.totals else held
+
     def of_other_samples(self) -> SplitResult:
-        """For what some of the samples give: counts of all, and no evidence yet."""
+        """For what some of the samples give, or other labels: counts of all, and no evidence yet."""
         return SplitResult(classes=self.classes, errors=self.errors, squares=self.squares)
 
     def lacks_classes_of(self, whole: SplitResult) -> set[Key]:
@@ -94,5 +105,6 @@ class SplitResult:
     def let_go(self) -> None:
         """Keep of the statistics only what other splits are judged by."""
         self.evidence.clear()
-        for part in self.without:
-            part.let_go()
+        self.totals.clear()
+        for other in [*self.without, *self.shuffled]:
+            other.let_go()

@@ -15,7 +15,7 @@ from layerwise.passes.checks import finite_rows
 from layerwise.passes.judging import Judged, Judging
 from layerwise.passes.request import Request
 from layerwise.passes.result import SplitResult
-from layerwise.passes.views import Groups, Seen
+from layerwise.passes.views import Seen, Shuffles, Views
 from layerwise.provenance import DataFingerprint
 from layerwise.statistics import State, restore, state_of
 
@@ -36,6 +36,8 @@ class SecondPass:
         Where what has no sample yet is accumulated.
     shared : bool
         Whether other processes have the other samples.
+    shuffles : Shuffles or None
+        Other orders of the labels.
     """
 
     def __init__(
@@ -46,15 +48,17 @@ class SecondPass:
         device: torch.device,
         *,
         shared: bool = False,
+        shuffles: Shuffles | None = None,
     ) -> None:
         self.request = request
         self.result = result
         self.shared = shared
         self.sketches = {item.name: request.narrowing(item) for item in request.readings}
-        pairs = zip([result, *result.without], [train, *train.without], strict=True)
+        own, judges = ([of, *of.without, *of.shuffled] for of in (result, train))
         # The first sees every sample.
-        self.judging = [Judging(request, own, judge, device) for own, judge in pairs]
-        self.groups = Groups(request)
+        self.judging = [Judging(request, seen, judge, device) for seen, judge in zip(own, judges, strict=True)]
+        self.shuffles = shuffles
+        self.views = Views(request, shuffles)
         self.fingerprint = DataFingerprint()
         self.samples = 0
         self._seen: list[dict[str, Seen]] = []
@@ -63,9 +67,9 @@ class SecondPass:
     def begin(self, batch: Batch) -> None:
         """Look at what comes with the features of a second run."""
         self.samples += batch.size
-        if self.request.jackknife:
+        if self.request.ordered:
             self.fingerprint.update(batch.inputs, batch.labels)
-        self._seen = self._views({target: labels.long() for target, labels in batch.labels.items()}, self.groups)
+        self._seen = self._see(self.views, batch.labels)
         self._nearest = [{} for _ in self._seen]
 
     def receive(self, reading: Reading, features: Tensor) -> None:
@@ -80,9 +84,9 @@ class SecondPass:
     def read(self, bank: Bank, readings: Iterable[Reading]) -> None:
         """Take the features from the bank, one layer after the other."""
         labels = [list(bank.get(f"labels of {target}")) for target in self.result.classes]
-        groups = Groups(self.request)
+        views = Views(self.request, self.shuffles)
         batches = [dict(zip(self.result.classes, values, strict=True)) for values in zip(*labels, strict=True)]
-        seen = [self._views(values, groups) for values in batches]
+        seen = [self._see(views, values) for values in batches]
         predictions = list(bank.get("predictions"))
         for reading in readings:
             for number, features in enumerate(bank.get(reading.name)):
@@ -94,7 +98,7 @@ class SecondPass:
         """What was accumulated so far."""
         return {
             "samples": self.samples,
-            "dealt": self.groups.dealt,
+            "views": self.views.state(),
             "fingerprint": state_of(self.fingerprint),
             "judging": [judging.state() for judging in self.judging],
         }
@@ -102,7 +106,7 @@ class SecondPass:
     def restore(self, state: State) -> None:
         """Go on from a state."""
         self.samples = state["samples"]
-        self.groups.dealt = dict(state["dealt"])
+        self.views.restore(state["views"])
         restore(self.fingerprint, state["fingerprint"])
         for judging, held in zip(self.judging, state["judging"], strict=True):
             judging.restore(held)
@@ -112,12 +116,11 @@ class SecondPass:
         for judging in self.judging:
             judging.finish(reading, self.shared)
 
-    def _views(self, labels: Mapping[str, Tensor], groups: Groups) -> list[dict[str, Seen]]:
-        """What each measurement sees of a batch, of the targets with classes."""
-        every: dict[str, Seen] = {
-            target: (values, None) for target, values in labels.items() if target not in self.request.dimensions
-        }
-        return [every, *groups.without(every)]
+    def _see(self, views: Views, labels: Mapping[str, Tensor]) -> list[dict[str, Seen]]:
+        """What each measurement sees of the next batch, of the targets with classes."""
+        return views.of(
+            {target: (own.long(), None) for target, own in labels.items() if target not in self.request.dimensions}
+        )
 
     def _update(self, reading: Reading, features: Tensor, seen: list[dict[str, Seen]]) -> list[Judged]:
         """Take in the features of one layer; gives the nearest classes."""

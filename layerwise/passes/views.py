@@ -1,4 +1,4 @@
-"""What each measurement of the same samples sees of a batch: all of it, or all but one group of samples."""
+"""What each measurement of the same samples sees of a batch: all of it, all but one group, or shuffled labels."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from layerwise.errors import NotRepeatable
 from layerwise.passes.request import Request
 from layerwise.shares import place
+from layerwise.statistics import State
 
-__all__ = ["Groups", "Seen", "all_of"]
+__all__ = ["Groups", "Seen", "Shuffles", "Views", "all_of"]
 
 #: Labels ``(n,)`` or values ``(n, q)`` of a target, and which samples of the batch count, shape ``(n,)``; None for all.
 Seen = tuple[Tensor, Tensor | None]
@@ -21,6 +23,36 @@ def all_of(first: Tensor | None, second: Tensor | None) -> Tensor | None:
     if first is None or second is None:
         return second if first is None else first
     return first & second.to(first.device)
+
+
+class Views:
+    """Every measurement's view of the batches of a run: of all samples, without each group, under each shuffle.
+
+    Parameters
+    ----------
+    request : Request
+    shuffles : Shuffles or None
+    """
+
+    def __init__(self, request: Request, shuffles: Shuffles | None) -> None:
+        self.groups = Groups(request)
+        self.shuffles = shuffles
+        self.samples = 0
+
+    def of(self, every: dict[str, Seen]) -> list[dict[str, Seen]]:
+        """What each sees of the next batch, by target."""
+        size = len(next(iter(every.values()))[0]) if every else 0
+        start, self.samples = self.samples, self.samples + size
+        shuffled = [] if self.shuffles is None else self.shuffles.of(every, start, size)
+        return [every, *self.groups.without(every), *shuffled]
+
+    def state(self) -> State:
+        """How far the run is."""
+        return {"samples": self.samples, "dealt": self.groups.dealt}
+
+    def restore(self, state: State) -> None:
+        """Go on from a state."""
+        self.samples, self.groups.dealt = state["samples"], dict(state["dealt"])
 
 
 class Groups:
@@ -69,3 +101,59 @@ class Groups:
         groups = (dealt[labels] + place_in_class + labels + place()[0]) % self.count
         self.dealt[target] = dealt + counts
         return groups.to(values.device)
+
+
+class Shuffles:
+    """Labels of one split in other orders: each label as often as it is, none with the sample that it is of.
+
+    One permutation of all samples shuffles the labels of every target. It is drawn from the seed and the number of the
+    samples: batches do not change it.
+
+    Parameters
+    ----------
+    labels : mapping of str to Tensor
+        Labels of all samples, by target, shape ``(N,)``.
+    count : int
+        How many orders there are.
+    seed : int
+    start, size : int
+        Which of the samples are this process's.
+    """
+
+    def __init__(self, labels: Mapping[str, Tensor], count: int, seed: int, start: int, size: int) -> None:
+        self.size = size
+        self.count = count
+        self.labels: list[dict[str, Tensor]] = []
+        whole = len(next(iter(labels.values()))) if labels else 0
+        # Every sample has a label in every order: in as few bytes as they go in.
+        narrow = {target: values.to(_narrowest(values)) for target, values in labels.items()}
+        generator = torch.Generator().manual_seed(seed)
+        for _ in range(count):
+            own = torch.randperm(whole, generator=generator)[start : start + size]
+            self.labels.append({target: values[own] for target, values in narrow.items()})
+
+    def of(self, every: Mapping[str, Seen], start: int, size: int) -> list[dict[str, Seen]]:
+        """What is seen of the batch from sample `start` on, in each of the orders.
+
+        Raises
+        ------
+        NotRepeatable
+            If there were not so many samples when the labels were looked at.
+        """
+        if start + size > self.size:
+            raise NotRepeatable(
+                f"the loader gave {self.size} samples when their labels were looked at, and more when the network ran; "
+                "give a loader that repeats itself"
+            )
+        return [
+            {
+                target: (values[start : start + size].long().to(every[target][0].device), None)
+                for target, values in labels.items()
+                if target in every
+            }
+            for labels in self.labels
+        ]
+
+
+def _narrowest(labels: Tensor) -> torch.dtype:
+    return torch.int16 if not len(labels) or int(labels.max()) < 1 << 15 else torch.int32

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
 
@@ -77,6 +77,11 @@ class Moments:
         assert self.within is not None
         apart = self.centered - self.shares @ self.centered
         return np.asarray(self.within + apart.T @ (self.shares[:, None] * apart))
+
+    def within_total(self, covariance: np.ndarray) -> Moments:
+        """The same with ``S_W``, given the covariance of all features: what the scatter of the class means leaves."""
+        apart = self.centered - self.shares @ self.centered
+        return replace(self, within=covariance - apart.T @ (self.shares[:, None] * apart))
 
     @cached_property
     def within_axes(self) -> tuple[np.ndarray, np.ndarray]:

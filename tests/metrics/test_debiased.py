@@ -98,6 +98,17 @@ def test_classes_that_are_not_told_apart_are_infinitely_variable():
     assert all(np.isposinf(value(name, evidence)) for name in ("nc1", "nc1_trace", "cdnv"))
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_a_direction_that_is_not_told_apart_beside_one_that_is_makes_no_number_out_of_rounding(seed):
+    generator = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(3), 10)
+    features = generator.standard_normal((30, 8)) + 3 * np.eye(3, 8)[np.minimum(labels, 1)]
+    plain, debiased = (
+        value("nc1", evidence_of(*tensors(features, labels), convention=c)) for c in ("default", DEBIASED)
+    )
+    assert np.isposinf(debiased) or abs(debiased) < 1e6 * plain
+
+
 def test_the_error_of_one_sample_is_not_known():
     case = CASES["one_sample_class"]()
     evidence = evidence_of(*tensors(case.features, case.labels), convention=DEBIASED)

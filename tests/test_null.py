@@ -1,0 +1,205 @@
+"""Under shuffled labels metrics are what chance gives, from the same runs of the data."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from networks import Columns, Perceptron, blobs, loader
+from torch import Tensor
+
+from layerwise.errors import InvalidData, NotRepeatable
+from layerwise.metrics import get, list_metrics
+from layerwise.partial import Partial
+from layerwise.passes import Shuffles
+from layerwise.profiling import profile as measure
+from layerwise.settings import Settings
+from layerwise.uncertainty import under_chance
+
+DRAWS = 5
+
+
+def profile(network: torch.nn.Module, data: object, **options: object) -> xr.Dataset:
+    """What is free otherwise changes from one moment to the next."""
+    return measure(network, data, **{"memory": "1GiB", **options})
+
+
+def clusters(samples: int = 60, seed: int = 0) -> tuple[Tensor, Tensor]:
+    inputs, labels = blobs(samples, seed=seed)
+    return inputs.double(), labels
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return Perceptron().double()
+
+
+@pytest.fixture
+def taken(monkeypatch):
+    """The shuffles that a profile takes, by number of samples."""
+    made: dict[int, list[Tensor]] = {}
+    start = Shuffles.__init__
+
+    def keep(self: Shuffles, *words: object) -> None:
+        start(self, *words)
+        made[self.size] = [labels["label"].long() for labels in self.labels]
+
+    monkeypatch.setattr(Shuffles, "__init__", keep)
+    return made
+
+
+class TestChance:
+    @pytest.mark.parametrize("options", [{}, {"convention": "ibrahim", "debiased": True}], ids=["plain", "corrected"])
+    @pytest.mark.parametrize("rerun", [False, True])
+    def test_is_that_of_profiles_of_the_same_samples_with_those_labels(
+        self, network, taken, options, rerun, monkeypatch
+    ):
+        if rerun:
+            monkeypatch.setattr("layerwise.plan._WIDEST_KEPT", 0)
+        train, test = clusters(60), clusters(33, seed=1)
+        ds = profile(network, {"train": loader(*train), "test": loader(*test)}, null=DRAWS, **options)
+        draws = [
+            profile(network, {"train": loader(train[0], one), "test": loader(test[0], two)}, **options)
+            for one, two in zip(taken[60], taken[33], strict=True)
+        ]
+        names = [str(name)[:-5] for name in ds if str(name).endswith("_null")]
+        assert {"nc1", "vci", "ncc_error", "ncc_mismatch", "probe_error", "h_score", "self_duality"} < set(names)
+        assert not {"class_norm", "stable_rank", "between_rank", "geometric_complexity"} & set(names)
+        for name in names:
+            values = np.stack([draw[name].values for draw in draws])
+            found = [ds[f"{name}_null{end}"].values for end in ("", "_low", "_high")]
+            expected = [values.mean(0), values.min(0), values.max(0)]
+            np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-12, err_msg=name)
+
+    def test_of_39_draws_the_band_leaves_out_none_and_of_more_the_outermost(self):
+        draws = [{"nc1": {("label", "a"): np.array(float(value))}} for value in range(1, 80)]
+        found = under_chance([get("nc1")], draws)
+        assert [float(found[f"nc1_null{end}"]["label", "a"]) for end in ("", "_low", "_high")] == [40.0, 2.0, 78.0]
+        found = under_chance([get("nc1")], draws[:39])
+        assert [float(found[f"nc1_null{end}"]["label", "a"]) for end in ("_low", "_high")] == [1.0, 39.0]
+
+    def test_its_band_holds_what_has_no_classes_and_not_what_has(self):
+        repeats, width, labels = 60, 8, torch.arange(60) % 3
+        features = torch.randn(60, repeats, width, generator=torch.Generator().manual_seed(0))
+        features[:, 40:, :3] += 2 * torch.eye(3)[labels][:, None]
+        names = ["nc1", "cdnv", "ncc_error", "probe_error"]
+        options = {"layers": "leaves", "reduce": "flatten", "metrics": names, "null": 39}
+        ds = profile(Columns(width, repeats), loader(features.flatten(1), labels), **options)
+        ds = ds.sel(layer=[f"blocks.{place}" for place in range(repeats)])
+        for name in names:
+            at = ds.isel(epoch=0, split=0, target=0)
+            held = ((at[name] >= at[f"{name}_null_low"]) & (at[name] <= at[f"{name}_null_high"])).values
+            assert 0.87 <= held[:40].mean() <= 1.0, name
+            assert not held[40:].any(), name
+
+    def test_samples_in_the_same_order_in_both_splits_do_not_share_their_labels(self, network):
+        labels = torch.arange(60) // 20
+        far = 10 * torch.eye(3, 8)[labels]
+        draw = torch.Generator().manual_seed(0)
+        splits = {
+            name: loader((far + torch.randn(60, 8, generator=draw)).double(), labels) for name in ("train", "test")
+        }
+        ds = profile(network, splits, null=20, metrics=["ncc_error"], layers=["first"]).isel(epoch=0, target=0, layer=0)
+        assert float(ds["ncc_error_null"].sel(split="test")) == pytest.approx(2 / 3, abs=0.05)
+
+
+class TestShuffles:
+    def test_every_label_is_as_often_as_it_was_and_every_order_another(self):
+        labels = torch.tensor([0] * 50 + [1] * 30 + [40_000] * 5)
+        orders = [found["label"].long() for found in Shuffles({"label": labels}, 4, 0, 0, 85).labels]
+        for order in orders:
+            assert torch.equal(order.sort().values, labels)
+        assert len({tuple(order.tolist()) for order in [labels, *orders]}) == 5
+
+    def test_processes_have_the_orders_of_the_whole_between_them(self):
+        labels = {"label": torch.arange(30) % 4}
+        whole, one, two = (Shuffles(labels, 3, 7, *part) for part in ((0, 30), (0, 17), (17, 13)))
+        for order, first, second in zip(whole.labels, one.labels, two.labels, strict=True):
+            assert torch.equal(order["label"], torch.cat([first["label"], second["label"]]))
+
+    def test_targets_are_shuffled_together(self):
+        labels = {"fine": torch.arange(30) % 6, "coarse": torch.arange(30) % 6 // 2}
+        for order in Shuffles(labels, 3, 0, 0, 30).labels:
+            assert torch.equal(order["fine"] // 2, order["coarse"])
+
+    def test_the_seed_decides(self, network):
+        one, same, other = (
+            profile(network, loader(*clusters()), null=DRAWS, seed=seed, metrics="nc1")["nc1_null"]
+            for seed in (0, 0, 1)
+        )
+        assert one.equals(same)
+        assert not one.equals(other)
+
+
+class TestNothingElseChanges:
+    def test_the_numbers_beside_it_are_the_same_to_the_last_bit(self, network):
+        splits = {"train": loader(*clusters()), "test": loader(*clusters(30, seed=1))}
+        plain, ds = profile(network, splits), profile(network, splits, null=DRAWS, jackknife=3)
+        assert ds.attrs["null"] == DRAWS
+        xr.testing.assert_identical(ds[list(plain)].drop_attrs(deep=False), plain.drop_attrs(deep=False))
+        errors = profile(network, splits, jackknife=3)
+        xr.testing.assert_identical(ds[list(errors)].drop_attrs(deep=False), errors.drop_attrs(deep=False))
+
+    def test_the_network_runs_no_more_than_without(self, network):
+        runs: list[int] = []
+        network.register_forward_hook(lambda module, args, output: runs.append(len(output)))
+        profile(network, loader(*clusters()), null=DRAWS)
+        assert sum(runs) == 2 + 60
+
+    @pytest.mark.parametrize("size", [1, 7])
+    def test_the_size_of_batches_changes_nothing(self, network, size):
+        whole, cut = (profile(network, loader(*clusters(), n), null=DRAWS, metrics="nc1") for n in (16, size))
+        np.testing.assert_allclose(whole["nc1_null"], cut["nc1_null"], rtol=1e-6)
+
+    def test_a_profile_that_was_killed_goes_on_to_the_same_numbers(self, network, tmp_path, monkeypatch):
+        monkeypatch.setattr("layerwise.plan._WIDEST_KEPT", 0)
+        expected = profile(network, loader(*clusters()), null=DRAWS)
+        left = 0
+
+        def stop(*_: object) -> None:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise KeyboardInterrupt
+
+        handle = network.register_forward_pre_hook(stop)
+        for _ in range(20):
+            left = 3
+            try:
+                found = profile(network, loader(*clusters()), null=DRAWS, partial=Partial(tmp_path / "kept", every=0))
+                break
+            except KeyboardInterrupt:
+                continue
+        handle.remove()
+        xr.testing.assert_identical(found.drop_attrs(deep=False), expected.drop_attrs(deep=False))
+
+    def test_regression_targets_beside_classes_are_left_as_they_are(self, network):
+        inputs, labels = clusters()
+        batches = [(inputs, {"label": labels, "size": inputs[:, :2]})]
+        ds = profile(network, batches, null=DRAWS)
+        assert "nrc1_null" not in ds
+        assert ds["nc1_null"].sel(target="label").notnull().all()
+        assert ds["nc1_null"].sel(target="size").isnull().all()
+
+
+class TestRefusals:
+    def test_numbers_are_not_shuffled(self, network):
+        with pytest.raises(InvalidData, match="regression targets only"):
+            profile(network, [(clusters()[0], clusters()[0][:, :2])], null=DRAWS)
+
+    def test_a_loader_that_runs_once_cannot_be_looked_at_beforehand(self, network):
+        with pytest.raises(NotRepeatable, match="reads the labels before"):
+            profile(network, iter(loader(*clusters())), null=DRAWS)
+
+    @pytest.mark.parametrize("draws", [1, -1])
+    def test_one_shuffle_is_no_distribution(self, draws):
+        with pytest.raises(InvalidData, match="2 shuffles"):
+            Settings(null=draws)
+
+
+def test_every_default_metric_of_collapse_has_its_chance():
+    found = {name for name in list_metrics() if get(name).has_chance}
+    assert {"nc1", "nc1_trace", "cdnv", "separation", "vci", "equinorm", "max_angle", "probe_error", "logme"} <= found
+    assert not {"nrc1", "linear_r2", "class_variance", "between_rank", "weight_stable_rank"} & found
