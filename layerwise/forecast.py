@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from layerwise.blocks import choose
+from layerwise.finding.blocks import choose
+from layerwise.finding.trace import trace
 from layerwise.inputs import find_network
 from layerwise.layers import depths
 from layerwise.metrics import select
 from layerwise.network import readings_of
 from layerwise.plan import Plan, make_plan, parse_memory, readable
 from layerwise.reduce import check_reduction
-from layerwise.trace import trace
 
 __all__ = ["Forecast", "forecast"]
 

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from layerwise.adapters.protocol import Adapter, Batch
 from layerwise.capture import Capture
 from layerwise.errors import InvalidData
+from layerwise.finding.pooling import pooling_of
+from layerwise.finding.trace import Trace
 from layerwise.layers import Layer
 from layerwise.nest import mapped
-from layerwise.pooling import pooling_of
 from layerwise.quiet import quiet
 from layerwise.reduce import Tokens, is_tokens, reduce, reduction_of
 from layerwise.sketch import Sketch
-from layerwise.trace import Trace
 
 __all__ = ["Answer", "Network", "Reading", "first_samples", "part_of", "readings_of"]
 

@@ -15,10 +15,11 @@ import torch
 
 from layerwise.adapters.protocol import Batch
 from layerwise.assembly import NETWORK_ERROR, NETWORK_MSE, assemble_profile
-from layerwise.blocks import choose, find_blocks
 from layerwise.engine import look, run_split
 from layerwise.errors import EmptyData, InvalidData, LayerwiseError, NotRepeatable, UnknownName
-from layerwise.feeds import named_heads, next_linear, previous_linear, weights_beside
+from layerwise.finding.blocks import choose, find_blocks
+from layerwise.finding.feeds import named_heads, next_linear, previous_linear, weights_beside
+from layerwise.finding.trace import Trace, trace
 from layerwise.inputs import class_names, dimensions, find_loaders, find_network
 from layerwise.layers import Layer, chosen_text, clean_name
 from layerwise.loaders import first_batch
@@ -33,7 +34,6 @@ from layerwise.schema import Variable
 from layerwise.settings import Settings, chosen
 from layerwise.shares import agreed, is_follower, is_shared
 from layerwise.statistics import Weights
-from layerwise.trace import Trace, trace
 from layerwise.uncertainty import chance_variables, error_variable, jackknife_errors, under_chance
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from layerwise.trace import Call, Slot, Trace
+from layerwise.finding.trace import Call, Slot, Trace
 
 __all__ = ["Graph", "graph", "mixes"]
 

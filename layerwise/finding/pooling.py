@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from layerwise.blocks import classifier_of
-from layerwise.trace import Operation, Trace
+from layerwise.finding.blocks import classifier_of
+from layerwise.finding.trace import Operation, Trace
 
 __all__ = ["pooling_of"]
 

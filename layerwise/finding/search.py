@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from layerwise.cuts import Graph, mixes
-from layerwise.trace import Call, Slot, Trace
+from layerwise.finding.cuts import Graph, mixes
+from layerwise.finding.trace import Call, Slot, Trace
 
 __all__ = ["Found", "Search"]
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from layerwise.feeds import named_heads, next_linear, previous_linear, weight_matrix, weights_beside
+from layerwise.finding.feeds import named_heads, next_linear, previous_linear, weight_matrix, weights_beside
+from layerwise.finding.trace import trace
 from layerwise.layers import Layer
-from layerwise.trace import trace
 
 
 def feeds(net: nn.Module, layers: list[Layer], *shape: int) -> dict[str, str]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from traced_networks import Recurrent, ResidualMLP, double_convolution, mlp
 
-from layerwise.trace import Trace, tensors, trace
+from layerwise.finding.trace import Trace, tensors, trace
 
 
 def outputs(found: Trace, path: str) -> list[int]:

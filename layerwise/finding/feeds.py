@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from layerwise.finding.trace import Call, Operation, Trace
 from layerwise.layers import Layer
 from layerwise.offload import filled
 from layerwise.statistics.weights import Weights
-from layerwise.trace import Call, Operation, Trace
 
 __all__ = ["named_heads", "next_linear", "previous_linear", "weight_matrix", "weights_beside"]
 

@@ -8,9 +8,9 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from layerwise.pooling import pooling_of
+from layerwise.finding.pooling import pooling_of
+from layerwise.finding.trace import trace
 from layerwise.profiling import profile
-from layerwise.trace import trace
 
 
 class Tokens(nn.Module):

@@ -22,10 +22,10 @@ from traced_networks import (
     stack,
 )
 
-from layerwise.blocks import all_calls, choose, find_blocks, find_stages, leaves
 from layerwise.errors import LayerNeverFired, UnknownName
+from layerwise.finding.blocks import all_calls, choose, find_blocks, find_stages, leaves
+from layerwise.finding.trace import Trace, trace
 from layerwise.layers import Layer
-from layerwise.trace import Trace, trace
 
 TOKENS = torch.tensor([[3, 4, 5, 6, 7], [8, 9, 3, 1, 1]])
 MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])

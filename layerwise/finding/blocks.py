@@ -1,7 +1,7 @@
 """The layers of any network, from one trace: no table of architectures, no configuration.
 
 ``choose(trace, chosen, head) -> list[Layer]`` is what a caller needs. Behind it are `find_blocks`, `find_stages`,
-`leaves` and `all_calls`, which all take a `layerwise.trace.Trace` and give layers in execution order.
+`leaves` and `all_calls`, which all take a `layerwise.finding.trace.Trace` and give layers in execution order.
 
 A block's output is a *cut* of the operations' graph that a module makes. Containers whose children run as a chain of
 cuts are opened; a module whose insides are jumped over by a residual, a branch or a gate is one block.
@@ -13,10 +13,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from layerwise.cuts import Graph, graph
+from layerwise.finding.cuts import Graph, graph
+from layerwise.finding.search import Found, Search
+from layerwise.finding.trace import Call, Slot, Trace
 from layerwise.layers import Layer, select
-from layerwise.search import Found, Search
-from layerwise.trace import Call, Slot, Trace
 
 __all__ = ["all_calls", "choose", "classifier_of", "find_blocks", "find_stages", "leaves"]
 
