@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Container, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,7 +11,17 @@ import xarray as xr
 
 from layerwise.errors import SchemaMismatch
 
-__all__ = ["DIMS", "LAYER_COORDINATES", "VERSION", "Direction", "Variable", "assemble", "validate"]
+__all__ = [
+    "COMPANIONS",
+    "DIMS",
+    "LAYER_COORDINATES",
+    "VERSION",
+    "Direction",
+    "Variable",
+    "assemble",
+    "is_companion",
+    "validate",
+]
 
 #: Version of the layout below; written into every profile as the attribute ``layerwise_schema``.
 VERSION = 1
@@ -21,6 +31,9 @@ DIMS = ("epoch", "split", "target", "layer", "class")
 
 #: What every layer says of itself.
 LAYER_COORDINATES = ("depth", "kind", "features", "shape", "reduction", "parameters")
+
+#: What stands behind a metric's name in the names of what goes with it: its standard error, and what chance gives.
+COMPANIONS = ("_se", "_null", "_null_low", "_null_high")
 
 #: Which way a metric moves as the representation collapses.
 Direction = Literal["down", "up", "none"]
@@ -59,6 +72,17 @@ class Variable:
             "direction": self.direction,
             "reference": self.reference,
         }
+
+
+def is_companion(name: str, there: Container[Hashable]) -> bool:
+    """Whether a variable only goes with another that is there, as its standard error or what chance gives.
+
+    Examples
+    --------
+    >>> is_companion("nc1_se", ["nc1", "nc1_se"]), is_companion("nc1_se", ["nc1_se"])
+    (True, False)
+    """
+    return any(name.endswith(suffix) and name.removesuffix(suffix) in there for suffix in COMPANIONS)
 
 
 def assemble(

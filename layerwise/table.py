@@ -34,7 +34,7 @@ __all__ = [
 SHOWN = (
     *("nc1", "cdnv", "ncc_error", "ncc_mismatch", "probe_error"),
     *("nrc1", "nrc2", "nrc2_cka", "nrc3", "nrc3_alignment", "linear_r2", "target_rank"),
-    *("geometric_complexity", "geometric_complexity_se"),
+    "geometric_complexity",
 )
 
 #: The metrics that a table of two profiles shows, where both have them.
@@ -46,11 +46,12 @@ def profile_frame(
 ) -> pd.DataFrame:
     """The last epoch of one split as a frame: a row a layer, with its depth and the metrics that there are.
 
-    With several targets, and none chosen, there is a row for each target and layer.
+    A metric's standard error stands beside it, where there is one. With several targets, and none chosen, there is a row for each target and layer.
     """
     chosen = _one_split(ds, split, target)
-    names = [name for name in metrics if name in _over_layers(chosen)]
-    return _frame(chosen, names)
+    there = _over_layers(chosen)
+    names = dict.fromkeys(own for name in metrics for own in (name, f"{name}_se") if own in there)
+    return _frame(chosen, list(names))
 
 
 def profile_table(ds: xr.Dataset, split: str, metrics: Sequence[str] = SHOWN, target: str | None = None) -> str:

@@ -73,6 +73,19 @@ def test_a_profile_of_numbers_is_printed_and_drawn(type_in):
         assert type_in("plot", "runs.lw", "a", "--kind", kind)[0] == 0
 
 
+def test_errors_chance_and_corrections_are_measured_where_they_are_asked_for(type_in):
+    words = ("--jackknife", "4", "--null", "3", "--debiased", "--metrics", "nc1", "--store", "runs.lw", "-n", "a")
+    code, out, _ = type_in("profile", "given:iris", "sklearn:iris?test=0.3", *words)
+    assert code == 0
+    assert "nc1_se" in out
+    ds = open_store("runs.lw")["a"]
+    assert {"nc1", "nc1_se", "nc1_null", "nc1_null_low", "nc1_null_high"} <= set(ds)
+    assert (ds.attrs["jackknife"], ds.attrs["null"], ds.attrs["debiased"]) == (4, 3, "True")
+    code, _, err = type_in("profile", "given:iris", "sklearn:iris?test=0.3", "--jackknife", "1", "--store", "runs.lw")
+    assert code == 2
+    assert "2 groups of samples at least" in err
+
+
 def test_what_is_costly_is_measured_when_it_is_named(type_in):
     words = ("--metrics", "geometric_complexity", "--metrics", "cdnv", "--probes", "exact", "--store", "runs.lw")
     code, out, _ = type_in("profile", "given:iris", "sklearn:iris", "--run", "a", *words)

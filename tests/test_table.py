@@ -39,6 +39,14 @@ def test_the_last_epoch_and_the_chosen_split_are_shown():
     np.testing.assert_array_equal(frame["depth"], ds["depth"])
 
 
+def test_a_standard_error_stands_beside_its_metric_and_once():
+    ds = made_up(layers=4)
+    ds["ncc_error_se"] = ds["ncc_error"] / 10
+    assert list(profile_frame(ds, "train").columns) == ["depth", "nc1", "ncc_error", "ncc_error_se"]
+    whole = profile_frame(ds, "train", metrics=list(ds.data_vars))
+    assert list(whole.columns) == ["depth", "nc1", "ncc_error", "ncc_error_se", "stable_rank"]
+
+
 def test_what_has_no_value_is_a_dash():
     ds = made_up(layers=4)
     ds["nc1"] = ds["nc1"].where(ds["layer"] != ds["layer"][2])

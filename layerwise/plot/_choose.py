@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from layerwise.errors import SchemaMismatch, UnknownName
+from layerwise.schema import is_companion
 
 __all__ = [
     "ARROWS",
@@ -41,14 +42,14 @@ class Choice(NamedTuple):
 
 
 def metrics_of(ds: xr.Dataset, *, per_class: bool = False) -> list[str]:
-    """Names of the variables with one value a layer (or a layer and class), standard errors left out."""
+    """Names of the variables with one value a layer (or a layer and class), what only goes with another left out."""
     return [
         str(name)
         for name, array in ds.data_vars.items()
         if "layer" in array.dims
         and ("class" in array.dims) == per_class
         and array.dtype.kind in "fiub"
-        and not (str(name).endswith("_se") and str(name)[:-3] in ds)
+        and not is_companion(str(name), ds)
     ]
 
 

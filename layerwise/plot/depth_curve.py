@@ -34,6 +34,7 @@ from layerwise.plot._choose import (
     describe,
     expect,
     heading,
+    over_seeds,
     values_of,
 )
 from layerwise.plot._scales import BLANK, finite, is_logarithm, scale_axis
@@ -50,13 +51,22 @@ DASHES = ("-", "--", "-.", ":")
 LISTED_EPOCHS = 8
 
 
+class Chance(NamedTuple):
+    """What shuffled labels give: the mean, and the edges of the band that holds 95%."""
+
+    mean: xr.DataArray
+    low: xr.DataArray
+    high: xr.DataArray
+
+
 class Curve(NamedTuple):
-    """A line and the edges of the band around it, each with the dim ``(layer,)``."""
+    """A line, the edges of the band around it, and what chance gives, each with the dim ``(layer,)``."""
 
     label: str
     values: xr.DataArray
     low: xr.DataArray | None
     high: xr.DataArray | None
+    chance: Chance | None = None
 
 
 def depth_curve(
@@ -73,7 +83,9 @@ def depth_curve(
 
     Up to 24 layers are named on the x axis if the lines share them, otherwise it is depth. The y axis is logarithmic
     where the values span a decade or more. Over several seeds the line is the median and the band the whole range;
-    otherwise a companion variable ``<metric>_se`` gives a band of one standard error to either side.
+    otherwise a companion variable ``<metric>_se`` gives a band of one standard error to either side. Where there is
+    ``<metric>_null``, and epochs are not the lines, a dotted line with a pale band of the same colour is the mean under
+    shuffled labels and what holds 95% of them.
 
     Parameters
     ----------
@@ -121,14 +133,24 @@ def depth_curve(
 def curves_along(ds: xr.Dataset, metric: str, hue: str, choice: Choice) -> tuple[list[Curve], list[str]]:
     """A curve for every label of the dim `hue`; only one if the metric does not depend on it."""
     array, words = choose(values_of(ds, metric), choice, keep=(hue,))
-    error = choose(values_of(ds, f"{metric}_se"), choice, keep=(hue,))[0] if f"{metric}_se" in ds else None
-    if hue not in array.dims:
-        curve, note = with_band("", array, error)
-        return [curve], [*words, *note]
+
+    def beside(suffix: str) -> xr.DataArray | None:
+        name = f"{metric}{suffix}"
+        return choose(values_of(ds, name), choice, keep=(hue,))[0] if name in ds else None
+
+    error = beside("_se")
+    chance = [beside(suffix) for suffix in ("_null", "_null_low", "_null_high")] if hue != "epoch" else []
     curves, notes = [], []
-    for i, label in enumerate(array[hue].values):
-        own = error.isel({hue: i}) if error is not None and hue in error.dims else error
-        curve, note = with_band(str(label), array.isel({hue: i}), own)
+    for i, label in enumerate(array[hue].values if hue in array.dims else [""]):
+
+        def own(values: xr.DataArray | None, place: int = i) -> xr.DataArray | None:
+            return values.isel({hue: place}) if values is not None and hue in values.dims else values
+
+        curve, note = with_band(str(label), array.isel({hue: i}) if hue in array.dims else array, own(error))
+        found = [values for values in map(own, chance) if values is not None]
+        if len(found) == len(Chance._fields):
+            curve = curve._replace(chance=Chance(*(over_seeds(values)[0] for values in found)))
+            note = [*note, "dotted: by chance"]
         curves.append(curve)
         notes += note
     return curves, [*words, *notes]
@@ -190,6 +212,10 @@ def draw_lines(ax: Axes, curves: Sequence[Curve], hue: str, *, over_depth: bool)
         x = curve.values["depth"].values if over_depth else np.arange(curve.values.size)
         if curve.low is not None and curve.high is not None:
             ax.fill_between(x, curve.low.values, curve.high.values, color=colour, alpha=0.2, linewidth=0)
+        if curve.chance is not None:
+            mean, low, high = (values.values for values in curve.chance)
+            ax.fill_between(x, low, high, color=colour, alpha=0.08, linewidth=0)
+            ax.plot(x, mean, color=colour, linestyle=":", linewidth=0.8, label=f"_chance of {curve.label}")
         [line] = ax.plot(x, curve.values.values, color=colour, label=curve.label)
         line.set_linewidth(1.5 if len(curves) <= LISTED_EPOCHS else 0.8)
         if hue != "epoch":
@@ -204,11 +230,13 @@ def draw_lines(ax: Axes, curves: Sequence[Curve], hue: str, *, over_depth: bool)
 
 def scale_values(ax: Axes, curves: Sequence[Curve]) -> None:
     """Scale the y axis to the lines, and to their bands as far as they do not rule it."""
-    lines = np.concatenate([curve.values.values for curve in curves])
+    means = [curve.chance.mean.values for curve in curves if curve.chance is not None]
+    lines = np.concatenate([*(curve.values.values for curve in curves), *means])
     if not finite(lines).size:
         ax.text(0.5, 0.5, BLANK, transform=ax.transAxes, ha="center", color="0.4", fontsize=SMALL)
         ax.set_yticks([])
-    edges = [edge.values for curve in curves for edge in (curve.low, curve.high) if edge is not None]
+    bands = [(curve.low, curve.high, *(curve.chance or ())) for curve in curves]
+    edges = [edge.values for band in bands for edge in band if edge is not None]
     band = np.concatenate(edges) if edges else ()
     scale_axis(ax, "y", lines, band, logarithms=is_logarithm(curves[0].values))
 

@@ -53,9 +53,10 @@ def test_layers_come_in_execution_order():
     assert values_of(ds.isel(layer=[3, 0, 4, 2, 1]), "nc1").identical(values_of(ds, "nc1"))
 
 
-def test_standard_errors_are_no_metrics_of_their_own():
+def test_standard_errors_and_chance_are_no_metrics_of_their_own():
     ds = made_up()
-    ds["nc1_se"] = ds["nc1"] / 10
+    for name in ("nc1_se", "nc1_null", "nc1_null_low", "nc1_null_high"):
+        ds[name] = ds["nc1"] / 10
     assert metrics_of(ds) == ["nc1", "ncc_error", "stable_rank"]
     assert metrics_of(ds, per_class=True) == ["class_variance"]
 

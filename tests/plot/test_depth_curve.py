@@ -83,6 +83,31 @@ def test_a_companion_standard_error_is_the_band():
     assert "± 1 standard error" in ax.get_title("left")
 
 
+def with_chance(ds: xr.Dataset) -> xr.Dataset:
+    return ds.assign({f"nc1_null{end}": size + 0 * ds["nc1"] for end, size in (("", 30), ("_low", 20), ("_high", 50))})
+
+
+def test_what_chance_gives_is_a_dotted_line_with_a_band_for_each_curve():
+    ds = with_chance(made_up())
+    ax = depth_curve(ds, "nc1")
+    own = {name: values for name, values in lines(ax).items() if not name.startswith("_")}
+    assert list(own) == ["train", "test"]
+    for split, values in own.items():
+        np.testing.assert_array_equal(values, ds["nc1"].isel(epoch=0, target=0).sel(split=split))
+    dotted = [line for line in ax.get_lines() if line.get_linestyle() == ":"]
+    assert [set(line.get_ydata()) for line in dotted] == [{30.0}, {30.0}]
+    low, high = band(ax)
+    assert (set(low), set(high)) == ({20.0}, {50.0})
+    assert ax.get_ylim()[1] > 50
+    assert "dotted: by chance" in ax.get_title("left")
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["train", "test"]
+
+
+def test_over_many_epochs_chance_is_left_out():
+    ax = depth_curve(with_chance(made_up(epochs=4)), "nc1", hue="epoch")
+    assert len(ax.get_lines()) == 4
+
+
 def test_decades_are_logarithmic_and_a_band_below_zero_does_not_stretch_them():
     ds = made_up(epochs=2)
     ds["nc1_se"] = 2.0 * ds["nc1"]
