@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from layerwise import adapters, callbacks, data, derive, metrics, plot, statistics, studies, theory
+    from layerwise import adapters, callbacks, data, derive, heads, losses, metrics, plot, statistics, studies, theory
     from layerwise.derive import compare, effective_depth, monotonicity, onset, separation_law
     from layerwise.errors import LayerwiseError
     from layerwise.profiling import Profiler, profile
@@ -24,6 +24,8 @@ _LAZY = {
     "callbacks": "layerwise.callbacks",
     "data": "layerwise.data",
     "derive": "layerwise.derive",
+    "heads": "layerwise.heads",
+    "losses": "layerwise.losses",
     "metrics": "layerwise.metrics",
     "plot": "layerwise.plot",
     "statistics": "layerwise.statistics",
@@ -58,7 +60,9 @@ __all__ = [
     "derive",
     "effective_depth",
     "export",
+    "heads",
     "import_profile",
+    "losses",
     "metrics",
     "monotonicity",
     "onset",

@@ -29,6 +29,8 @@ class Capture:
     layers : sequence of Layer
     receive : callable
         Called as ``receive(layer, activation)``.
+    attached : bool
+        Whether activations keep their gradients, as a loss needs them.
 
     Raises
     ------
@@ -45,8 +47,9 @@ class Capture:
     0 (5, 3)
     """
 
-    def __init__(self, model: nn.Module, layers: Sequence[Layer], receive: Receiver) -> None:
+    def __init__(self, model: nn.Module, layers: Sequence[Layer], receive: Receiver, *, attached: bool = False) -> None:
         self._receive = receive
+        self._attached = attached
         self._layers = list(layers)
         self._modules = dict(model.named_modules(remove_duplicate=False))
         self._calls: Counter[tuple[str, str]] = Counter()
@@ -113,7 +116,8 @@ class Capture:
                 kind = type(given if activation is None else activation).__name__
                 raise LayerNeverFired(f"layer {layer.name!r} gave a {kind} where its tensor was expected")
             # To detach what needs no gradient would only take off the tangent that it may carry.
-            self._receive(layer, activation.detach() if activation.requires_grad else activation)
+            detached = activation.requires_grad and not self._attached
+            self._receive(layer, activation.detach() if detached else activation)
             self._fired.add(layer)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["quiet"]
+__all__ = ["own_casts", "quiet"]
 
 
 @contextmanager
@@ -32,6 +32,21 @@ def quiet(model: nn.Module) -> Iterator[None]:
             torch.backends.mha.set_fastpath_enabled(fused)
             for module, training in modes:
                 module.training = training
+
+
+@contextmanager
+def own_casts() -> Iterator[None]:
+    """Forwards in here make their own copies of the weights for autocast, and leave none behind.
+
+    Within the caller's autocast its copies may be older than the weights, and those that are made without gradients
+    have none: training must not get the ones, nor a measurement the others.
+    """
+    enabled = torch.is_autocast_cache_enabled()
+    torch.set_autocast_cache_enabled(False)
+    try:
+        yield
+    finally:
+        torch.set_autocast_cache_enabled(enabled)
 
 
 def _uncompiled() -> AbstractContextManager[Any]:

@@ -13,6 +13,7 @@ import xarray as xr
 
 from layerwise.errors import EmptyData, InvalidData, NotRepeatable, UnknownName
 from layerwise.profiling import Profiler
+from layerwise.quiet import own_casts
 from layerwise.settings import Settings, chosen
 from layerwise.shares import is_follower
 
@@ -245,10 +246,7 @@ def _untouched(model: nn.Module, generators: Iterable[torch.Generator]) -> Itera
         for generator in generators:
             stack.callback(generator.set_state, generator.get_state())
         stack.enter_context(torch.random.fork_rng(_cuda_devices(model)))
-        # Within the caller's autocast, its copies of the weights may be older than the weights, and those that are made
-        # here have no gradient: training must not get the ones, nor a measurement the others.
-        stack.callback(torch.set_autocast_cache_enabled, torch.is_autocast_cache_enabled())
-        torch.set_autocast_cache_enabled(False)
+        stack.enter_context(own_casts())
         yield
 
 

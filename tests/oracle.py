@@ -258,6 +258,13 @@ def class_variance(features: Array, labels: Labels) -> Array:
     return np.array([float(_squared_norms(m.residuals[labels == label]).mean()) for label in m.classes])
 
 
+def within_class_variability(features: Array, labels: Labels) -> float:
+    """Mean of ``v_c`` over the classes of two samples or more; 0 where there are none."""
+    several = [label for label in np.unique(labels) if (labels == label).sum() > 1]
+    kept = np.isin(labels, several)
+    return float(np.mean(class_variance(features[kept], labels[kept]))) if several else 0.0
+
+
 def probe_error(train_features: Array, train_labels: Labels, features: Array, labels: Labels, ridge: float) -> float:
     """Error of the ridge classifier that is fitted on the training features to one-hot targets.
 

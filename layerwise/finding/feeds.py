@@ -226,7 +226,8 @@ def _matrix(module: nn.Module) -> np.ndarray | None:
 
 def _resolution(module: nn.Module) -> float:
     """Machine epsilon of the type that a map's weights are kept in."""
-    return max(torch.finfo(item.dtype).eps for item in module.parameters() if item.is_floating_point())
+    kept = (*module.parameters(), *module.buffers())
+    return max(torch.finfo(item.dtype).eps for item in kept if item.is_floating_point())
 
 
 def _update(tuned: Any) -> torch.Tensor | float | None:

@@ -77,8 +77,10 @@ def orthogonal_frame(norms: Sequence[float] | np.ndarray, dimension: int) -> np.
 
 def random_frame(gram: np.ndarray, dimension: int, generator: np.random.Generator) -> np.ndarray:
     """Vectors ``(K, d)`` with the given Gram matrix, turned by a random rotation."""
-    rotation, triangle = np.linalg.qr(generator.standard_normal((dimension, dimension)))
-    return np.asarray(gram_vectors(gram, dimension) @ (rotation * np.sign(np.diag(triangle))))
+    width = min(len(gram), dimension)
+    # Of the rotation only the directions that the frame lies in are drawn: features may be many.
+    rotation, triangle = np.linalg.qr(generator.standard_normal((dimension, width)))
+    return np.asarray(gram_vectors(gram, width) @ (rotation * np.sign(np.diag(triangle))).T)
 
 
 def gram_distance(gram: np.ndarray, ideal: np.ndarray) -> float:
