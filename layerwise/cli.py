@@ -84,6 +84,7 @@ def profile(
     debiased: Annotated[
         bool, typer.Option(help="Correct nc1, nc1_trace and cdnv for the sampling error of class means.")
     ] = False,
+    frame: Annotated[str | None, typer.Option(help="Measure frame_distance from it: etf or orthogonal.")] = None,
     standardize: Annotated[
         bool, typer.Option(help="Count regression targets in units of their standard deviations.")
     ] = False,
@@ -133,6 +134,7 @@ def profile(
             "classes": classes,
             "convention": convention,
             "debiased": debiased,
+            "frame": frame,
             "standardize": standardize,
             "memory": memory,
             "probes": int(probes) if probes.isdigit() else probes,

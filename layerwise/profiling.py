@@ -20,10 +20,11 @@ from layerwise.errors import EmptyData, InvalidData, LayerwiseError, NotRepeatab
 from layerwise.finding.blocks import choose, find_blocks
 from layerwise.finding.feeds import named_heads, next_linear, previous_linear, weights_beside
 from layerwise.finding.trace import Trace, trace
+from layerwise.frames import check_frames, frame_of, frames_told, select_with_frame
 from layerwise.inputs import class_names, dimensions, find_loaders, find_network
 from layerwise.layers import Layer, chosen_text, clean_name
 from layerwise.loaders import first_batch
-from layerwise.metrics import Metric, compute, convention, needs_of, select
+from layerwise.metrics import Metric, compute, convention, needs_of
 from layerwise.network import Reading, first_samples, readings_of
 from layerwise.partial import Partial
 from layerwise.passes import Request, Shuffles, SplitResult
@@ -134,6 +135,7 @@ class Profiler:
         self.dimensions = dimensions(first)
         self.class_names = class_names(settings.classes, self.loaders, self.targets, self.dimensions)
         self.metrics = self._select()
+        check_frames(settings, self.targets, {target: len(names) for target, names in self.class_names.items()})
         self._shuffles: dict[str, Shuffles] = {}
         if "complexity" in self._needs() and not self.loaders.repeatable:
             raise NotRepeatable("geometric complexity takes a second run of the data, and a loader runs only once")
@@ -274,7 +276,7 @@ class Profiler:
 
     def _select(self) -> list[Metric]:
         """The metrics that were asked for; of all of them those that the targets have."""
-        chosen = select(self.settings.metrics)
+        chosen = select_with_frame(self.settings)
         return chosen if self.settings.metrics is not None else [item for item in chosen if self._applies(item)]
 
     @property
@@ -362,7 +364,7 @@ class Profiler:
                 evidence = dict(result.evidence.pop(key, {}), convention=self.convention, next_map=weight)
                 own = reading.layer.role == "features" and target in result.errors
                 evidence["classifier"] = weight if own and weight is not None and len(weight) == classes else None
-                evidence["weights"] = beside
+                evidence |= {"weights": beside, "frame": frame_of(self.settings, target, classes)}
                 known = [metric for metric in metrics if key not in result.lacking or metric.least_classes < 2]
                 _compute(known, numbers, key, evidence, classes)
             for target in self.dimensions:
@@ -421,6 +423,7 @@ class Profiler:
             "reduce": settings.reduce,
             "convention": self.convention.name,
             "debiased": str(self.convention.debiased),
+            **frames_told(self.settings, next(iter(results.values())).classes),
             "ridge": settings.ridge,
             "seed": settings.seed,
             **({"probes": settings.probes} if "complexity" in self._needs() else {}),

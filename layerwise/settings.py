@@ -6,13 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
+
 from layerwise.directions import check_probes
 from layerwise.errors import InvalidData, UnknownName
 from layerwise.layers import Layer
 from layerwise.metrics import Convention
 from layerwise.reduce import check_reduction
+from layerwise.theory.frames import Frame
 
-__all__ = ["Settings", "chosen"]
+__all__ = ["AskedFrame", "Settings", "chosen"]
+
+#: A frame by name, or as `layerwise.theory.predict` gives it, or by its Gram matrix ``(K, K)``.
+AskedFrame = str | Frame | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,9 @@ class Settings:
     debiased : bool
         Whether `nc1`, `nc1_trace` and `cdnv` are corrected for the sampling error of class means, which draws them
         apart and makes few samples look more collapsed than they are.
+    frame : str, Frame or ndarray, or mapping of target to one of them, optional
+        What `frame_distance` measures the distance from: ``"etf"``, ``"orthogonal"``, what `layerwise.theory.predict`
+        expects of the training, or a Gram matrix ``(K, K)``.
     standardize : bool
         Whether regression targets are counted in units of their standard deviations on the training split. As they are
         by default: the network was trained on them so, and `nrc3` compares its head with their covariance.
@@ -65,6 +74,7 @@ class Settings:
     classes: int | Sequence[str] | Mapping[str, int | Sequence[str]] | None = None
     convention: str | Convention = "default"
     debiased: bool = False
+    frame: AskedFrame | Mapping[str, AskedFrame] | None = None
     standardize: bool = False
     memory: str | int | None = None
     nonfinite: Literal["raise", "drop"] = "raise"

@@ -195,6 +195,16 @@ def orthogonality_error(features: Array, labels: Labels) -> float:
     return float(np.linalg.norm(_unit(gram) - np.eye(classes) / np.sqrt(classes))) if classes > 1 else np.nan
 
 
+def frame_distance(features: Array, labels: Labels, gram: Array) -> float:
+    """``|| G/||G||_F - I/||I||_F ||_F`` of the classes present; both centred where the frame's own vectors are."""
+    m = moments(features, labels)
+    means, ideal = m.means, gram[np.ix_(m.classes, m.classes)]
+    if abs(gram.sum()) < 1e-8 * np.trace(gram):
+        means = m.centred
+        ideal = ideal - ideal.mean(0) - ideal.mean(1)[:, None] + ideal.mean()
+    return float(np.linalg.norm(_unit((means @ means.T).astype(np.float64)) - _unit(ideal)))
+
+
 def self_duality(features: Array, labels: Labels, weight: Array, *, convention: str = "default") -> float:
     """``|| W/||W||_F - M/||M||_F ||_F^2``, W uncentred, a row for each class, and both of the classes present."""
     m = moments(features, labels, convention)

@@ -8,12 +8,14 @@ from scipy.spatial.distance import pdist
 from layerwise.metrics.convention import Convention
 from layerwise.metrics.registry import metric
 from layerwise.statistics.moments import Moments
+from layerwise.theory import frames
 
 __all__ = [
     "class_norm",
     "equiangularity",
     "equinorm",
     "etf_error",
+    "frame_distance",
     "hyperspherical_energy",
     "max_angle",
     "orthogonality_error",
@@ -31,12 +33,6 @@ def _pair_cosines(means: np.ndarray) -> np.ndarray:
     """Cosines between all pairs of rows."""
     unit = means / np.linalg.norm(means, axis=1, keepdims=True)
     return np.asarray((unit @ unit.T)[np.triu_indices(len(unit), 1)])
-
-
-def _frame_error(vectors: np.ndarray, ideal: np.ndarray) -> float:
-    """Frobenius distance of the rows' Gram matrix, at norm one, from an ideal one."""
-    gram = vectors @ vectors.T
-    return float(np.linalg.norm(gram / np.linalg.norm(gram) - ideal))
 
 
 @metric("spread of class-mean norms", direction="down", reference="Papyan 2020 (NC2)")
@@ -76,7 +72,7 @@ def etf_error(moments: Moments, convention: Convention) -> float:
     Zhu et al. 2021.
     """
     count = len(moments.classes)
-    return _frame_error(centered(moments, convention), (np.eye(count) - 1 / count) / np.sqrt(count - 1))
+    return frames.frame_distance(centered(moments, convention), frames.simplex_etf_gram(count))
 
 
 @metric("distance of class means from an orthogonal frame", direction="down", reference="Dang 2023, 2024")
@@ -86,8 +82,23 @@ def orthogonality_error(moments: Moments) -> float:
     ``|| G/||G||_F - I/sqrt(C) ||_F``. In ``[0, 2]``; 0 at the collapse of ReLU features and of networks without bias.
     Dang et al. 2023, 2024.
     """
-    count = len(moments.classes)
-    return _frame_error(moments.means, np.eye(count) / np.sqrt(count))
+    return frames.frame_distance(moments.means, np.eye(len(moments.classes)))
+
+
+@metric(
+    "distance of class means from the frame that was asked for",
+    direction="down",
+    reference="Zhu 2021; Zhou 2022; Dang 2023, 2024",
+    default=False,
+)
+def frame_distance(moments: Moments, frame: frames.Frame) -> float:
+    """Distance of the Gram matrix of the class means from that of a given frame.
+
+    ``|| G/||G||_F - I/||I||_F ||_F``, with the ``m_c`` in G where the frame's vectors sum to zero, as those of a
+    simplex ETF do, and else the uncentred ``mu_c``. In ``[0, sqrt(2)]``; 0 where the class means are the frame, up to
+    rotation and scale. What frame the theory expects of a training, `layerwise.theory.predict` tells.
+    """
+    return frame.distance(moments.means, moments.classes)
 
 
 @metric("hyperspherical energy of class means", direction="down", reference="Jiang 2023; Wu & Papyan 2024")

@@ -19,6 +19,7 @@ __all__ = ["EVIDENCE", "Metric", "compute", "get", "list_metrics", "metric", "ne
 #: What a metric can ask for by naming a parameter so, and the pass over the data after which it is there.
 EVIDENCE: dict[str, int] = {
     "convention": 0,  # metrics.convention.Convention
+    "frame": 0,  # theory.Frame that the class means should reach, where one was asked for
     "classifier": 0,  # (C, d) weight of the network's own classifier, where the layer feeds it
     "next_map": 0,  # (out, d) weight of the linear map that the layer feeds
     "head": 0,  # (q, d) weight of the network's own regression head, where the layer feeds it

@@ -6,6 +6,7 @@ from layerwise.theory.complexity import cdnv_bound, pair_cdnv
 from layerwise.theory.cross_entropy import CrossEntropyMinimiser, cross_entropy_minimiser, normalised_minimiser
 from layerwise.theory.deep_linear import DeepLinearMinimiser, deep_linear_minimiser
 from layerwise.theory.fixed_etf import FixedClassifierMinimiser, dot_regression, fixed_classifier_minimiser
+from layerwise.theory.frames import Frame
 from layerwise.theory.imbalance import (
     MinorityCollapse,
     NonnegativeMinimiser,
@@ -16,6 +17,7 @@ from layerwise.theory.imbalance import (
 from layerwise.theory.linear_heads import LinearHead, linear_head, whitened_head
 from layerwise.theory.minimiser import Minimiser
 from layerwise.theory.perturbation import FeatureFlow, feature_flow, perturbed_minimiser
+from layerwise.theory.predict import implied_feature_decay, predict
 from layerwise.theory.ranges import OutOfRange
 from layerwise.theory.regression import RegressionMinimiser, regression_minimiser
 from layerwise.theory.residual import residual_minimiser
@@ -26,6 +28,7 @@ __all__ = [
     "DeepLinearMinimiser",
     "FeatureFlow",
     "FixedClassifierMinimiser",
+    "Frame",
     "LinearHead",
     "LossParts",
     "Minimiser",
@@ -42,6 +45,7 @@ __all__ = [
     "feature_flow",
     "fixed_classifier_minimiser",
     "frames",
+    "implied_feature_decay",
     "least_squares",
     "linear_head",
     "loss_parts",
@@ -51,6 +55,7 @@ __all__ = [
     "optimise",
     "pair_cdnv",
     "perturbed_minimiser",
+    "predict",
     "problems",
     "regression_minimiser",
     "residual_minimiser",

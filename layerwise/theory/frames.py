@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from layerwise.errors import InvalidData, UnknownName
 from layerwise.theory.ranges import require
 
 __all__ = [
+    "Frame",
+    "as_frame",
     "frame_distance",
     "gram_distance",
     "gram_vectors",
@@ -100,3 +104,97 @@ def frame_distance(vectors: np.ndarray, ideal: np.ndarray) -> float:
     0.0
     """
     return gram_distance(vectors @ vectors.T, ideal)
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A frame that class means should reach, up to rotation and scale.
+
+    Attributes
+    ----------
+    gram : ndarray
+        Shape ``(K, K)``: inner products of its vectors.
+
+    Raises
+    ------
+    InvalidData
+        If the matrix is not the Gram matrix of any vectors.
+
+    Examples
+    --------
+    >>> Frame(simplex_etf_gram(4)).name, Frame(orthogonal_frame_gram([2, 1, 0])).name
+    ('simplex ETF', 'general orthogonal frame')
+    """
+
+    gram: np.ndarray
+
+    def __post_init__(self) -> None:
+        gram = np.asarray(self.gram, dtype=np.float64)
+        object.__setattr__(self, "gram", gram)
+        if gram.ndim != 2 or gram.shape[0] != gram.shape[1] or not np.isfinite(gram).all():
+            raise InvalidData(f"a frame is a Gram matrix of finite numbers (K, K), not of shape {gram.shape}")
+        slack = 1e-6 * np.abs(gram).max(initial=0.0)
+        if np.abs(gram - gram.T).max(initial=0.0) > slack or np.linalg.eigvalsh(gram).min(initial=0.0) < -slack:
+            raise InvalidData("a frame is a Gram matrix, and this one is not symmetric with eigenvalues of 0 or more")
+
+    @property
+    def norms(self) -> np.ndarray:
+        """Norms of the vectors, shape ``(K,)``; 0 of a class that has died."""
+        return np.asarray(np.sqrt(np.diag(self.gram).clip(min=0)))
+
+    @property
+    def zero(self) -> bool:
+        """Whether all of its vectors are zero."""
+        return not self.norms.any()
+
+    @property
+    def centred(self) -> bool:
+        """Whether its vectors sum to zero, as those of a simplex ETF do."""
+        return float(self.gram.sum()) <= 1e-9 * len(self.gram) * float(np.trace(self.gram))
+
+    @property
+    def name(self) -> str:
+        """What the field calls it; plain ``frame`` where it has no name."""
+        if self.zero:
+            return "zero"
+        if np.allclose(self.gram, np.diag(self.norms**2), rtol=0, atol=1e-6 * self.norms.max() ** 2):
+            return "orthogonal frame" if np.ptp(self.norms) <= 1e-6 * self.norms.max() else "general orthogonal frame"
+        return "simplex ETF" if gram_distance(self.gram, simplex_etf_gram(len(self.gram))) <= 1e-6 else "frame"
+
+    def distance(self, means: np.ndarray, classes: np.ndarray | None = None) -> float:
+        """Distance of class means ``(k, d)`` from the frame, ``|| G/||G||_F - I/||I||_F ||_F``; in ``[0, sqrt(2)]``.
+
+        `classes` are the indices of those that the means are of, all by default. Both Gram matrices are of vectors less
+        their mean where the frame's own have none: no theory of a centred frame knows the offset of a network's
+        features.
+        """
+        ideal = self.gram if classes is None else self.gram[np.ix_(classes, classes)]
+        if self.centred:
+            centring = np.eye(len(ideal)) - 1 / len(ideal)
+            means, ideal = means - means.mean(0), centring @ ideal @ centring
+        return frame_distance(means, ideal)
+
+
+def as_frame(asked: str | Frame | np.ndarray, classes: int) -> Frame:
+    """The frame that was asked for, of so many classes: ``"etf"``, ``"orthogonal"``, a `Frame` or a Gram matrix.
+
+    Raises
+    ------
+    UnknownName
+        If there is no frame of that name.
+    InvalidData
+        If it has fewer vectors than there are classes, or all of them are zero.
+    """
+    if isinstance(asked, str):
+        if asked not in _NAMED:
+            raise UnknownName("frame", asked, _NAMED, hint="or give its Gram matrix, or a layerwise.theory.Frame")
+        return Frame(_NAMED[asked](max(classes, 2)))
+    frame = asked if isinstance(asked, Frame) else Frame(asked)
+    if len(frame.gram) < classes:
+        raise InvalidData(f"the frame has {len(frame.gram)} vectors, and there are {classes} classes")
+    if frame.zero:
+        raise InvalidData("all vectors of the frame are zero: nothing has a distance from its directions")
+    return frame
+
+
+_NAMED = {"etf": simplex_etf_gram, "orthogonal": lambda classes: orthogonal_frame_gram(np.ones(classes))}

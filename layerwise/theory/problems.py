@@ -38,33 +38,38 @@ def class_means(features: np.ndarray, counts: Sequence[int] | np.ndarray) -> np.
     return np.stack([part.mean(0) for part in parts])
 
 
-def cross_entropy(labels: np.ndarray, temperature: float = 1.0) -> Fit:
-    """Mean cross entropy of ``temperature * logits``."""
-    rows = np.arange(len(labels))
+def cross_entropy(labels: np.ndarray, temperature: float = 1.0, *, shares: np.ndarray | None = None) -> Fit:
+    """Mean cross entropy of ``temperature * logits``; `shares` ``(N,)`` weigh the samples, all alike by default."""
+    rows, weights = np.arange(len(labels)), _weights(len(labels), shares)
 
     def fit(logits: np.ndarray) -> tuple[float, np.ndarray]:
         logs = log_softmax(temperature * logits, axis=1)
         slope = np.exp(logs)
         slope[rows, labels] -= 1
-        return -float(logs[rows, labels].mean()), slope * (temperature / len(labels))
+        return -float(weights @ logs[rows, labels]), slope * (temperature * weights[:, None])
 
     return fit
 
 
-def squared_error(targets: np.ndarray) -> Fit:
-    """Half the mean squared distance from targets ``(N, K)``, ``1/(2N) ||Z - Y||^2``."""
+def squared_error(targets: np.ndarray, *, shares: np.ndarray | None = None) -> Fit:
+    """Half the mean squared distance from targets ``(N, K)``, ``1/(2N) ||Z - Y||^2``; `shares` weigh the samples."""
+    weights = _weights(len(targets), shares)
 
     def fit(outputs: np.ndarray) -> tuple[float, np.ndarray]:
         residual = outputs - targets
-        return float((residual**2).sum()) / (2 * len(targets)), residual / len(targets)
+        return float(weights @ (residual**2).sum(1)) / 2, residual * weights[:, None]
 
     return fit
+
+
+def _weights(samples: int, shares: np.ndarray | None) -> np.ndarray:
+    return np.full(samples, 1 / samples) if shares is None else shares
 
 
 def chain(
     fit: Fit,
     shapes: Mapping[str, tuple[int, ...]],
-    penalties: Mapping[str, float],
+    penalties: Mapping[str, float | np.ndarray],
     *,
     frozen: Mapping[str, np.ndarray] | None = None,
     nonnegative: bool = False,
@@ -78,8 +83,8 @@ def chain(
     shapes : mapping of str to tuple of int
         ``features`` ``(N, d)``, the linear maps from the features up, the last of them ``weight``, each
         ``(out, in)``, and ``bias`` ``(K,)`` where there is one. Names are the caller's but for the first and the last.
-    penalties : mapping of str to float
-        Penalty of each variable; none for a name that is missing.
+    penalties : mapping of str to float or ndarray
+        Penalty of each variable, or of its entries; none for a name that is missing.
     frozen : mapping of str to ndarray, optional
         Variables that are held.
     nonnegative : bool
@@ -106,8 +111,8 @@ def chain(
             gradient["features"] = slope
         for name in variables:
             penalty = penalties.get(name, 0.0)
-            if penalty:
-                loss += penalty / 2 * float((values[name] ** 2).sum())
+            if np.any(penalty):
+                loss += float((penalty * values[name] ** 2).sum()) / 2
                 gradient[name] = gradient[name] + penalty * values[name]
         return loss, gradient
 
@@ -144,7 +149,7 @@ def unconstrained_features(
     labels, classes = labels_of(counts), len(counts)
     fit = cross_entropy(labels) if loss == "cross_entropy" else squared_error(np.eye(classes)[labels])
     shapes: dict[str, tuple[int, ...]] = {"features": (len(labels), dimension), "weight": (classes, dimension)}
-    penalties = {"features": feature_decay, "weight": weight_decay}
+    penalties: dict[str, float | np.ndarray] = {"features": feature_decay, "weight": weight_decay}
     if bias_decay is not None:
         shapes["bias"], penalties["bias"] = (classes,), bias_decay
     return chain(fit, shapes, penalties, nonnegative=nonnegative)
