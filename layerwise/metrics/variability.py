@@ -12,7 +12,17 @@ from layerwise.statistics.centers import Span
 from layerwise.statistics.moments import Moments
 from layerwise.statistics.noise import noise_of_means, unbiased
 
-__all__ = ["between_rank", "cdnv", "class_variance", "discriminant_ratios", "nc1", "nc1_trace", "separation", "vci"]
+__all__ = [
+    "between_rank",
+    "cdnv",
+    "class_count",
+    "class_variance",
+    "discriminant_ratios",
+    "nc1",
+    "nc1_trace",
+    "separation",
+    "vci",
+]
 
 
 def _weights(moments: Moments, counted: str) -> np.ndarray:
@@ -175,3 +185,16 @@ def between_rank(moments: Moments, span: Span, convention: Convention) -> int:
 def class_variance(moments: Moments) -> np.ndarray:
     """Variance within each class, ``v_c = mean ||h_i - mu_c||^2``; NaN for a class without samples."""
     return moments.by_label(moments.variances)
+
+
+@metric(
+    "samples of a class",
+    direction="none",
+    units="samples",
+    dims=("epoch", "split", "target", "layer", "class"),
+    whole=True,
+    least_classes=1,
+)
+def class_count(moments: Moments) -> np.ndarray:
+    """Samples of each class that the layer's numbers are of, of tokens or pixels where they are; NaN for none."""
+    return moments.by_label(moments.counts)
