@@ -12,7 +12,7 @@ from torch import Tensor
 
 from layerwise.errors import BudgetExceeded
 
-__all__ = ["Bank", "Contents"]
+__all__ = ["Bank", "Contents", "Shelf"]
 
 #: What a bank holds: shape and type of every batch, by key.
 Contents = dict[str, list[tuple[tuple[int, ...], torch.dtype]]]
@@ -109,6 +109,30 @@ class Bank:
         assert self._folder is not None
         self._folder.mkdir(parents=True, exist_ok=True)
         return self._folder / f"{list(self._filed).index(key)}.bin"
+
+
+class Shelf:
+    """A part of a bank, with keys of its own."""
+
+    def __init__(self, bank: Bank, name: str) -> None:
+        self._bank = bank
+        self._name = name
+
+    def put(self, key: str, values: Tensor) -> None:
+        """As `Bank.put`."""
+        self._bank.put(f"{self._name}: {key}", values)
+
+    def get(self, key: str) -> Iterator[Tensor]:
+        """As `Bank.get`."""
+        return self._bank.get(f"{self._name}: {key}")
+
+    def save(self) -> Contents:
+        """Bring the whole bank into its folder."""
+        return self._bank.save()
+
+    def restore(self, contents: Contents) -> None:
+        """Bring the whole bank to what it held."""
+        self._bank.restore(contents)
 
 
 def _bytes(shape: tuple[int, ...], dtype: torch.dtype) -> int:

@@ -14,8 +14,18 @@ from layerwise.adapters.protocol import Batch
 from layerwise.bank import Bank
 from layerwise.errors import EmptyData, NotRepeatable
 from layerwise.network import Network, first_samples
-from layerwise.partial import Partial
-from layerwise.passes import ComplexityPass, FirstPass, Request, SecondPass, Shuffles, SplitResult
+from layerwise.partial import Holder, Partial
+from layerwise.passes import (
+    ComplexityPass,
+    FirstPass,
+    FirstPassApart,
+    Request,
+    SecondPass,
+    SecondPassApart,
+    Shuffles,
+    SplitResult,
+    draws,
+)
 from layerwise.passes.checks import checked_labels, where_not_finite
 from layerwise.progress import bar
 from layerwise.shares import gathered, own_samples, place
@@ -84,18 +94,24 @@ def run_split(
         bank = None
         if request.plan.second in ("memory", "disk"):
             bank = stack.enter_context(Bank(request.plan.second, None if partial is None else partial.bank(split)))
-        first = FirstPass(request, bank, network.device, shuffles)
+        # Tokens and pixels are counted before any is measured, if some of each class are to be drawn.
+        drawn = draws(request, _counted(network, bar(loader, f"{split} labels"), own), shared) if request.apart else []
+        first: FirstPass | FirstPassApart
+        if request.apart:
+            first = FirstPassApart(request, bank, network.device, drawn)
+        else:
+            first = FirstPass(request, bank, network.device, shuffles)
         with network.reading(request.readings, first.receive) as run:
             for number, batch in _batches(network, loader, own, f"{split} pass 1", first, partial):
                 first.begin(batch, number)
                 first.end(run(batch))
                 if not first.finite:
                     raise where_not_finite(request, network, batch, number)
-        seen, order = first.tally.samples, first.fingerprint.order
+        seen, order = first.samples, first.fingerprint.order
         if shuffles is not None:
             _check_repeated(shuffles.size, seen)
         first.merge(shared)
-        if not first.tally.samples:
+        if not first.samples:
             raise EmptyData(f"split {split!r} is empty: its loader gave no batch")
         result = first.finish(train)
         if "complexity" in request.needs:
@@ -107,10 +123,14 @@ def run_split(
             deriving.finish(shared)
         if request.plan.passes == 1:
             return result
-        second = SecondPass(request, result, train or result, network.device, shared=shared, shuffles=shuffles)
+        second: SecondPass | SecondPassApart
+        if isinstance(first, FirstPassApart):
+            second = SecondPassApart(first, train, drawn, shared=shared)
+        else:
+            second = SecondPass(request, result, train or result, network.device, shared=shared, shuffles=shuffles)
         if bank is not None:
             second.read(bank, bar(request.readings, f"{split} pass 2"))
-            return result
+            return second.result
         with network.reading(request.readings, second.receive) as run:
             for _, batch in _batches(network, loader, own, f"{split} pass 2", second, partial):
                 second.begin(batch)
@@ -123,7 +143,7 @@ def run_split(
             )
         for reading in request.readings:
             second.finish(reading)
-        return result
+        return second.result
 
 
 def _check_repeated(seen: int, again: int) -> None:
@@ -139,7 +159,7 @@ def _batches(
     loader: Iterable[Any],
     own: int | None,
     title: str,
-    holder: FirstPass | SecondPass | ComplexityPass,
+    holder: Holder,
     partial: Partial | None,
 ) -> Iterator[tuple[int, Batch]]:
     """The batches of a pass with their numbers, up to the samples that count, from where it was interrupted."""

@@ -18,7 +18,7 @@ from layerwise.finding.trace import Trace
 from layerwise.layers import Layer
 from layerwise.nest import mapped
 from layerwise.quiet import quiet
-from layerwise.reduce import Tokens, is_tokens, reduce, reduction_of
+from layerwise.reduce import DENSE, Tokens, is_tokens, positions, reduce, reduction_of
 from layerwise.sketch import Sketch
 
 __all__ = ["Answer", "Network", "Reading", "first_samples", "part_of", "readings_of"]
@@ -30,15 +30,24 @@ class Answer:
 
     Attributes
     ----------
-    logits : Tensor or None
-        Class scores, shape ``(n, C)``.
+    predicted : Tensor or None
+        The class with the largest score, shape ``(n,)``; of every token ``(n, tokens)`` or pixel ``(n, h, w)`` where
+        those are read. None if the network gives no class scores.
+    scores : int
+        How many class scores it gives; 0 for none.
     values : dict of str to Tensor
         Its vectors and matrices with a row for each sample, by the key that they have in a mapping of several outputs;
         the only output, or its entry ``logits``, under the empty name.
     """
 
-    logits: Tensor | None
+    predicted: Tensor | None
+    scores: int
     values: Mapping[str, Tensor]
+
+    @classmethod
+    def of(cls, logits: Tensor | None, axis: int, values: Mapping[str, Tensor]) -> Answer:
+        """What a network makes of a batch by its class scores along an axis."""
+        return cls(None, 0, values) if logits is None else cls(logits.argmax(axis), logits.shape[axis], values)
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,9 @@ class Reading:
         The random projection that ``sketch:k`` asks for.
     prefix : int
         Class and register tokens in front of the layer's other tokens.
+    positions : tuple of int
+        Height and width, or none, of what a layer holds of a sample where every pixel is read; of tokens only their
+        number, which may differ from batch to batch.
     """
 
     layer: Layer
@@ -63,6 +75,7 @@ class Reading:
     features: int
     projection: Sketch | None = None
     prefix: int = 0
+    positions: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -77,11 +90,22 @@ class Reading:
     def read(self, activation: Tensor, mask: Tensor | None = None) -> Tensor:
         """Features of shape ``(n, d)`` from an activation, and the attention mask of its batch.
 
+        Where every token or pixel is read, of shape ``(n, tokens, d)`` or ``(n, h, w, d)``.
+
         Raises
         ------
         InvalidData
             If they are not as many as in the first batch: a flattened layer of texts of unequal length, say.
         """
+        if self.reduction in DENSE:
+            apart = positions(activation, self.reduction, self.layer.channels, self.prefix, self.positions)
+            found = () if apart is None else apart.shape[1:-1]
+            if apart is None or (self.reduction == "pixels" and found != self.positions):
+                raise InvalidData(
+                    f"layer {self.name!r} has pixels of shape {tuple(found)} in this batch and had {self.positions}; "
+                    "reduction 'pixels' needs pictures of one size"
+                )
+            return apart
         features = reduce(activation, self.reduction, self.layer.channels, Tokens(mask, self.prefix))
         if self.projection is not None:
             features = self.projection(features)
@@ -126,9 +150,10 @@ class Network:
         ----------
         readings : sequence of Reading
         receive : callable
-            Called with a reading and its features, shape ``(n, d)``, from within the forward.
+            Called with a reading and its features (`Reading.read`) from within the forward.
         """
         by_layer = {reading.layer: reading for reading in readings}
+        dense = next((reading.reduction for reading in readings if reading.reduction in DENSE), None)
         scores: list[Tensor] = []
         mask: Tensor | None = None
         size = 0
@@ -153,8 +178,10 @@ class Network:
                 mask, size = batch.mask, batch.size
                 with capture.forward():
                     output = self.adapter.forward(self.model, batch)
+                if dense is not None:
+                    return Answer.of(_scores_apart(output, dense), 1 if dense == "pixels" else -1, {})
                 logits = self.adapter.logits(output) if self.scores is None else scores.pop()
-                return Answer(logits, _values(output, size))
+                return Answer.of(logits, 1, _values(output, size))
 
             yield run
 
@@ -168,6 +195,8 @@ def readings_of(
     network: Network, traced: Trace, layers: Sequence[Layer], batch: Batch, how: str, seed: int
 ) -> list[Reading]:
     """How each layer is read: ``auto`` made definite, and the features counted.
+
+    Where every token or pixel is read, layers that have none, or not as many as there are labels, are left out.
 
     Parameters
     ----------
@@ -185,14 +214,20 @@ def readings_of(
     prefix = network.adapter.prefix_tokens(network.model, batch)
     pooling = pooling_of(traced, network.head) or network.adapter.pooling(network.model)
     lengths = {value.shape[1] for value in traced.values if len(value.shape) == 3 and value.floating}
+    labelled = next(iter(batch.labels.values())).shape[1:]
     readings = []
     for layer in layers:
         sketched = how.startswith("sketch:")
         # Where as many tokens and the prefix are found elsewhere, the prefix has still to be put in front.
         headless = prefix > 0 and is_tokens(layer) and layer.shape[0] + prefix in lengths
         own = 0 if headless or not is_tokens(layer) or layer.shape[0] <= prefix else prefix
-        reduction = reduction_of(layer, "flatten" if sketched else how, pooling, headless=headless)
         empty = torch.empty(1, *layer.shape, device="meta")
+        if how in DENSE:
+            apart = positions(empty, how, layer.channels, own, tuple(labelled))
+            if apart is not None and (how == "pixels" or apart.shape[1:-1] == labelled or not labelled):
+                readings.append(Reading(layer, how, apart.shape[-1], None, own, tuple(apart.shape[1:-1])))
+            continue
+        reduction = reduction_of(layer, "flatten" if sketched else how, pooling, headless=headless)
         width = reduce(empty, reduction, layer.channels, Tokens(prefix=own)).shape[1]
         projection = Sketch(width, int(how[7:]), seed) if sketched and width > int(how[7:]) else None
         readings.append(Reading(layer, reduction, projection.width if projection else width, projection, own))
@@ -213,6 +248,15 @@ def part_of(batch: Batch, start: int, stop: int) -> Batch:
 
     labels = {target: part(values) for target, values in batch.labels.items()}
     return Batch(mapped(batch.inputs, part), labels, stop - start, None if batch.mask is None else part(batch.mask))
+
+
+def _scores_apart(output: Any, how: str) -> Tensor | None:
+    """Class scores of every token, shape ``(n, tokens, C)``, or pixel, ``(n, C, h, w)``, where the output has them."""
+    if isinstance(output, Mapping):
+        output = output.get("logits", output.get("out"))
+    output = getattr(output, "logits", output)
+    wanted = 3 if how == "tokens" else 4
+    return output if isinstance(output, Tensor) and output.is_floating_point() and output.ndim == wanted else None
 
 
 def _values(output: Any, size: int) -> dict[str, Tensor]:

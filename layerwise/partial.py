@@ -21,7 +21,7 @@ from layerwise.provenance import DataFingerprint
 from layerwise.shares import place
 from layerwise.statistics import State
 
-__all__ = ["Partial"]
+__all__ = ["Holder", "Partial"]
 
 # Saving takes at most about this share of the time.
 _SHARE = 0.05

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from layerwise.adapters.protocol import Batch
+from layerwise.apart import check_apart, most_samples, nothing_apart, of_positions
 from layerwise.assembly import NETWORK_ERROR, NETWORK_MSE, assemble_profile
 from layerwise.engine import look, run_split
 from layerwise.errors import EmptyData, InvalidData, LayerwiseError, NotRepeatable, UnknownName
@@ -136,6 +137,7 @@ class Profiler:
         self.class_names = class_names(settings.classes, self.loaders, self.targets, self.dimensions)
         self.metrics = self._select()
         check_frames(settings, self.targets, {target: len(names) for target, names in self.class_names.items()})
+        check_apart(settings, self.dimensions, self._needs(), repeatable=self.loaders.repeatable)
         self._shuffles: dict[str, Shuffles] = {}
         if "complexity" in self._needs() and not self.loaders.repeatable:
             raise NotRepeatable("geometric complexity takes a second run of the data, and a loader runs only once")
@@ -151,6 +153,8 @@ class Profiler:
         self._previous = previous_linear(self._traced, layers)
         self._heads = named_heads(self._traced, layers)
         self.readings = readings_of(self.network, self._traced, layers, first, settings.reduce, settings.seed)
+        if not self.readings:
+            raise nothing_apart(settings.reduce, layers, first)
         self.plan = agreed(self._plan(first), any(map(is_shared, self.loaders.splits.values())))
         if not is_follower():
             for target, dimension in self.dimensions.items():
@@ -261,10 +265,12 @@ class Profiler:
         of_classes = [labels for target, labels in first.labels.items() if target not in self.dimensions]
         integers = [labels for labels in of_classes if labels.dtype in _INTEGERS]
         guessed = max((int(labels.max()) + 1 for labels in integers), default=1)
+        classes = max((len(names) for names in self.class_names.values()), default=guessed)
+        settings = self.settings
         return make_plan(
             [reading.features for reading in self.readings],
-            classes=max((len(names) for names in self.class_names.values()), default=guessed),
-            samples=self.loaders.most_samples,
+            classes=classes,
+            samples=most_samples(settings, self.loaders.most_samples, self.readings, classes),
             targets=len(of_classes),
             dimensions=list(self.dimensions.values()),
             needs=self._needs(),
@@ -323,17 +329,21 @@ class Profiler:
             probes=self.settings.probes,
             jackknife=self.settings.jackknife,
             null=self.settings.null,
+            reduction=self.settings.reduce,
+            ignored=self.settings.ignored(max(map(len, self.class_names.values()), default=0)),
+            samples_per_class=self.settings.samples_per_class,
         )
 
     def _identity(self) -> dict[str, Any]:
         """What is measured and on what, for a measurement that goes on after it was interrupted."""
-        settings = self.settings
+        settings, request = self.settings, self._request()
         return {
             "model": weight_hash(self.network.model),
             "layers": [[reading.name, reading.stated, reading.features] for reading in self.readings],
             "data": [self.loaders.name, self.loaders.fingerprint, *self.loaders.splits],
             "statistics": sorted(self._needs()),
-            "classes": self._request().classes,
+            "classes": request.classes,
+            "apart": [request.reduction, request.ignored, request.samples_per_class],
             "dimensions": self.dimensions,
             "settings": [settings.ridge, settings.nonfinite, settings.seed, settings.probes],
             "again": [settings.jackknife, settings.null],
@@ -419,6 +429,7 @@ class Profiler:
             },
             "classifier": with_classifier or _why_no_classifier(results),
             **self._of_targets(results),
+            **of_positions(self._request(), results),
             "layers": chosen_text(settings.layers),
             "reduce": settings.reduce,
             "convention": self.convention.name,

@@ -1,4 +1,4 @@
-"""An activation becomes samples by features: ``(n, ...)`` to ``(n, d)``."""
+"""An activation becomes samples by features: ``(n, ...)`` to ``(n, d)``, or to ``(n, positions, d)``."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from torch.nn.functional import adaptive_avg_pool2d
 from layerwise.errors import InvalidData, UnknownName
 from layerwise.layers import Layer
 
-__all__ = ["REDUCTIONS", "Tokens", "check_reduction", "is_tokens", "reduce", "reduction_of"]
+__all__ = ["DENSE", "REDUCTIONS", "Tokens", "check_reduction", "is_tokens", "positions", "reduce", "reduction_of"]
+
+#: The reductions that keep every token or pixel apart.
+DENSE = ("tokens", "pixels")
 
 #: The reductions by name. ``grid:k`` and ``sketch:k`` take a number.
-REDUCTIONS = ("auto", "gap", "grid:k", "cls", "mean", "last", "flatten", "sketch:k")
+REDUCTIONS = ("auto", "gap", "grid:k", "cls", "mean", "last", "flatten", "sketch:k", *DENSE)
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,37 @@ def reduction_of(layer: Layer, name: str, pooling: str, *, headless: bool = Fals
     tokens = is_tokens(layer)
     chosen = name if name != "auto" else pooling if tokens else "gap"
     return "mean" if chosen == "cls" and tokens and headless else chosen
+
+
+def positions(activation: Tensor, how: str, channels: int, prefix: int, picture: tuple[int, ...] = ()) -> Tensor | None:
+    """Every token or pixel of an activation apart, features last; None if it has none. No copy is made.
+
+    Parameters
+    ----------
+    activation : Tensor
+        Shape ``(n, ...)``.
+    how : {"tokens", "pixels"}
+    channels : int
+        Axis of the features.
+    prefix : int
+        Tokens in front that are none of the input's.
+    picture : tuple of int
+        Height and width of the label maps: tokens are pixels where they fill a grid of that form.
+
+    Returns
+    -------
+    Tensor or None
+        Shape ``(n, tokens, d)`` or ``(n, h, w, d)``.
+    """
+    if _is_tokens(activation.ndim, channels):
+        apart = activation[:, prefix:]
+        if how == "tokens":
+            return apart
+        grid = _grid_like(apart.shape[1], picture)
+        return None if grid is None else apart.unflatten(1, grid)
+    if how == "tokens" or activation.ndim != 4:
+        return None
+    return activation.movedim(channels, -1)
 
 
 def is_tokens(layer: Layer) -> bool:
@@ -121,6 +155,14 @@ def reduce(activation: Tensor, how: str, channels: int, tokens: Tokens) -> Tenso
     position = torch.arange(activation.shape[1], device=activation.device)
     place = (mask != 0).int().argmax(1) if how == "cls" else ((mask != 0) * position).argmax(1)
     return activation[torch.arange(len(activation), device=activation.device), place]
+
+
+def _grid_like(count: int, picture: tuple[int, ...]) -> tuple[int, int] | None:
+    """Height and width of so many tokens, cut from a picture of that form; None if they fill no such grid."""
+    if len(picture) != 2:
+        return None
+    rows = max(round(math.sqrt(count * picture[0] / picture[1])), 1)
+    return (rows, count // rows) if count and count % rows == 0 else None
 
 
 def _is_tokens(ndim: int, channels: int) -> bool:

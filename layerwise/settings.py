@@ -12,7 +12,7 @@ from layerwise.directions import check_probes
 from layerwise.errors import InvalidData, UnknownName
 from layerwise.layers import Layer
 from layerwise.metrics import Convention
-from layerwise.reduce import check_reduction
+from layerwise.reduce import DENSE, check_reduction
 from layerwise.theory.frames import Frame
 
 __all__ = ["AskedFrame", "Settings", "chosen"]
@@ -31,7 +31,9 @@ class Settings:
         ``"blocks"``, ``"stages"``, ``"leaves"``, ``"all"``, names, globs, or a function of a `Layer`.
     reduce : str
         How activations become features: ``auto``, ``gap``, ``grid:k``, ``cls``, ``mean``, ``last``, ``flatten`` or
-        ``sketch:k``.
+        ``sketch:k``; ``tokens`` or ``pixels`` make every token or pixel a sample with a label of its own: of shape
+        ``(n, tokens)``, or label maps ``(n, h, w)``, which are resized to each layer's resolution by nearest neighbour.
+        Padding and prefix tokens never count.
     metrics : str or sequence of str, optional
         Names or globs; all by default but what is costly, such as ``geometric_complexity``.
     classes : int, sequence of str, or mapping of target to either, optional
@@ -58,6 +60,12 @@ class Settings:
         Of random projections, directions and shuffles.
     probes : int or "exact"
         Random directions a sample for geometric complexity; ``"exact"`` takes every axis of the input.
+    ignore_index : int or sequence of int, optional
+        Labels of tokens or pixels that do not count: by default -100, and of pixels 255 where no more than 255 classes
+        are declared.
+    samples_per_class : int, optional
+        Tokens or pixels of each class that are drawn, by `seed`, of those that a layer has: the same ones however the
+        data is cut into batches. What the network itself gets wrong is counted over them. All by default.
     jackknife : int
         Groups of samples for standard errors, ``<metric>_se``: everything is measured again without each of them, from
         the same runs of the data. 0, the default, for none; 10 are usual. An interval takes Student's t of one degree
@@ -81,6 +89,8 @@ class Settings:
     ridge: float = 1e-3
     seed: int = 0
     probes: int | Literal["exact"] = 8
+    ignore_index: int | Sequence[int] | None = None
+    samples_per_class: int | None = None
     jackknife: int = 0
     null: int = 0
 
@@ -96,7 +106,31 @@ class Settings:
                 f"null={self.null}: 2 shuffles of the labels at least, 39 for a band of 95%, or 0 for none"
             )
         check_reduction(self.reduce)
+        self._check_apart()
         check_probes(self.probes)
+
+    def _check_apart(self) -> None:
+        """Refuse what tokens and pixels alone have, and what they do not have."""
+        if self.reduce in DENSE:
+            if self.jackknife:
+                raise InvalidData(
+                    f"jackknife={self.jackknife}: the {self.reduce} of one input are no independent samples, and there "
+                    "are no standard errors of them"
+                )
+            if self.null:
+                raise InvalidData(f"null={self.null}: labels of {self.reduce} are not shuffled")
+            if self.samples_per_class is not None and self.samples_per_class < 1:
+                raise InvalidData(f"samples_per_class={self.samples_per_class}: 1 or more are drawn of each class")
+            return
+        for name in ("ignore_index", "samples_per_class"):
+            if getattr(self, name) is not None:
+                raise InvalidData(f"{name} is for reduce='tokens' and 'pixels', not for reduce={self.reduce!r}")
+
+    def ignored(self, classes: int) -> tuple[int, ...]:
+        """Labels of tokens or pixels that do not count, where so many classes are declared; 0 for none."""
+        if self.ignore_index is not None:
+            return (self.ignore_index,) if isinstance(self.ignore_index, int) else tuple(self.ignore_index)
+        return (-100, 255) if self.reduce == "pixels" and classes <= 255 else (-100,)
 
 
 def chosen(settings: Settings | None, options: Mapping[str, Any]) -> Settings:

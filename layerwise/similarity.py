@@ -17,6 +17,7 @@ from layerwise.network import Reading
 from layerwise.profiling import Profiler
 from layerwise.progress import bar
 from layerwise.provenance import environment, weight_hash
+from layerwise.reduce import DENSE
 from layerwise.settings import Settings, chosen
 from layerwise.statistics import PairwiseHSIC, gram
 
@@ -75,6 +76,8 @@ def similarity(
     ('layer', 'other_layer')
     """
     asked = chosen(settings, {"metrics": "feature_norm", **options})
+    if asked.reduce in DENSE:
+        raise InvalidData(f"similarity compares whole samples; reduce={asked.reduce!r} keeps their parts apart")
     one = Profiler(model, data, asked, device=device, batch_size=batch_size)
     two = one if other is None or other is model else Profiler(other, data, asked, device=device, batch_size=batch_size)
     name = _split(one, split)

@@ -1,5 +1,6 @@
 """The passes over one split: what is asked for, what is accumulated, and what comes of it."""
 
+from layerwise.passes.apart import FirstPassApart, SecondPassApart, draws
 from layerwise.passes.complexity import ComplexityPass
 from layerwise.passes.first import FirstPass
 from layerwise.passes.request import Request
@@ -7,4 +8,16 @@ from layerwise.passes.result import Key, Reference, SplitResult
 from layerwise.passes.second import SecondPass
 from layerwise.passes.views import Shuffles
 
-__all__ = ["ComplexityPass", "FirstPass", "Key", "Reference", "Request", "SecondPass", "Shuffles", "SplitResult"]
+__all__ = [
+    "ComplexityPass",
+    "FirstPass",
+    "FirstPassApart",
+    "Key",
+    "Reference",
+    "Request",
+    "SecondPass",
+    "SecondPassApart",
+    "Shuffles",
+    "SplitResult",
+    "draws",
+]

@@ -26,7 +26,8 @@ def checked_labels(labels: Tensor, target: str, classes: Mapping[str, int]) -> T
     if labels.ndim != 1 or labels.is_floating_point() or labels.is_complex():
         raise InvalidLabels(
             f"labels of {target!r} must be integers of shape (n,); "
-            f"they are {labels.dtype} of shape {tuple(labels.shape)}; regression targets are of floating type"
+            f"they are {labels.dtype} of shape {tuple(labels.shape)}; regression targets are of floating type, and a "
+            "label for every token or pixel is read by reduce='tokens' or 'pixels'"
         )
     labels = labels.long()
     low, high = int(labels.min()), int(labels.max())
@@ -79,7 +80,7 @@ def where_not_finite(request: Request, network: Network, batch: Batch, number: i
     shares: dict[str, float] = {}
 
     def receive(reading: Reading, features: Tensor) -> None:
-        shares[reading.name] = 1 - float(torch.isfinite(features).all(1).double().mean())
+        shares[reading.name] = 1 - float(torch.isfinite(features).all(-1).double().mean())
 
     with network.reading(request.readings, receive) as run:
         run(batch)

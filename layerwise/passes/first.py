@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from layerwise.adapters.protocol import Batch
-from layerwise.bank import Bank
+from layerwise.bank import Bank, Shelf
 from layerwise.errors import InvalidData
 from layerwise.network import Answer, Reading
 from layerwise.passes.checks import checked_labels, checked_targets, finite_rows
@@ -26,7 +26,7 @@ class FirstPass:
     """Accumulates pass 1 of one split, batch by batch: `begin`, `receive` for every layer, `end`; then `finish`."""
 
     def __init__(
-        self, request: Request, bank: Bank | None, device: torch.device, shuffles: Shuffles | None = None
+        self, request: Request, bank: Bank | Shelf | None, device: torch.device, shuffles: Shuffles | None = None
     ) -> None:
         self.request = request
         self.bank = bank
@@ -43,7 +43,12 @@ class FirstPass:
         self.seen: list[dict[str, Seen]] = []
 
     def begin(self, batch: Batch, number: int) -> None:
-        """Look at what comes with the features of a batch.
+        """Look at what comes with the features of a batch."""
+        self.label(batch, number)
+        self.fingerprint.update(batch.inputs, batch.labels)
+
+    def label(self, batch: Batch, number: int) -> None:
+        """Take the labels of a batch.
 
         Raises
         ------
@@ -73,7 +78,6 @@ class FirstPass:
                 self.tally.leave_out_of_target(name, int((~present).sum()))
         self.tally.see(self.labels, batch.size)
         self.request.plan.make_room(max(self.tally.classes.values(), default=0))
-        self.fingerprint.update(batch.inputs, batch.labels)
         every: dict[str, Seen] = {**{name: (values, None) for name, values in self.labels.items()}, **self.targets}
         self.seen = self.views.of(every)
 
@@ -91,13 +95,18 @@ class FirstPass:
 
     def end(self, answer: Answer) -> None:
         """Take in what the network itself makes of the batch."""
-        predictions = self.tally.judge(self.labels, answer.logits)
+        self.tally.judge(self.labels, answer)
         self.tally.compare(self.targets, answer, self.request.nonfinite)
         if self.bank is not None:
             for target, labels in self.labels.items():
                 self.bank.put(f"labels of {target}", labels)
-            if predictions is not None:
-                self.bank.put("predictions", predictions)
+            if answer.predicted is not None:
+                self.bank.put("predictions", answer.predicted)
+
+    @property
+    def samples(self) -> int:
+        """Samples so far."""
+        return self.tally.samples
 
     @property
     def finite(self) -> bool:

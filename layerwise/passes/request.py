@@ -8,6 +8,7 @@ from typing import Literal
 
 from layerwise.network import Reading
 from layerwise.plan import Plan
+from layerwise.reduce import DENSE
 from layerwise.sketch import Sketch
 
 __all__ = ["Request"]
@@ -44,6 +45,12 @@ class Request:
         Groups of samples, without each of which everything is measured again; 0 for none.
     null : int
         Shuffles of the labels, under each of which everything is measured again; 0 for none.
+    reduction : str
+        As the caller asked for it.
+    ignored : tuple of int
+        Labels of tokens or pixels that do not count.
+    samples_per_class : int, optional
+        Tokens or pixels of a class that are drawn; all by default.
     """
 
     readings: Sequence[Reading]
@@ -59,11 +66,19 @@ class Request:
     probes: int | Literal["exact"] = 8
     jackknife: int = 0
     null: int = 0
+    reduction: str = "auto"
+    ignored: tuple[int, ...] = ()
+    samples_per_class: int | None = None
 
     @property
     def ordered(self) -> bool:
         """Whether samples have to come in the same order in every run."""
         return self.jackknife > 0 or self.null > 0
+
+    @property
+    def apart(self) -> bool:
+        """Whether every token or pixel is a sample."""
+        return self.reduction in DENSE
 
     def narrowing(self, reading: Reading) -> Sketch | None:
         """The projection that a layer's covariance is taken of; None where the layer is narrow enough."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from layerwise.statistics import Centers, Moments, Readout, RidgeProbe
 
-__all__ = ["Key", "Reference", "SplitResult"]
+__all__ = ["Key", "Reference", "SplitResult", "side_by_side"]
 
 #: A target's name and a layer's name.
 Key = tuple[str, str]
@@ -32,6 +33,9 @@ class SplitResult:
     evidence : dict
         Finished statistics by target and layer, under the names of `layerwise.metrics.EVIDENCE`.
     samples : int
+        Texts or pictures, where their tokens or pixels are measured.
+    positions : dict of str to int
+        Tokens or pixels that count, by target and resolution.
     classes, present : dict of str to int
         Number of classes of every target, and of those with a sample.
     absent : dict of str to list of int
@@ -67,6 +71,7 @@ class SplitResult:
 
     evidence: dict[Key, dict[str, Any]] = field(default_factory=dict)
     samples: int = 0
+    positions: dict[str, int] = field(default_factory=dict)
     classes: dict[str, int] = field(default_factory=dict)
     present: dict[str, int] = field(default_factory=dict)
     absent: dict[str, list[int]] = field(default_factory=dict)
@@ -108,3 +113,15 @@ class SplitResult:
         self.totals.clear()
         for other in [*self.without, *self.shuffled]:
             other.let_go()
+
+
+def side_by_side(results: Sequence[SplitResult]) -> SplitResult:
+    """What streams of tokens or pixels gave as one result; counts of a target are those of the first stream of it."""
+    whole = replace(results[0])
+    for name in ("evidence", "references", "positions", "classes", "present", "absent", "errors", "left_out"):
+        held: dict[Any, Any] = {}
+        for result in results:
+            for key, value in getattr(result, name).items():
+                held.setdefault(key, value)
+        setattr(whole, name, held)
+    return whole

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from layerwise.adapters.protocol import Batch
-from layerwise.bank import Bank
+from layerwise.bank import Bank, Shelf
 from layerwise.network import Answer, Reading
 from layerwise.passes.checks import finite_rows
 from layerwise.passes.judging import Judged, Judging
@@ -79,9 +79,9 @@ class SecondPass:
 
     def end(self, answer: Answer) -> None:
         """Compare with what the network itself makes of the batch."""
-        self._compare(self._nearest, None if answer.logits is None else answer.logits.argmax(1))
+        self._compare(self._nearest, answer.predicted)
 
-    def read(self, bank: Bank, readings: Iterable[Reading]) -> None:
+    def read(self, bank: Bank | Shelf, readings: Iterable[Reading]) -> None:
         """Take the features from the bank, one layer after the other."""
         labels = [list(bank.get(f"labels of {target}")) for target in self.result.classes]
         views = Views(self.request, self.shuffles)

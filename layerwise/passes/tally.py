@@ -55,15 +55,13 @@ class Tally:
         for target, values in labels.items():
             self.classes[target] = max(self.classes.get(target, 0), int(values.max()) + 1)
 
-    def judge(self, labels: Mapping[str, Tensor], logits: Tensor | None) -> Tensor | None:
-        """Count what the network gets wrong in a batch; gives the classes that it predicts, shape ``(n,)``, if any."""
-        if logits is None:
-            return None
-        self.scores = logits.shape[1]
-        predictions = logits.argmax(1)
+    def judge(self, labels: Mapping[str, Tensor], answer: Answer) -> None:
+        """Count what the network gets wrong in a batch."""
+        if answer.predicted is None:
+            return
+        self.scores = answer.scores
         for target, values in labels.items():
-            _add(self.wrong, {target: int((predictions != values.to(predictions.device)).sum())})
-        return predictions
+            _add(self.wrong, {target: int((answer.predicted != values.to(answer.predicted.device)).sum())})
 
     def compare(self, targets: Mapping[str, tuple[Tensor, Tensor | None]], answer: Answer, nonfinite: str) -> None:
         """Sum the squared errors of the network itself over a batch.

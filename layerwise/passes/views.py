@@ -12,7 +12,7 @@ from layerwise.passes.request import Request
 from layerwise.shares import place
 from layerwise.statistics import State
 
-__all__ = ["Groups", "Seen", "Shuffles", "Views", "all_of"]
+__all__ = ["Groups", "Seen", "Shuffles", "Views", "all_of", "numbered"]
 
 #: Labels ``(n,)`` or values ``(n, q)`` of a target, and which samples of the batch count, shape ``(n,)``; None for all.
 Seen = tuple[Tensor, Tensor | None]
@@ -90,17 +90,29 @@ class Groups:
     def _deal(self, target: str, values: Tensor) -> Tensor:
         """The group of every sample, shape ``(n,)``."""
         labels = torch.zeros(len(values), dtype=torch.int64) if target in self.regression else values.cpu()
-        dealt = self.dealt.get(target, labels.new_zeros(0))
-        missing = int(labels.max()) + 1 - len(dealt)
-        if missing > 0:
-            dealt = torch.cat([dealt, dealt.new_zeros(missing)])
-        order = labels.argsort(stable=True)
-        counts = labels.bincount(minlength=len(dealt))
-        place_in_class = torch.empty_like(labels)
-        place_in_class[order] = torch.arange(len(labels)) - (counts.cumsum(0) - counts)[labels[order]]
-        groups = (dealt[labels] + place_in_class + labels + place()[0]) % self.count
-        self.dealt[target] = dealt + counts
+        numbers, self.dealt[target] = numbered(labels, self.dealt.get(target, labels.new_zeros(0)))
+        groups = (numbers + labels + place()[0]) % self.count
         return groups.to(values.device)
+
+
+def numbered(labels: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+    """The number of every sample within its class, shape ``(n,)``, and samples of each class with them.
+
+    Parameters
+    ----------
+    labels : Tensor
+        Shape ``(n,)``.
+    before : Tensor
+        Samples of each class before them; of as many classes as were met.
+    """
+    missing = int(labels.max()) + 1 - len(before)
+    if missing > 0:
+        before = torch.cat([before, before.new_zeros(missing)])
+    order = labels.argsort(stable=True)
+    counts = labels.bincount(minlength=len(before))
+    within = torch.empty_like(labels)
+    within[order] = torch.arange(len(labels), device=labels.device) - (counts.cumsum(0) - counts)[labels[order]]
+    return before[labels] + within, before + counts
 
 
 class Shuffles:

@@ -1,0 +1,78 @@
+"""What profiles of tokens and pixels ask of settings and data, and what they tell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from layerwise.adapters.protocol import Batch
+from layerwise.errors import InvalidData, InvalidLabels, NotRepeatable
+from layerwise.layers import Layer
+from layerwise.network import Reading
+from layerwise.passes import Request, SplitResult
+from layerwise.reduce import DENSE
+from layerwise.settings import Settings
+
+__all__ = ["check_apart", "most_samples", "nothing_apart", "of_positions"]
+
+
+def check_apart(settings: Settings, dimensions: Mapping[str, int], needs: Collection[str], *, repeatable: bool) -> None:
+    """Refuse what is not there for tokens and pixels.
+
+    Raises
+    ------
+    InvalidLabels
+        For regression targets.
+    InvalidData
+        For geometric complexity.
+    NotRepeatable
+        If samples are to be drawn of loaders that run only once.
+    """
+    if settings.reduce not in DENSE:
+        return
+    if dimensions:
+        name = next(iter(dimensions))
+        raise InvalidLabels(f"reduce={settings.reduce!r} takes integers as labels; {name!r} is of floating type")
+    if "complexity" in needs:
+        raise InvalidData(f"geometric complexity is not there for reduce={settings.reduce!r}")
+    if settings.samples_per_class is not None and not repeatable:
+        raise NotRepeatable("samples_per_class takes a look at all labels first, and a loader runs only once")
+
+
+def nothing_apart(reduce: str, layers: Sequence[Layer], batch: Batch) -> InvalidData:
+    """Of layers that have no tokens or pixels for the labels of a batch."""
+    there = ", ".join(f"{layer.name} ({'x'.join(map(str, layer.shape))})" for layer in layers)
+    shape = tuple(next(iter(batch.labels.values())).shape)
+    return InvalidData(f"no layer has {reduce} for labels of shape {shape}; there are {there}")
+
+
+def most_samples(settings: Settings, inputs: int | None, readings: Sequence[Reading], classes: int) -> int | None:
+    """Samples of the largest split, or more than those; None where it cannot be known.
+
+    Parameters
+    ----------
+    settings : Settings
+    inputs : int or None
+        Texts, pictures or whatever the largest split has.
+    readings : sequence of Reading
+    classes : int
+    """
+    if settings.reduce not in DENSE:
+        return inputs
+    finest = max(math.prod(reading.positions) for reading in readings)
+    # Later texts may be longer than those of the first batch.
+    whole = inputs * finest if inputs is not None and settings.reduce == "pixels" else None
+    drawn = None if settings.samples_per_class is None else classes * settings.samples_per_class
+    return min((count for count in (whole, drawn) if count is not None), default=None)
+
+
+def of_positions(request: Request, results: Mapping[str, SplitResult]) -> dict[str, Any]:
+    """Attributes of a profile of tokens or pixels; none of any other."""
+    if not request.apart:
+        return {}
+    return {
+        "positions": {split: result.positions for split, result in results.items()},
+        "ignore_index": list(request.ignored),
+        "samples_per_class": request.samples_per_class or "all",
+    }

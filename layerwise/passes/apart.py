@@ -1,0 +1,227 @@
+"""The passes over tokens or pixels: one for each target and resolution, side by side in the same forwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from layerwise.adapters.protocol import Batch
+from layerwise.bank import Bank, Shelf
+from layerwise.errors import EmptyData
+from layerwise.network import Answer, Reading
+from layerwise.passes.drawing import Draw
+from layerwise.passes.first import FirstPass
+from layerwise.passes.request import Request
+from layerwise.passes.result import SplitResult, side_by_side
+from layerwise.passes.second import SecondPass
+from layerwise.passes.streams import Selected, Stream, streams_of
+from layerwise.provenance import DataFingerprint
+from layerwise.shares import gathered, place, pooled
+from layerwise.statistics import State, restore, state_of
+
+__all__ = ["FirstPassApart", "SecondPassApart", "draws"]
+
+
+def draws(request: Request, batches: Iterable[Batch], shared: bool) -> list[Draw | None]:
+    """What draws the samples of each stream, made from one look at all labels; None where all samples count.
+
+    Parameters
+    ----------
+    request : Request
+    batches : iterable of Batch
+        The data that this process has.
+    shared : bool
+        Whether other processes have other data.
+    """
+    streams = streams_of(request)
+    if request.samples_per_class is None:
+        return [None] * len(streams)
+    counts = [torch.zeros(0, dtype=torch.int64) for _ in streams]
+    for batch in batches:
+        for number, stream in enumerate(streams):
+            labels = stream.select(batch).batch.labels[stream.target].cpu()
+            counts[number] = _sum([counts[number], labels.bincount()])
+    made: list[Draw | None] = []
+    for own in counts:
+        every = gathered(own, shared)
+        whole = _sum(every)
+        before = _sum([torch.zeros_like(whole), *every[: place()[0] if len(every) > 1 else 0]])
+        made.append(Draw(request.samples_per_class, request.seed, whole, before))
+    return made
+
+
+class _Apart:
+    """What both passes have in common: streams, and what of the batch at hand each of them takes."""
+
+    def __init__(self, request: Request, drawn: Sequence[Draw | None]) -> None:
+        self.request = request
+        self.streams: list[Stream] = streams_of(request)
+        self.drawn = [None if draw is None else draw.again() for draw in drawn]
+        self.samples = 0
+        self.selected: list[Selected] = []
+        self._names = [{reading.name for reading in stream.request.readings} for stream in self.streams]
+
+    def _select(self, batch: Batch) -> None:
+        self.samples += batch.size
+        pairs = zip(self.streams, self.drawn, strict=True)
+        self.selected = [stream.select(batch, draw) for stream, draw in pairs]
+
+    def _taking(self) -> list[int]:
+        """The streams that have a sample in the batch."""
+        return [number for number, selected in enumerate(self.selected) if selected.batch.size]
+
+    def _state(self) -> State:
+        seen = [None if draw is None else draw.before for draw in self.drawn]
+        return {"samples": self.samples, "drawn": seen}
+
+    def _restore(self, state: State) -> None:
+        self.samples = state["samples"]
+        for draw, before in zip(self.drawn, state["drawn"], strict=True):
+            if draw is not None:
+                draw.before = before
+
+
+class FirstPassApart(_Apart):
+    """Pass 1 over tokens or pixels; to be used as `FirstPass`."""
+
+    def __init__(self, request: Request, bank: Bank | None, device: torch.device, drawn: Sequence[Draw | None]) -> None:
+        super().__init__(request, drawn)
+        self.passes = [
+            FirstPass(stream.request, None if bank is None else Shelf(bank, stream.name), device)
+            for stream in self.streams
+        ]
+        self.device = device
+        self.fingerprint = DataFingerprint()
+        self.results: list[SplitResult] = []
+
+    def begin(self, batch: Batch, number: int) -> None:
+        """Look at what comes with the features of a batch."""
+        self.fingerprint.update(batch.inputs, batch.labels)
+        self._select(batch)
+        for stream in self._taking():
+            self.passes[stream].label(self.selected[stream].batch, number)
+
+    def receive(self, reading: Reading, apart: Tensor) -> None:
+        """Take in the features of one layer, of every token or pixel."""
+        for stream in self._taking():
+            if reading.name in self._names[stream]:
+                self.passes[stream].receive(reading, self.selected[stream].features(reading, apart))
+
+    def end(self, answer: Answer) -> None:
+        """Take in what the network itself makes of the batch."""
+        for stream in self._taking():
+            self.passes[stream].end(self.selected[stream].answer(answer))
+
+    @property
+    def finite(self) -> bool:
+        """Whether all features so far were finite."""
+        return all(own.finite for own in self.passes)
+
+    def state(self) -> State:
+        """What was accumulated so far, and what the bank holds."""
+        return {
+            **self._state(),
+            "fingerprint": state_of(self.fingerprint),
+            "passes": [own.state() for own in self.passes],
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from a state."""
+        self._restore(state)
+        restore(self.fingerprint, state["fingerprint"])
+        for own, held in zip(self.passes, state["passes"], strict=True):
+            own.restore(held)
+
+    def merge(self, shared: bool) -> None:
+        """Take in what the other processes accumulated, if the samples are shared."""
+        self.samples = sum(gathered(self.samples, shared))
+        self.fingerprint = pooled(self.fingerprint, DataFingerprint, self.device, shared)
+        for own in self.passes:
+            own.merge(shared)
+
+    def finish(self, train: SplitResult | None = None) -> SplitResult:
+        """The finished statistics of all streams.
+
+        Raises
+        ------
+        EmptyData
+            If one has no sample.
+        """
+        for stream, own in zip(self.streams, self.passes, strict=True):
+            if not own.samples:
+                raise EmptyData(f"there is nothing to measure of {stream.name!r}: all its labels are ignored")
+        self.results = [own.finish(train) for own in self.passes]
+        for stream, result in zip(self.streams, self.results, strict=True):
+            result.positions = {stream.name: result.samples}
+            result.samples, result.fingerprint = self.samples, str(self.fingerprint)
+        return side_by_side(self.results)
+
+
+class SecondPassApart(_Apart):
+    """Pass 2 over tokens or pixels; to be used as `SecondPass`."""
+
+    def __init__(
+        self, first: FirstPassApart, train: SplitResult | None, drawn: Sequence[Draw | None], *, shared: bool
+    ) -> None:
+        super().__init__(first.request, drawn)
+        self.results = first.results
+        self.passes = [
+            SecondPass(stream.request, result, train or result, first.device, shared=shared)
+            for stream, result in zip(self.streams, self.results, strict=True)
+        ]
+        self.fingerprint = DataFingerprint()
+
+    def begin(self, batch: Batch) -> None:
+        """Look at what comes with the features of a second run."""
+        self._select(batch)
+        for stream in self._taking():
+            self.passes[stream].begin(self.selected[stream].batch)
+
+    def receive(self, reading: Reading, apart: Tensor) -> None:
+        """Take in the features of one layer, of every token or pixel."""
+        for stream in self._taking():
+            if reading.name in self._names[stream]:
+                self.passes[stream].receive(reading, self.selected[stream].features(reading, apart))
+
+    def end(self, answer: Answer) -> None:
+        """Compare with what the network itself makes of the batch."""
+        for stream in self._taking():
+            self.passes[stream].end(self.selected[stream].answer(answer))
+
+    def read(self, bank: Bank, readings: Iterable[Reading]) -> None:
+        """Take the features from the bank, one layer after the other."""
+        for reading in readings:
+            for stream, own, names in zip(self.streams, self.passes, self._names, strict=True):
+                if reading.name in names:
+                    own.read(Shelf(bank, stream.name), [reading])
+
+    def state(self) -> State:
+        """What was accumulated so far."""
+        return {**self._state(), "passes": [own.state() for own in self.passes]}
+
+    def restore(self, state: State) -> None:
+        """Go on from a state."""
+        self._restore(state)
+        for own, held in zip(self.passes, state["passes"], strict=True):
+            own.restore(held)
+
+    def finish(self, reading: Reading) -> None:
+        """Put what was accumulated of one layer into the evidence."""
+        for own, names in zip(self.passes, self._names, strict=True):
+            if reading.name in names:
+                own.finish(reading)
+
+    @property
+    def result(self) -> SplitResult:
+        """What all streams gave."""
+        return side_by_side(self.results)
+
+
+def _sum(counts: Sequence[Tensor]) -> Tensor:
+    """Counts of classes added up, of which there may be more in some than in others."""
+    whole = torch.zeros(max(map(len, counts)), dtype=torch.int64)
+    for own in counts:
+        whole[: len(own)] += own
+    return whole

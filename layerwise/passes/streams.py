@@ -1,0 +1,135 @@
+"""Where every token or pixel is a sample: which of a batch count, at each resolution, and their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from layerwise.adapters.protocol import Batch
+from layerwise.errors import InvalidData, InvalidLabels
+from layerwise.network import Answer, Reading
+from layerwise.passes.drawing import Draw
+from layerwise.passes.request import Request
+
+__all__ = ["Selected", "Stream", "resized", "streams_of"]
+
+
+@dataclass(frozen=True)
+class Selected:
+    """The tokens or pixels of a batch that count.
+
+    Attributes
+    ----------
+    batch : Batch
+        With their labels, shape ``(m,)`` each; inputs are left out.
+    shape : tuple of int
+        Shape of the batch's labels, ``(n, tokens)`` or ``(n, h, w)``.
+    where : tuple of Tensor
+        Their places in it, shape ``(m,)`` each.
+    """
+
+    batch: Batch
+    shape: tuple[int, ...]
+    where: tuple[Tensor, ...]
+
+    def features(self, reading: Reading, apart: Tensor) -> Tensor:
+        """Their features, shape ``(m, d)``, from those of the whole batch, ``(n, tokens, d)`` or ``(n, h, w, d)``."""
+        if tuple(apart.shape[:-1]) != self.shape:
+            raise InvalidData(
+                f"layer {reading.name!r} has {apart.shape[1]} tokens in this batch, its labels are of {self.shape[1]}"
+            )
+        return apart[tuple(place.to(apart.device) for place in self.where)]
+
+    def answer(self, answer: Answer) -> Answer:
+        """What the network makes of them."""
+        found = answer.predicted
+        if found is None or found.ndim != len(self.shape):
+            return replace(answer, predicted=None)
+        found = resized(found, self.shape[1:]) if len(self.shape) == 3 else found
+        if tuple(found.shape) != self.shape:
+            return replace(answer, predicted=None)
+        return replace(answer, predicted=found[tuple(place.to(found.device) for place in self.where)])
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The samples that one target has at one resolution.
+
+    Attributes
+    ----------
+    target : str
+    request : Request
+        What is to be measured of them.
+    positions : tuple of int
+        Height and width, for pixels; none for tokens.
+    """
+
+    target: str
+    request: Request
+    positions: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """Target and resolution."""
+        return " ".join([self.target, "x".join(map(str, self.positions))]).strip()
+
+    def select(self, batch: Batch, draw: Draw | None = None) -> Selected:
+        """The samples of a batch: neither ignored nor padding, and drawn, where they are.
+
+        Raises
+        ------
+        InvalidLabels
+            If the labels are no integers, or there is none for every token or pixel.
+        """
+        labels = batch.labels[self.target]
+        wanted = "(n, h, w)" if self.positions else "(n, tokens)"
+        if labels.ndim != (3 if self.positions else 2) or labels.is_floating_point() or labels.is_complex():
+            raise InvalidLabels(
+                f"reduction {self.request.reduction!r} needs labels of {self.target!r} that are integers of shape "
+                f"{wanted}; they are {labels.dtype} of shape {tuple(labels.shape)}"
+            )
+        labels = resized(labels, self.positions) if self.positions else labels
+        kept = torch.ones_like(labels, dtype=torch.bool)
+        for index in self.request.ignored:
+            kept &= labels != index
+        if not self.positions and batch.mask is not None:
+            if batch.mask.shape != labels.shape:
+                raise InvalidLabels(
+                    f"labels of {self.target!r} have shape {tuple(labels.shape)}, the attention mask "
+                    f"{tuple(batch.mask.shape)}: one for every token is needed"
+                )
+            kept &= batch.mask.to(kept.device) != 0
+        where = kept.nonzero(as_tuple=True)
+        own = labels[where].long()
+        if draw is not None:
+            drawn = draw.take(own)
+            where, own = tuple(place[drawn] for place in where), own[drawn]
+        return Selected(Batch(None, {self.target: own}, len(own)), tuple(labels.shape), where)
+
+
+def streams_of(request: Request) -> list[Stream]:
+    """One stream for each target and resolution, the finest resolution first."""
+    found: dict[tuple[str, tuple[int, ...]], list[Reading]] = {}
+    for target in request.targets:
+        for reading in request.readings:
+            positions = reading.positions if request.reduction == "pixels" else ()
+            found.setdefault((target, positions), []).append(reading)
+    ordered = sorted(found, key=lambda key: -torch.Size(key[1]).numel())
+    return [
+        Stream(target, replace(request, readings=found[target, positions], targets=(target,)), positions)
+        for target, positions in ordered
+    ]
+
+
+def resized(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Maps ``(n, h, w)`` at another resolution: every pixel has the value at its centre."""
+    if tuple(maps.shape[1:]) == tuple(size):
+        return maps
+    rows, columns = (
+        (2 * torch.arange(new, device=maps.device) + 1) * old // (2 * new)
+        for old, new in zip(maps.shape[1:], size, strict=True)
+    )
+    return maps[:, rows[:, None], columns[None]]
