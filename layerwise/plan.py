@@ -206,8 +206,8 @@ def readable(count: int) -> str:
 
 
 def _bytes_of_means(width: int, classes: int, two_passes: bool) -> int:
-    """Sums and pivots of pass 1, or what replaces them in pass 2: means, points and basis, own and train's."""
-    return classes * width * (48 if two_passes else 24)
+    """Sums and pivots of pass 1, or what replaces them in pass 2: means, points, basis and probe, own and train's."""
+    return classes * width * (64 if two_passes else 24)
 
 
 def _covariances(

@@ -9,12 +9,18 @@ from torch import Tensor
 
 __all__ = ["Sketch"]
 
+# Features that are added up side by side before they are folded: enough to keep every core busy.
+_RING = 1 << 13
+
 
 class Sketch:
     """Random projection to `width` features: every feature is added, with a random sign, to a random one of them.
 
-    A count sketch (Charikar, Chen & Farach-Colton 2002) with equally filled buckets: squared distances are kept in
-    expectation, with relative standard deviation `error`. It costs one addition a feature and keeps no matrix.
+    A count sketch (Charikar, Chen & Farach-Colton 2002) with equally filled buckets. The features are added up a few
+    thousand at a time, each time from another place on, and only those sums are shuffled into buckets, so that the
+    features are read as they lie. Two of them share a bucket with probability at most ``1 / k``, which is all that the
+    count sketch asks for: squared distances are kept in expectation, with relative standard deviation `error`. It costs
+    one addition a feature and keeps no matrix.
 
     Parameters
     ----------
@@ -36,12 +42,14 @@ class Sketch:
     """
 
     def __init__(self, features: int, width: int, seed: int = 0) -> None:
+        self.features = features
         self.width = width
         generator = torch.Generator().manual_seed(seed)
-        padded = math.ceil(features / width) * width
-        self._padding = padded - features
-        self._order = torch.randperm(padded, generator=generator)
-        self._signs = torch.randint(0, 2, (padded,), generator=generator, dtype=torch.int8) * 2 - 1
+        self._ring = math.ceil(min(features, _RING) / width) * width
+        self._signs = torch.randint(0, 2, (features,), generator=generator, dtype=torch.int8) * 2 - 1
+        pieces = math.ceil(features / self._ring)
+        self._shifts: list[int] = torch.randint(0, self._ring, (pieces,), generator=generator).tolist()
+        self._order = torch.randperm(self._ring, generator=generator)
 
     @property
     def error(self) -> float:
@@ -50,10 +58,23 @@ class Sketch:
 
     def __call__(self, features: Tensor) -> Tensor:
         """Project features of shape ``(n, d)`` to ``(n, k)``, at least single precision."""
-        precise = torch.promote_types(features.dtype, torch.float32)
-        order, signs = self._order.to(features.device), self._signs.to(features.device)
-        padded = torch.nn.functional.pad(features, (0, self._padding))
-        signed = padded.index_select(1, order).to(precise) * signs
         # Summed in double precision: a common offset of the features cancels here.
-        folded = signed.view(len(features), -1, self.width)
-        return folded.sum(1, dtype=torch.float64).to(precise)
+        ring = torch.zeros(len(features), self._ring, dtype=torch.float64, device=features.device)
+        signs = self._signs.to(features.device)
+        for number, shift in enumerate(self._shifts):
+            own = slice(number * self._ring, (number + 1) * self._ring)
+            piece, sign = features[:, own].double(), signs[own].double()
+            before = self._ring - shift
+            ring[:, shift : shift + len(sign)].addcmul_(piece[:, :before], sign[:before])
+            if len(sign) > before:
+                ring[:, : len(sign) - before].addcmul_(piece[:, before:], sign[before:])
+        folded = ring.index_select(1, self._order.to(features.device)).view(len(features), -1, self.width).sum(1)
+        return folded.to(torch.promote_types(features.dtype, torch.float32))
+
+    def lift(self, weights: Tensor) -> Tensor:
+        """The weights of a linear map of the projection as those of a map of the features: ``(k, c)`` to ``(d, c)``."""
+        ring = weights.new_empty(self._ring, weights.shape[1])
+        ring[self._order.to(weights.device)] = weights.repeat(self._ring // self.width, 1)
+        pieces = [ring.roll(-shift, 0) for shift in self._shifts]
+        lifted = torch.cat(pieces)[: self.features]
+        return lifted.mul_(self._signs.to(weights.device)[:, None])

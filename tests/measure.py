@@ -60,14 +60,15 @@ def evidence_of(
     if train is not None:
         reference = moments_of(split(*train, sizes)).finish()
         judged = Centers.of(reference, int(train[1].max()) + 1).covering(classes)
-    projections = CenterProjections(own, judged)
-    probe = ProbeErrors(fit_ridge(reference, RIDGE))
+    ridge = fit_ridge(reference, RIDGE)
+    projections = CenterProjections(own, judged, ridge)
+    probe = ProbeErrors(ridge)
     done = 0
     for batch, own_labels in batches:
-        nearest = projections.update(batch, own_labels)
+        nearest, scores = projections.update(batch, own_labels)
         if predictions is not None:
             projections.compare(nearest, predictions[done : done + len(batch)])
-        probe.update(batch, own_labels)
+        probe.update(scores, own_labels)
         done += len(batch)
     span, falls = projections.finish()
     fourth = FourthMoment(moments)

@@ -77,3 +77,21 @@ def test_the_projection_is_at_least_single_precision(given, kept):
     found = Sketch(64, 8)(features)
     assert found.dtype == kept
     torch.testing.assert_close(found.double(), Sketch(64, 8)(features.double()), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(("features", "width"), [(30_000, 100), (96, 32), (50, 64)])
+def test_a_linear_map_of_the_projection_is_lifted_to_one_of_the_features(features, width):
+    sketch, one, weights = Sketch(features, width), drawn(3, features), drawn(width, 4, seed=1)
+    torch.testing.assert_close(one @ sketch.lift(weights), sketch(one) @ weights, rtol=1e-10, atol=1e-10)
+
+
+def test_any_two_features_share_a_bucket_as_rarely_as_if_each_drew_its_own():
+    # Of 600 projections to 20 buckets two features meet in 30, whichever two: neighbours, far apart, one ring apart.
+    features, width = 40_000, 20
+    pairs = torch.tensor([(0, 1), (0, 20), (5, 8225), (0, 39_999), (100, 20_100), (8191, 8192)])
+    together = torch.zeros(len(pairs))
+    for seed in range(600):
+        lifted = Sketch(features, width, seed).lift(torch.arange(1.0, width + 1)[:, None]).abs()[:, 0]
+        together += lifted[pairs[:, 0]] == lifted[pairs[:, 1]]
+    assert (together <= 30 + 5 * (600 / 20) ** 0.5).all(), together
+    assert together[1:].max() > 0

@@ -52,6 +52,7 @@ class Judging:
         self.result = result
         self.train = train
         self.device = device
+        self.sketches = {item.name: request.narrowing(item) for item in request.readings}
         self.projections: dict[Key, CenterProjections] = {}
         self.probes: dict[Key, ProbeErrors] = {}
         self.fourths: dict[Key, FourthMoment] = {}
@@ -87,13 +88,12 @@ class Judging:
             rows = None if rows is None else rows.to(features.device)
             own = labels.to(features.device)
             own, of_rows = (own, features) if rows is None else (own[rows], features[rows])
-            nearest[key] = (self.projections[key].update(of_rows, own), rows)
-            if key in self.probes or key in self.fourths:
-                few = narrow() if rows is None else narrow()[rows]
-                if key in self.probes:
-                    self.probes[key].update(few, own)
-                if key in self.fourths:
-                    self.fourths[key].update(few)
+            classes, scores = self.projections[key].update(of_rows, own)
+            nearest[key] = (classes, rows)
+            if scores is not None:
+                self.probes[key].update(scores, own)
+            if key in self.fourths:
+                self.fourths[key].update(narrow() if rows is None else narrow()[rows])
         return nearest
 
     def compare(self, nearest: Judged, predictions: Tensor | None) -> None:
@@ -127,7 +127,7 @@ class Judging:
             if key[1] != reading.name or "moments" not in evidence or not self._open(key, self.device):
                 continue
             own = self.projections.pop(key)
-            seen = pooled(own, partial(CenterProjections, own.own, own.train), own.scatter.device, shared)
+            seen = pooled(own, partial(CenterProjections, own.own, own.train, own.judge), own.scatter.device, shared)
             evidence["span"], evidence["nearest"] = seen.finish()
             if "noise" in self.request.needs:
                 noise = noise_variance(self.result.covariance(key), reading.features)
@@ -158,10 +158,13 @@ class Judging:
             probe = None
             if "probe" in self.request.needs:
                 probe = fit_ridge(self.result.covariance(key), self.request.ridge)
+                if (sketch := self.sketches[key[1]]) is not None:
+                    weight = sketch.lift(torch.from_numpy(probe.weight)).numpy()
+                    probe = replace(probe, weight=weight, mean=moments.shares @ moments.means)
             self.result.references[key] = Reference(own, probe)
         reference = self.train.references[key]
         judged = own if self.train is self.result else reference.centers.covering(classes)
-        self.projections[key] = CenterProjections(own, judged)
+        self.projections[key] = CenterProjections(own, judged, reference.probe)
         if reference.probe is not None:
             self.probes[key] = ProbeErrors(reference.probe, device)
         if "fourth" in self.request.needs:

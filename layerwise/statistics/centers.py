@@ -1,7 +1,8 @@
 """Pass 2: every sample seen from the class means, with no ``(d, d)`` matrix.
 
-One product a batch, of the residuals from the class means with an orthonormal basis of the span of those means,
-gives both the nearest class mean of every sample and the within-class scatter that ``tr(S_W S_B^+)`` sees.
+The residuals from the class means, taken once a batch and multiplied with an orthonormal basis of the span of those
+means, give both the nearest class mean of every sample and the within-class scatter that ``tr(S_W S_B^+)`` sees;
+multiplied with the weights of a linear classifier, its scores.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from layerwise.statistics.moments import Moments
+from layerwise.statistics.probe import RidgeProbe
 from layerwise.statistics.residuals import residuals
 
 __all__ = ["CenterProjections", "Centers", "NearestCenters", "Span"]
@@ -78,13 +80,6 @@ class Centers:
         beyond = self.rows.new_full((missing,), len(self.classes))
         return replace(self, rows=torch.cat([self.rows, beyond]))
 
-    def project(self, features: Tensor, rows: Tensor) -> Tensor:
-        """Residuals from the points at `rows`, in the basis: features ``(n, d)`` to ``(n, r)``, float64."""
-        projected = torch.zeros(len(features), len(self.basis), dtype=torch.float64, device=features.device)
-        for block, residual in residuals(features, self.points, rows):
-            projected.addmm_(residual, self.basis[:, block].T)
-        return projected
-
     def nearest(self, projected: Tensor, rows: Tensor) -> Tensor:
         """Label of the class mean nearest to every sample, shape ``(n,)``.
 
@@ -96,6 +91,15 @@ class Centers:
         pull = projected @ centers.T - (projected * own).sum(1, keepdim=True)
         apart = torch.cdist(own, centers, compute_mode=_distance_mode(len(centers))).square()
         return self.classes[(apart - 2 * pull).argmin(1)]
+
+
+def _project(features: Tensor, points: Tensor, rows: Tensor, *frames: Tensor) -> list[Tensor]:
+    """Residuals from the points at `rows` along the rows of each frame: ``(n, d)`` to ``(n, r)`` each, float64."""
+    projected = [features.new_zeros(len(features), len(frame), dtype=torch.float64) for frame in frames]
+    for block, residual in residuals(features, points, rows):
+        for coordinates, frame in zip(projected, frames, strict=True):
+            coordinates.addmm_(residual, frame[:, block].T)
+    return projected
 
 
 def _distance_mode(centers: int) -> str:
@@ -159,13 +163,17 @@ class CenterProjections:
     train : Centers
         The class means that the samples are judged against; the same object for the training split, so that one
         product serves both.
+    probe : RidgeProbe, optional
+        A linear classifier of the same features, whose scores come beside.
     """
 
     accumulated: ClassVar[tuple[str, ...]] = ("scatter", "scatter_by_class", "counts", "errors", "mismatches")
 
-    def __init__(self, own: Centers, train: Centers) -> None:
+    def __init__(self, own: Centers, train: Centers, probe: RidgeProbe | None = None) -> None:
         self.own = own
         self.train = train
+        self.judge = probe
+        self._frames, self._starts = self._views()
         directions, device = len(own.basis), own.basis.device
         self.scatter = torch.zeros(directions, directions, dtype=torch.float64, device=device)
         self.scatter_by_class = torch.zeros_like(self.scatter)
@@ -173,19 +181,44 @@ class CenterProjections:
         self.errors = torch.zeros_like(self.counts)
         self.mismatches: Tensor | None = None
 
-    def update(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Take in a batch, features ``(n, d)`` and labels ``(n,)``; gives the nearest class of every sample."""
+    def update(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Take in a batch, features ``(n, d)`` and labels ``(n,)``.
+
+        Returns
+        -------
+        nearest : Tensor
+            The nearest class of every sample, shape ``(n,)``.
+        scores : Tensor or None
+            Of the probe, shape ``(n, k)``.
+        """
         rows = self.own.rows[labels]
-        projected = self.own.project(features, rows)
-        self.scatter.addmm_(projected.T, projected)
-        self.scatter_by_class.addmm_(projected.T, projected / self.own.counts[rows][:, None])
-        if self.train is not self.own:
-            rows = self.train.rows[labels]
-            projected = self.train.project(features, rows)
-        nearest = self.train.nearest(projected, rows)
+        seen = _project(features, self.own.points, rows, *self._frames)
+        for coordinates, start in zip(seen, self._starts, strict=True):
+            coordinates += start[labels]
+        own, judged = seen[:2] if self.train is not self.own else (seen[0], seen[0])
+        self.scatter.addmm_(own.T, own)
+        self.scatter_by_class.addmm_(own.T, own / self.own.counts[rows][:, None])
+        nearest = self.train.nearest(judged, self.train.rows[labels])
         self.counts += torch.bincount(labels, minlength=len(self.counts))
         self.errors += torch.bincount(labels[nearest != labels], minlength=len(self.counts))
-        return nearest
+        return nearest, None if self.judge is None else seen[-1]
+
+    def _views(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Directions to look along, rows ``(r, d)``, and where each label's own centre lies then, ``(C, r)``."""
+        own, train, device = self.own, self.train, self.own.basis.device
+        frames = [own.basis]
+        starts = [own.basis.new_zeros(len(own.rows), len(own.basis))]
+        if train is not own:
+            frames.append(train.basis)
+            starts += _project(own.points[own.rows], train.points, train.rows[: len(own.rows)], train.basis)
+        if self.judge is not None:
+            weight, mean, bias = (
+                torch.from_numpy(value).to(device) for value in (self.judge.weight, self.judge.mean, self.judge.bias)
+            )
+            frames.append(weight.T)
+            one = torch.zeros(len(own.points), dtype=torch.int64, device=device)
+            starts.append((bias + _project(own.points, mean[None], one, weight.T)[0])[own.rows])
+        return frames, starts
 
     def compare(self, nearest: Tensor, predictions: Tensor) -> None:
         """Count where the nearest class is not the one that the network predicts; both of shape ``(n,)``."""

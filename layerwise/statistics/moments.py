@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from layerwise.statistics.residuals import residuals
+from layerwise.statistics.residuals import columns, residuals
 from layerwise.statistics.state import restore, state_of
 
 __all__ = ["ClassMoments", "Moments"]
 
-# A pivot that was the mean of so many samples is near enough to the mean of all.
+# A pivot moves whenever its class has grown so many times, until it was the mean of so many samples.
+_GROWTH = 4
 _SETTLED = 64
 
 
@@ -101,7 +102,7 @@ class ClassMoments:
 
     Every class has a pivot near its mean; sums are of residuals from it, in float64, so that neither a common offset
     nor a collapsed class loses digits. The pivot is the mean of the class's first batch, and moves to the mean of all
-    whenever the class has doubled, so that an outlier in front does no harm. ``merge`` is exact up to rounding, in
+    as the class grows, so that an outlier in front does no harm. ``merge`` is exact up to rounding, in
     any order.
 
     Parameters
@@ -142,18 +143,20 @@ class ClassMoments:
         membership = torch.nn.functional.one_hot(rows).T.double() if len(present) <= 16 else None
         squares = torch.zeros(len(labels), dtype=torch.float64, device=features.device)
         norms = torch.zeros_like(squares)
-        kept: list[Tensor] = []
+        whole = features.new_empty(features.shape, dtype=torch.float64) if self.scatter is not None else None
+        everyone = len(present) == self.classes
         for block, residual in residuals(features, self.pivot, labels):
             squares += torch.linalg.vector_norm(residual, dim=1).square()
-            norms += torch.linalg.vector_norm(features[:, block], dim=1, dtype=torch.float64).square()
-            if membership is not None:
-                self.total[present, block] += membership @ residual
-            else:
+            norms += torch.linalg.vector_norm(features[:, block].double(), dim=1).square()
+            if membership is None:
                 self.total[:, block].index_add_(0, labels, residual)
-            if self.scatter is not None:
-                kept.append(residual)
-        if self.scatter is not None:
-            whole = torch.cat(kept, dim=1)
+            elif everyone:
+                self.total[:, block].addmm_(membership, residual)
+            else:
+                self.total[present, block] += membership @ residual
+            if whole is not None:
+                whole[:, block] = residual
+        if self.scatter is not None and whole is not None:
             self.scatter.addmm_(whole.T, whole)
         self.square.index_add_(0, labels, squares)
         self.norm += norms.sqrt().sum()
@@ -235,23 +238,32 @@ class ClassMoments:
         # equal samples have their own value as pivot.
         members = rows[None] == fresh.nonzero()
         first = features[members.int().argmax(1)].to(self.pivot.dtype)
-        apart = features.to(self.pivot.dtype) - first[(fresh.cumsum(0) - 1)[rows].clamp_min(0)]
-        weight = members.to(self.pivot.dtype)
-        self.pivot[present[fresh]] = first + (weight / weight.sum(1, keepdim=True)) @ apart
+        own = fresh[rows]
+        share = members[:, own].double() / members.sum(1, keepdim=True)
+        for block, apart in residuals(features[own], first, (fresh.cumsum(0) - 1)[rows[own]]):
+            first[:, block] += (share @ apart).to(first.dtype)
+        self.pivot[present[fresh]] = first
 
     def _move_pivots(self, present: Tensor) -> None:
-        """Move the pivot of every class that has doubled since the last move to its mean."""
-        due = present[self.counts[present] >= 2 * self.settled[present]]
+        """Move the pivot of every class that has grown enough since the last move to its mean."""
+        due = present[self.counts[present] >= _GROWTH * self.settled[present]]
         due = due[self.settled[due] < _SETTLED]
         if not len(due):
             return
         self.settled[due] = self.counts[due]
-        count, total, old = self.counts[due].double()[:, None], self.total[due], self.pivot[due]
-        new = (old + total / count).to(self.pivot)
-        shift = new.double() - old.double()
-        self.pivot[due] = new
-        self.square[due] += (count * shift.square() - 2 * shift * total).sum(1)
-        if self.scatter is not None:
-            cross = shift.T @ total
+        count = self.counts[due].double()[:, None]
+        before = self.total[due] if self.scatter is not None else None
+        shifts: list[Tensor] = []
+        for block in columns(self.total):
+            total, old = self.total[due, block], self.pivot[due, block]
+            new = (old + total / count).to(old.dtype)
+            shift = new.double() - old.double()
+            self.pivot[due, block] = new
+            self.square[due] += (shift * (count * shift - 2 * total)).sum(1)
+            self.total[due, block] = total - count * shift
+            if before is not None:
+                shifts.append(shift)
+        if self.scatter is not None and before is not None:
+            shift = torch.cat(shifts, dim=1)
+            cross = shift.T @ before
             self.scatter += shift.T @ (count * shift) - cross - cross.T
-        self.total[due] = total - count * shift

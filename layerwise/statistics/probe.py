@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from layerwise.statistics.moments import Moments
-from layerwise.statistics.residuals import residuals
 
 __all__ = ["ProbeErrors", "RidgeProbe", "fit_ridge"]
 
@@ -59,23 +58,17 @@ def fit_ridge(moments: Moments, ridge: float) -> RidgeProbe:
 
 
 class ProbeErrors:
-    """Counts the samples that a linear classifier gets wrong."""
+    """Counts the samples that a linear classifier gets wrong, from its scores."""
 
     accumulated: ClassVar[tuple[str, ...]] = ("samples", "errors")
 
     def __init__(self, probe: RidgeProbe, device: torch.device | str = "cpu") -> None:
         self.classes = torch.from_numpy(probe.classes).to(device)
-        self.mean = torch.from_numpy(probe.mean).to(device)[None]
-        self.weight = torch.from_numpy(probe.weight).to(device)
-        self.bias = torch.from_numpy(probe.bias).to(device)
         self.samples = 0
         self.errors = torch.zeros((), dtype=torch.int64, device=device)
 
-    def update(self, features: Tensor, labels: Tensor) -> None:
-        """Take in a batch: features ``(n, d)``, labels ``(n,)``."""
-        scores = self.bias.repeat(len(labels), 1)
-        for block, residual in residuals(features, self.mean, torch.zeros_like(labels)):
-            scores.addmm_(residual, self.weight[block])
+    def update(self, scores: Tensor, labels: Tensor) -> None:
+        """Take in a batch: scores ``(n, k)``, labels ``(n,)``."""
         self.errors += (self.classes[scores.argmax(1)] != labels).sum()
         self.samples += len(labels)
 

@@ -11,7 +11,7 @@ __all__ = ["columns", "residuals"]
 
 # Elements of one block: small enough that a float64 block stays in the cache of a core, and on an accelerator
 # large enough to fill it.
-_BLOCK = {"cpu": 1 << 17, "cuda": 1 << 25}
+_BLOCK = {"cpu": 1 << 18, "cuda": 1 << 25}
 
 
 def columns(features: Tensor) -> Iterator[slice]:
@@ -42,9 +42,14 @@ def residuals(features: Tensor, reference: Tensor, rows: Tensor) -> Iterator[tup
     block : slice
         The columns.
     residual : Tensor
-        Shape ``(n, len(block))``, float64.
+        Shape ``(n, len(block))``, float64; only until the next block, which takes its memory.
     """
+    held: list[Tensor] = []
     for block in columns(features):
-        residual = features[:, block].to(torch.float64, copy=True)
-        residual -= reference[:, block].index_select(0, rows)
-        yield block, residual
+        shape = (len(features), block.stop - block.start)
+        if not held or held[0].shape != shape:
+            held = [features.new_empty(shape, dtype=torch.float64) for _ in range(2)]
+        residual, points = held
+        residual.copy_(features[:, block])
+        torch.index_select(reference[:, block].double(), 0, rows, out=points)
+        yield block, residual.sub_(points)

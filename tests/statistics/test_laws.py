@@ -74,7 +74,7 @@ def test_projections_of_shards_merge_into_those_of_the_whole():
     centers = Centers.of(moments_of([(features, labels)]).finish(), case.classes)
     whole, first, second = (CenterProjections(centers, centers) for _ in range(3))
     for projections, rows in ((whole, slice(None)), (first, slice(None, None, 2)), (second, slice(1, None, 2))):
-        nearest = projections.update(features[rows], labels[rows])
+        nearest, _ = projections.update(features[rows], labels[rows])
         projections.compare(nearest, labels[rows])
     first.merge(second)
     (span, falls), (merged_span, merged_falls) = whole.finish(), first.finish()
