@@ -214,7 +214,7 @@ def readings_of(
     prefix = network.adapter.prefix_tokens(network.model, batch)
     pooling = pooling_of(traced, network.head) or network.adapter.pooling(network.model)
     lengths = {value.shape[1] for value in traced.values if len(value.shape) == 3 and value.floating}
-    labelled = next(iter(batch.labels.values())).shape[1:]
+    labelled = next((values.shape[1:] for values in batch.labels.values()), ())
     readings = []
     for layer in layers:
         sketched = how.startswith("sketch:")

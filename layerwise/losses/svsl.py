@@ -21,6 +21,7 @@ from layerwise.layers import Layer
 from layerwise.losses.variability import within_class_variability
 from layerwise.network import Reading, part_of, readings_of
 from layerwise.quiet import own_casts
+from layerwise.reduce import DENSE, check_reduction
 
 __all__ = ["SVSL"]
 
@@ -56,7 +57,7 @@ class SVSL:
     InvalidData
         If a number is out of its range, or the network would cut batches over devices in threads.
     UnknownName, LayerNeverFired
-        In the first forward: if there is no such layer, or it never ran.
+        If there is no such reduction; in the first forward, if there is no such layer, or it never ran.
 
     References
     ----------
@@ -85,6 +86,9 @@ class SVSL:
             raise InvalidData(f"alpha is a finite weight of 0 or more, not {alpha}")
         if gamma < 0 or warmup < 0:
             raise InvalidData(f"gamma and warmup are 0 or more, not {gamma} and {warmup}")
+        check_reduction(reduce)
+        if reduce in DENSE:
+            raise InvalidData(f"the term has one label a sample, and reduce={reduce!r} makes many samples of one")
         if isinstance(model, nn.DataParallel) and len(model.device_ids) > 1:
             raise InvalidData("DataParallel cuts each batch over devices; train with DistributedDataParallel instead")
         self.alpha, self.gamma, self.warmup = alpha, gamma, warmup

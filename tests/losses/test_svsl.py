@@ -264,7 +264,9 @@ class TestErrors:
         with pytest.raises(InvalidData, match="gamma=2 leaves none of the 2 layers: first, second"), svsl:
             net(X)
 
-    @pytest.mark.parametrize("wrong", [{"alpha": -1.0}, {"alpha": float("nan")}, {"alpha": 1, "gamma": -1}])
+    @pytest.mark.parametrize(
+        "wrong", [{"alpha": -1.0}, {"alpha": float("nan")}, {"alpha": 1, "gamma": -1}, {"alpha": 1, "reduce": "tokens"}]
+    )
     def test_numbers_out_of_range_are_refused(self, wrong):
         with pytest.raises(InvalidData):
             SVSL(perceptron(), **wrong)
