@@ -46,7 +46,8 @@ def profile_frame(
 ) -> pd.DataFrame:
     """The last epoch of one split as a frame: a row a layer, with its depth and the metrics that there are.
 
-    A metric's standard error stands beside it, where there is one. With several targets, and none chosen, there is a row for each target and layer.
+    A metric's standard error stands beside it, where there is one. With several targets, and none chosen, there is a
+    row for each target and layer.
     """
     chosen = _one_split(ds, split, target)
     there = _over_layers(chosen)
