@@ -67,13 +67,14 @@ def measure(
     accumulated.update(given, classes)
     moments = accumulated.finish()
     centers = Centers.of(moments, int(labels.max()) + 1)
-    projections = CenterProjections(centers, centers)
-    nearest = projections.update(given, classes)
+    ridge = fit_ridge(moments, 1e-3)
+    projections = CenterProjections(centers, centers, ridge)
+    nearest, scores = projections.update(given, classes)
     if predictions is not None:
         projections.compare(nearest, torch.from_numpy(predictions))
     span, falls = projections.finish()
-    probe = ProbeErrors(fit_ridge(moments, 1e-3))
-    probe.update(given, classes)
+    probe = ProbeErrors(ridge)
+    probe.update(scores, classes)
     evidence: dict[str, Any] = {
         "convention": convention("default"),
         "classifier": next_map,

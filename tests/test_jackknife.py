@@ -63,7 +63,7 @@ def assert_errors_are_those_of(ds: xr.Dataset, parts: list[xr.Dataset]) -> None:
     names = [str(name)[:-3] for name in ds if str(name).endswith("_se")]
     assert set(names) == {str(name) for name in parts[0] if str(name) not in ("network_error", "network_mse")} - {
         *("between_rank", "numerical_rank", "target_rank", "target_dimensions"),
-        *("weight_stable_rank", "condition_number", "balancedness"),
+        *("weight_stable_rank", "condition_number", "balancedness", "class_count"),
     }
     for name in names:
         values = np.stack([part[name].values for part in parts])
