@@ -1,4 +1,4 @@
-"""Weights that wait elsewhere: accelerate leaves empty parameters in a module, and fills them while it runs."""
+"""Weights that are not where or what they seem: offloaded by accelerate, sharded over processes, quantised."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from itertools import chain
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-__all__ = ["device_of", "filled"]
+__all__ = ["device_of", "filled", "plain"]
 
 
 @contextmanager
@@ -26,6 +26,19 @@ def filled(module: nn.Module) -> Iterator[None]:
         yield
     finally:
         hook.post_forward(module, None)
+
+
+def plain(value: Tensor) -> Tensor:
+    """The values of a weight: of one that is sharded all shards, of a quantised one the numbers that it stands for.
+
+    Every process has to ask for a weight that is sharded.
+    """
+    if type(value) in (Tensor, nn.Parameter, nn.Buffer):
+        return value.detach()
+    for whole in ("full_tensor", "dequantize"):
+        if hasattr(value, whole):
+            value = getattr(value.detach(), whole)()
+    return value.detach()
 
 
 def device_of(model: nn.Module) -> torch.device:

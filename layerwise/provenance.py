@@ -12,7 +12,7 @@ import xxhash
 from torch import Tensor, nn
 
 from layerwise.layers import clean_name
-from layerwise.offload import filled
+from layerwise.offload import filled, plain
 
 __all__ = ["DataFingerprint", "environment", "weight_hash"]
 
@@ -103,7 +103,7 @@ def _offloaded_bytes(model: nn.Module, name: str) -> memoryview | bytes:
 
 
 def _bytes(value: Tensor) -> memoryview:
-    return value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+    return plain(value).cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
 def _tensors(value: Any) -> list[Tensor]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from layerwise.capture import unwrap
+from layerwise.errors import LayerNeverFired
 from layerwise.layers import Layer
 from layerwise.profiling import profile
 
@@ -212,6 +213,21 @@ class TestWrapped:
         assert_same_profile(profile(wrapped, batches), expected)
         assert_same_profile(profile(torch.compile(wrapped, backend="eager"), batches), expected)
 
+    @pytest.mark.usefixtures("process_group")
+    def test_a_fully_sharded_network_profiles_as_the_model_itself(self, net, batches):
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+
+        expected = profile(net, batches)
+        mesh = init_device_mesh("cpu", (1,))
+        for module in (*net.blocks, net):
+            fully_shard(module, mesh=mesh)
+        sharded = profile(net, batches)
+        assert_same_profile(sharded, expected)
+        assert sharded.attrs["model_hash"] == expected.attrs["model_hash"]
+        for name in ("weight_alignment", "weight_stable_rank"):
+            torch.testing.assert_close(sharded[name].values, expected[name].values, equal_nan=True)
+
     def test_wrappers_around_wrappers_are_taken_off(self, net):
         assert unwrap(torch.compile(nn.DataParallel(torch.compile(net, backend="eager")), backend="eager")) is net
 
@@ -239,6 +255,56 @@ class TestWrapped:
         expected = profile(net, batches)
         adapted = peft.get_peft_model(copy.deepcopy(net), peft.LoraConfig(target_modules=r"blocks\.\d\.0"))
         assert_same_profile(profile(adapted, batches), expected)
+
+
+class TestQuantised:
+    def test_weights_of_eight_bits_are_profiled_as_the_numbers_that_they_stand_for(self, net, batches):
+        quantization = pytest.importorskip("torchao.quantization")
+        quantised = copy.deepcopy(net)
+        quantization.quantize_(quantised, quantization.Int8WeightOnlyConfig())
+        stands_for = copy.deepcopy(net)
+        with torch.no_grad():
+            for module, kept in zip(stands_for.modules(), quantised.modules(), strict=True):
+                if isinstance(module, nn.Linear):
+                    module.weight.copy_(kept.weight.dequantize())
+        profiled, expected = profile(quantised, batches), profile(stands_for, batches)
+        assert_same_profile(profiled, expected)
+        assert not torch.equal(stands_for.head.weight, net.head.weight)
+        torch.testing.assert_close(
+            profiled["weight_stable_rank"].values, expected["weight_stable_rank"].values, equal_nan=True
+        )
+
+
+class TestSkipping:
+    """Networks whose layers do not all run every time."""
+
+    class Skipping(nn.Module):
+        """Blocks that training skips at random, and that some data never reach."""
+
+        def __init__(self, skips: float, enough: int = 10**9) -> None:
+            super().__init__()
+            self.layers = nn.ModuleList(nn.Sequential(nn.Linear(8, 8), nn.GELU()) for _ in range(3))
+            self.head = nn.Linear(8, 3)
+            self.skips, self.enough = skips, enough
+
+        def forward(self, x: Tensor) -> Tensor:
+            for number, layer in enumerate(self.layers):
+                if (self.training and torch.rand(()) < self.skips) or (number and len(x) >= self.enough):
+                    continue
+                x = layer(x)
+            return self.head(x)
+
+    def test_blocks_that_training_skips_at_random_all_run(self, batches):
+        net = self.Skipping(skips=1.0).train()
+        assert profile(net, batches, metrics="nc1")["layer"].values.tolist() == [
+            *(f"layers.{i}" for i in range(3)),
+            "head",
+        ]
+        assert net.training
+
+    def test_a_layer_that_a_batch_does_not_reach_is_named(self, batches):
+        with pytest.raises(LayerNeverFired, match=r"never called layer 'layers\.1'; nearest that did: layers\.0"):
+            profile(self.Skipping(skips=0.0, enough=6), batches, metrics="nc1")
 
 
 class TestOffloaded:

@@ -11,7 +11,7 @@ from torch import nn
 
 from layerwise.finding.trace import Call, Operation, Trace
 from layerwise.layers import Layer
-from layerwise.offload import filled
+from layerwise.offload import filled, plain
 from layerwise.statistics.weights import Weights
 
 __all__ = ["named_heads", "next_linear", "previous_linear", "weight_matrix", "weights_beside"]
@@ -197,7 +197,7 @@ def weight_matrix(module: nn.Module, features: int) -> np.ndarray | None:
     """A linear map's weight, shape ``(out, features)``; of a convolution, what it does to a constant map.
 
     With what LoRA adds to it; of torch's attention, query, key and value stacked. None for modules that are none of
-    these, for quantised weights, and for maps of another width than the layer's reduced features.
+    these, for weights that are kept as integers, and for maps of another width than the layer's reduced features.
     """
     matrix = _matrix(module)
     return matrix if matrix is not None and matrix.shape[1] == features else None
@@ -214,7 +214,7 @@ def _matrix(module: nn.Module) -> np.ndarray | None:
         weight: torch.Tensor | None = base.in_proj_weight if packed else base.weight
         if weight is None or weight.is_meta or weight.ndim < 2 or not weight.is_floating_point():
             return None
-        matrix = weight.detach().double().cpu()
+        matrix = plain(weight).double().cpu()
     if base is not module:
         update = _update(module)
         if update is None:
