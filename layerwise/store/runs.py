@@ -14,7 +14,7 @@ import xarray as xr
 from filelock import FileLock
 
 from layerwise.errors import LayerwiseError, UnknownName
-from layerwise.store import read, write
+from layerwise.store import read, results, write
 
 __all__ = ["BRANCH", "NotWritable", "Store", "reason"]
 
@@ -155,6 +155,43 @@ class Store:
         that a write lacked is None.
         """
         return read.read_attributes(self._known(run), run)
+
+    def keep_result(self, dataset: xr.Dataset, name: str) -> None:
+        """Keep a Dataset of any dims, whole: what was made of runs, or of none, such as one seed of a study.
+
+        What had this name is replaced. Results are not among `runs`; their variables need to say nothing of themselves.
+
+        Raises
+        ------
+        InvalidRun
+            If the name cannot be used, or is that of a run or of something inside one.
+        NotWritable
+            If the disk is full or read-only; the store is then as it was before.
+        """
+        self.check(name)
+        if name in self:
+            raise write.InvalidRun(f"no result can be called {name!r}: it is a run")
+
+        def change(target: icechunk.IcechunkStore) -> None:
+            results.write_result(target, name, dataset)
+
+        self._commit(change, f"{name}: result", run=name, epochs=[])
+
+    def result(self, name: str) -> xr.Dataset:
+        """What `keep_result` kept, loaded.
+
+        Raises
+        ------
+        UnknownName
+            If there is no such result.
+        """
+        if not self.has_result(name):
+            raise UnknownName("result", name, [])
+        return results.read_result(self._latest(), name)
+
+    def has_result(self, name: str) -> bool:
+        """Whether there is a result of this name."""
+        return results.is_result(self._latest(), name)
 
     def history(self) -> pd.DataFrame:
         """Every write and deletion, oldest first: ``when``, ``run``, ``epochs``, ``message``."""
