@@ -114,14 +114,14 @@ def profile(
     json: Json = False,
 ) -> None:
     """Measure how far every layer of a network has collapsed on your data: the main job."""
-    from layerwise.partial import Partial
+    from layerwise.partial import Partial, partial_folder
     from layerwise.profiling import profile as measure
     from layerwise.replay import profile_checkpoints
     from layerwise.shares import is_follower, together
     from layerwise.store.open import new_or_open
 
     name = run or _run_name(_fixed_part(checkpoints) if checkpoints else model, data)
-    kept = Partial(partial or _partial_folder(store, name))
+    kept = Partial(partial or partial_folder(store, name))
     with ExitStack() as stack:
         own_device = stack.enter_context(together())
         target = None if is_follower() else stack.enter_context(new_or_open(store))
@@ -298,6 +298,34 @@ def demo(
     run_demo(folder, typer.echo)
 
 
+@app.command()
+def study(
+    name: Annotated[str | None, typer.Argument(help="A study, as --list shows it, or all.")] = None,
+    scale: Annotated[str, typer.Option(help="quick, default or full (the paper's own, for a GPU).")] = "default",
+    seeds: Annotated[int | None, typer.Option(min=1, help="How many; five by default.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value, such as recipe.epochs=20; repeatable.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="A TOML file of settings.")] = None,
+    store: Annotated[str, typer.Option(help="Where seeds and epochs are kept, to go on from.")] = "studies.lw",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of the figure; of all, also of studies.md (docs).")
+    ] = None,
+    show: Annotated[bool, typer.Option("--list", help="List the studies.")] = False,
+) -> None:
+    """Run a published claim: measure it over seeds, judge it against its bound, and draw it."""
+    from layerwise.studies.frame.command import list_text, run_all, run_one
+
+    if show or name is None:
+        typer.echo(list_text())
+        return
+    changes: dict[str, Any] = {"seeds": seeds, "words": settings, "config": config}
+    if name == "all":
+        run_all(scale, store, output or Path("docs"), typer.echo, **changes)
+    else:
+        run_one(name, scale, store, output or Path(), typer.echo, **changes)
+
+
 def _one(chosen: list[str]) -> str | list[str]:
     return chosen[0] if len(chosen) == 1 else chosen
 
@@ -307,15 +335,6 @@ def _run_name(model: str, data: str) -> str:
     scheme, _, path = data.partition("?")[0].partition(":")
     parts = (Path(model.rstrip("/")).name.replace(":", "."), f"{scheme}-{Path(path.rstrip('/')).stem}")
     return "/".join("".join(sign if sign.isalnum() or sign in "._-" else "-" for sign in part) for part in parts)
-
-
-def _partial_folder(store: str, run: str) -> Path:
-    """Beside a local store; for any other in the cache of the user."""
-    place = store.removeprefix("file://")
-    beside = (
-        Path("~/.cache/layerwise/partial").expanduser() / place.replace("/", "-") if "://" in place else Path(place)
-    )
-    return beside.with_name(f"{beside.name}.partial") / run
 
 
 def _fixed_part(pattern: str) -> str:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from layerwise.errors import InvalidData
 from layerwise.profiling import profile
 from layerwise.store import open_store
-from layerwise.studies import ResidualMLP, train
+from layerwise.studies.networks import ResidualMLP
+from layerwise.studies.training import Recipe, train
 from layerwise.table import profile_table, summary
 from layerwise.track import Tracker
 
@@ -81,7 +82,7 @@ def _track_digits(store: Store, epochs: int) -> xr.Dataset:
     torch.manual_seed(0)
     network = ResidualMLP(splits["train"][0].flatten(1).shape[1], classes=10)
     with Tracker(network, probes) as tracker:
-        train(network, *splits["train"], epochs=epochs, after_epoch=tracker.measure)
+        train(network, *splits["train"], Recipe(epochs), after_epoch=tracker.measure)
         store.replace(tracker.dataset, run="digits")
         return store["digits"].load()
 

@@ -21,11 +21,20 @@ from layerwise.provenance import DataFingerprint
 from layerwise.shares import place
 from layerwise.statistics import State
 
-__all__ = ["Holder", "Partial"]
+__all__ = ["Holder", "Partial", "partial_folder"]
 
 # Saving takes at most about this share of the time.
 _SHARE = 0.05
 _HEADER = "profile.json"
+
+
+def partial_folder(store: str, run: str) -> Path:
+    """Where what is not finished waits: beside a local store, for any other in the cache of the user."""
+    place = store.removeprefix("file://")
+    beside = (
+        Path("~/.cache/layerwise/partial").expanduser() / place.replace("/", "-") if "://" in place else Path(place)
+    )
+    return beside.with_name(f"{beside.name}.partial") / run
 
 
 class Holder(Protocol):

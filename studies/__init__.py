@@ -1,6 +1,3 @@
-"""Studies: published claims made runnable, and the small networks that they train."""
+"""Studies: published claims made runnable. Each module here is one; what they share lies in the folders."""
 
-from layerwise.studies.networks import ResidualMLP
-from layerwise.studies.training import train
-
-__all__ = ["ResidualMLP", "train"]
+__all__: list[str] = []

@@ -24,7 +24,8 @@ from layerwise.profiling import Profiler, profile
 from layerwise.quiet import quiet
 from layerwise.settings import Settings
 from layerwise.sketch import Sketch
-from layerwise.studies import ResidualMLP, train
+from layerwise.studies.networks import ResidualMLP
+from layerwise.studies.training import Recipe, train
 
 COMPLEXITY = ["geometric_complexity", "class_geometric_complexity"]
 
@@ -267,7 +268,7 @@ class TestCollapseBound:
     def test_it_holds_at_every_layer_of_a_trained_network(self):
         torch.manual_seed(0)
         network = ResidualMLP(6, classes=3, width=16, depth=4).double()
-        train(network, *self.mixture(600), epochs=10)
+        train(network, *self.mixture(600), Recipe(epochs=10))
         left, right, error = self.sides(network, 6000)
         assert len(left) >= 3 * 6
         assert (left <= right + 4 * error).all()

@@ -16,7 +16,8 @@ from layerwise.capture import Capture
 from layerwise.profiling import Profiler, profile
 from layerwise.quiet import quiet
 from layerwise.settings import Settings
-from layerwise.studies import ResidualMLP, train
+from layerwise.studies.networks import ResidualMLP
+from layerwise.studies.training import Recipe, train
 
 CLASSIFICATION = ("nc1", "nc1_trace", "cdnv", "etf_error", "equinorm", "max_angle")
 
@@ -208,7 +209,7 @@ def test_the_least_squares_loss_splits_as_it_must_at_every_layer(trained):
     inputs, labels = blobs(120, features=12, classes=4)
     network = ResidualMLP(12, classes=4, width=12, depth=3).double()
     if trained:
-        train(network, inputs.double(), labels, epochs=5)
+        train(network, inputs.double(), labels, Recipe(epochs=5))
     captured: dict[str, torch.Tensor] = {}
     profiler = Profiler(network, loader(inputs.double(), labels), Settings(metrics=["vci", "nc1"]))
     with quiet(network), Capture(network, profiler.layers, lambda layer, value: captured.update({layer.name: value})):

@@ -1,10 +1,57 @@
-"""Small networks that train in seconds on a processor."""
+"""Multilayer perceptrons: plain, with batch norm, linear, residual."""
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor, nn
 
-__all__ = ["ResidualMLP"]
+__all__ = ["MLP", "ResidualMLP"]
+
+
+class MLP(nn.Module):
+    """A multilayer perceptron: hidden layers of one width in `blocks`, and a linear head.
+
+    Parameters
+    ----------
+    features, outputs : int
+        Width of the input (inputs of more axes are flattened) and of the output.
+    width, depth : int
+        Width and number of the hidden layers.
+    norm : {"batch", "none"}
+        What stands between a linear map and its activation.
+    activation : {"relu", "none"}
+        With ``none`` the network is deep linear.
+    bias : bool
+        Whether the linear maps have biases.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        outputs: int,
+        width: int = 100,
+        depth: int = 8,
+        *,
+        norm: Literal["batch", "none"] = "none",
+        activation: Literal["relu", "none"] = "relu",
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential()
+        for wide in [features, *[width] * (depth - 1)]:
+            block = nn.Sequential(nn.Linear(wide, width, bias=bias))
+            if norm == "batch":
+                block.append(nn.BatchNorm1d(width))
+            if activation == "relu":
+                block.append(nn.ReLU())
+            self.blocks.append(block)
+        self.head = nn.Linear(width, outputs, bias=bias)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Scores or targets, shape ``(n, outputs)``."""
+        values: Tensor = self.head(self.blocks(inputs.flatten(1)))
+        return values
 
 
 class ResidualMLP(nn.Module):

@@ -1,0 +1,156 @@
+"""What `layerwise study` does: one study or all of them, from words to a table and a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from layerwise.errors import InvalidData
+from layerwise.progress import logger
+from layerwise.shares import is_follower, together
+from layerwise.studies.frame.catalogue import Study, find_study, list_studies, scaled, title
+from layerwise.studies.frame.claim import Claim, claims_table
+from layerwise.studies.frame.settings import changed, from_toml, from_words
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["Outcome", "list_text", "run_all", "run_one"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A study that ran.
+
+    Attributes
+    ----------
+    name, doc : str
+        Its name and docstring.
+    claims : tuple of Claim
+    seconds : float
+        What all its seeds took, those of earlier calls among them.
+    seeds : int
+    figure : Path
+        The picture that was written.
+    """
+
+    name: str
+    doc: str
+    claims: tuple[Claim, ...]
+    seconds: float
+    seeds: int
+    figure: Path
+
+
+def list_text() -> str:
+    """The studies, a line each: name and claim."""
+    names = list_studies()
+    width = max(map(len, names))
+    return "\n".join(f"{name:<{width}}  {title(find_study(name))}" for name in names)
+
+
+def run_one(
+    name: str,
+    scale: str,
+    store: str,
+    output: Path,
+    say: Callable[[str], object],
+    *,
+    seeds: int | None = None,
+    words: list[str] | None = None,
+    config: Path | None = None,
+) -> Outcome | None:
+    """Run a study, or go on with it; print its claims, and write its figure to ``NAME.png`` in a folder.
+
+    Parameters
+    ----------
+    name, scale : str
+        Of the study and of its settings.
+    store : str
+        Where seeds and epochs are kept.
+    output : Path
+        The folder for the figure.
+    say : callable
+        Takes what is to be shown.
+    seeds : int, optional
+        How many, instead of what the settings say.
+    words : list of str, optional
+        Settings to change, ``key=value`` each; they go before those of `config`.
+    config : Path, optional
+        A TOML file of settings to change.
+
+    Returns
+    -------
+    Outcome or None
+        None in a process that only helped another.
+
+    Raises
+    ------
+    UnknownName, InvalidData
+        If there is no such study, scale or setting.
+    """
+    study = find_study(name)
+    changes = {**(from_toml(config) if config else {}), **from_words(words or [])}
+    if seeds is not None:
+        changes["seeds"] = seeds
+    settings = changed(scaled(study, scale), changes)
+    with together():
+        ds = _measure(study, settings, store)
+        if is_follower():
+            return None
+    return _show(study, ds, output, say)
+
+
+def run_all(
+    scale: str,
+    store: str,
+    output: Path,
+    say: Callable[[str], object],
+    *,
+    seeds: int | None = None,
+    words: list[str] | None = None,
+    config: Path | None = None,
+) -> None:
+    """Run every study, and write ``studies.md`` with claims, figures and times into a folder; as `run_one`."""
+    from layerwise.studies.frame.report import report
+
+    if words or config:
+        raise InvalidData("settings are a study's own: --set and --config go with the name of one")
+    figures = output / "images" / "studies"
+    outcomes = [run_one(name, scale, store, figures, say, seeds=seeds) for name in list_studies()]
+    whole = [outcome for outcome in outcomes if outcome is not None]
+    if whole:
+        path = output / "studies.md"
+        path.write_text(report(whole, scale, output), encoding="utf-8")
+        say(f"wrote {path}")
+
+
+def _measure(study: Study, settings: Any, store: str) -> xr.Dataset:
+    from layerwise.store import open_store
+
+    return study.run(settings, open_store(store))
+
+
+def _show(study: Study, ds: xr.Dataset, output: Path, say: Callable[[str], object]) -> Outcome:
+    import matplotlib.pyplot as plt
+
+    name = study.__name__.rpartition(".")[2]
+    claims = study.claims(ds)
+    say(f"\n{name}: {title(study)}\n{_text(claims)}")
+    output.mkdir(parents=True, exist_ok=True)
+    path = output / f"{name}.png"
+    figure = study.figure(ds)
+    figure.savefig(path, dpi=200, bbox_inches="tight")
+    plt.close(figure)
+    logger.info(f"wrote {path}")
+    seconds = float(ds["seconds"].sum()) if "seconds" in ds else float("nan")
+    return Outcome(name, (study.__doc__ or "").strip(), tuple(claims), seconds, ds.sizes["seed"], path)
+
+
+def _text(claims: list[Claim]) -> str:
+    rows = claims_table(claims)
+    widths = {key: max(len(key), *(len(row[key]) for row in rows)) for key in rows[0]}
+    lines = [{key: key for key in widths}, *rows]
+    return "\n".join("  ".join(f"{row[key]:<{width}}" for key, width in widths.items()).rstrip() for row in lines)

@@ -1,0 +1,67 @@
+"""The report of all studies, as Markdown."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from layerwise.studies.frame.claim import claims_table
+
+if TYPE_CHECKING:
+    from layerwise.studies.frame.command import Outcome
+
+__all__ = ["report"]
+
+
+def report(outcomes: Sequence[Outcome], scale: str, folder: Path) -> str:
+    """Every study with its claims, measured values, figure, and the time it took.
+
+    Parameters
+    ----------
+    outcomes : sequence of Outcome
+    scale : str
+        At which they ran.
+    folder : Path
+        Where the report goes, so that it finds its figures.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    all_claims = [item for outcome in outcomes for item in outcome.claims]
+    held = sum(item.held for item in all_claims)
+    lines = [
+        "# Studies",
+        "",
+        f"Written by `layerwise study all --scale {scale}`. Measured values are mean ± standard deviation over seeds; "
+        "a claim is held when it held for every seed. Bounds are those of the papers, and were there before the runs. "
+        "Controls take the cause away: there the effect has to be gone.",
+        "",
+        f"{held} of {len(all_claims)} claims held.",
+        "",
+        "| study | claims held | seeds | time |",
+        "| --- | --- | --- | --- |",
+    ]
+    for outcome in outcomes:
+        own = sum(item.held for item in outcome.claims)
+        held_here = f"{own} of {len(outcome.claims)}"
+        lines.append(f"| [{outcome.name}](#{outcome.name}) | {held_here} | {outcome.seeds} | {_time(outcome)} |")
+    for outcome in outcomes:
+        lines += ["", f"## {outcome.name}", "", outcome.doc, "", *_table(outcome), ""]
+        lines.append(f"![{outcome.name}]({Path(os.path.relpath(outcome.figure, folder)).as_posix()})")
+    return "\n".join(lines) + "\n"
+
+
+def _table(outcome: Outcome) -> list[str]:
+    rows = claims_table(outcome.claims)
+    lines = [f"| {' | '.join(rows[0])} |", f"|{' --- |' * len(rows[0])}"]
+    return lines + [f"| {' | '.join(value.replace('|', chr(92) + '|') for value in row.values())} |" for row in rows]
+
+
+def _time(outcome: Outcome) -> str:
+    if outcome.seconds != outcome.seconds:
+        return "-"
+    return f"{outcome.seconds:.0f} s" if outcome.seconds < 120 else f"{outcome.seconds / 60:.1f} min"

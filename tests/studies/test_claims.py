@@ -1,0 +1,35 @@
+"""A claim holds when every value meets the bound."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from layerwise.studies.frame.claim import claim, claims_table
+
+
+@pytest.mark.parametrize(
+    ("values", "relation", "held"),
+    [
+        ([1.0, 2.0], ">", False),
+        ([1.1, 2.0], ">", True),
+        ([1.0, 2.0], ">=", True),
+        ([0.5, 1.0], "<", False),
+        ([0.5, 1.0], "<=", True),
+        ([2.0, np.nan], ">", False),
+        ([], ">", False),
+    ],
+)
+def test_a_claim_holds_only_if_every_value_meets_the_bound(values, relation, held):
+    assert claim("it", values, relation, 1.0).held is held
+
+
+def test_a_row_says_what_was_measured_its_spread_and_how_often_it_held():
+    (row,) = claims_table([claim("R^2", np.array([[0.9], [1.0]]), ">", 0.95, control=True)])
+    assert row == {
+        "claim": "control: R^2",
+        "measured": "0.95 ± 0.071",
+        "range": "0.9 to 1",
+        "bound": "> 0.95",
+        "held": "NO (1/2)",
+    }

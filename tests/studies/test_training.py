@@ -1,0 +1,82 @@
+"""The training loop goes on where it was killed, to the same weights and the same profile."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import xarray as xr
+
+from layerwise.store import open_store
+from layerwise.studies.frame import Seed
+from layerwise.studies.networks import MLP
+from layerwise.studies.training import Recipe, train, train_and_track
+
+
+def data() -> tuple[torch.Tensor, torch.Tensor]:
+    draw = torch.Generator().manual_seed(0)
+    labels = torch.arange(90) % 3
+    return torch.randn(90, 6, generator=draw) + 2 * torch.nn.functional.one_hot(labels, 6), labels
+
+
+def network() -> MLP:
+    torch.manual_seed(1)
+    return MLP(6, 3, width=8, depth=2, norm="batch")
+
+
+@pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "steps", "constant"])
+@pytest.mark.parametrize("optimiser", ["sgd", "adam", "adamw"])
+def test_a_training_that_was_killed_goes_on_to_the_same_weights(tmp_path, optimiser, schedule):
+    recipe = Recipe(4, batch_size=32, learning_rate=0.01, optimiser=optimiser, schedule=schedule)
+    whole = train(network(), *data(), recipe)
+
+    def stop(epoch: int) -> None:
+        if epoch == 3:
+            raise KeyboardInterrupt
+
+    path = tmp_path / "inside" / "net.pt"
+    with pytest.raises(KeyboardInterrupt):
+        train(network(), *data(), recipe, after_epoch=stop, checkpoint=path)
+    epochs: list[int] = []
+    resumed = train(network(), *data(), recipe, after_epoch=epochs.append, checkpoint=path)
+    assert epochs == [3, 4]
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def test_training_leaves_the_global_random_numbers_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    model = network()
+    torch.manual_seed(5)
+    train(model, *data(), Recipe(1))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_biases_and_norms_go_free_of_decay_where_asked():
+    groups = Recipe(1, weight_decay=0.1, decay_biases=False).make_optimiser(network()).param_groups
+    assert [(group["weight_decay"], {item.ndim for item in group["params"]}) for group in groups] == [
+        (0.1, {2}),
+        (0.0, {1}),
+    ]
+
+
+def test_a_tracked_training_that_was_killed_gives_the_same_profile(tmp_path):
+    def profile(place: str, stop_at: int | None = None) -> xr.Dataset:
+        def loss(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+            nonlocal stop_at
+            if stop_at is not None:
+                stop_at -= 1
+                if stop_at < 0:
+                    raise KeyboardInterrupt
+            return torch.nn.functional.cross_entropy(scores, labels)
+
+        seed = Seed(3, open_store(tmp_path / place), "own/seed3")
+        recipe = Recipe(3, batch_size=45)
+        return train_and_track(network(), {"train": data()}, recipe, seed, metrics="nc1", every=1, loss=loss)
+
+    whole = profile("whole.lw")
+    with pytest.raises(KeyboardInterrupt):
+        profile("killed.lw", stop_at=5)
+    resumed = profile("killed.lw")
+    assert resumed["epoch"].values.tolist() == [0, 1, 2, 3]
+    xr.testing.assert_equal(whole["nc1"], resumed["nc1"])
