@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -18,15 +18,16 @@ from layerwise.apart import check_apart, most_samples, nothing_apart, of_positio
 from layerwise.assembly import NETWORK_ERROR, NETWORK_MSE, assemble_profile
 from layerwise.engine import look, run_split
 from layerwise.errors import EmptyData, InvalidData, LayerwiseError, NotRepeatable, UnknownName
+from layerwise.evaluation import Evaluation
 from layerwise.finding.blocks import choose, find_blocks
-from layerwise.finding.feeds import named_heads, next_linear, previous_linear, weights_beside
+from layerwise.finding.feeds import named_heads, next_linear, previous_linear
 from layerwise.finding.trace import Trace, trace
-from layerwise.frames import check_frames, frame_of, frames_told, select_with_frame
+from layerwise.frames import check_frames, frames_told, select_with_frame
 from layerwise.inputs import class_names, dimensions, find_loaders, find_network
-from layerwise.layers import Layer, chosen_text, clean_name
+from layerwise.layers import Layer, chosen_text
 from layerwise.loaders import first_batch
-from layerwise.metrics import Metric, compute, convention, needs_of
-from layerwise.network import Reading, first_samples, readings_of
+from layerwise.metrics import Metric, convention, needs_of
+from layerwise.network import first_samples, readings_of
 from layerwise.partial import Partial
 from layerwise.passes import Request, Shuffles, SplitResult
 from layerwise.plan import Plan, make_plan, parse_memory
@@ -35,8 +36,7 @@ from layerwise.provenance import environment, weight_hash
 from layerwise.schema import Variable
 from layerwise.settings import Settings, chosen
 from layerwise.shares import agreed, is_follower, is_shared
-from layerwise.statistics import Weights
-from layerwise.uncertainty import chance_variables, error_variable, jackknife_errors, under_chance
+from layerwise.uncertainty import variables_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -149,12 +149,15 @@ class Profiler:
         if not layers:
             there = [layer.name for layer in choose(self._traced, "all")]
             raise UnknownName("layer", "chosen by " + chosen_text(settings.layers), there)
-        self._next = next_linear(self._traced, layers)
-        self._previous = previous_linear(self._traced, layers)
-        self._heads = named_heads(self._traced, layers)
         self.readings = readings_of(self.network, self._traced, layers, first, settings.reduce, settings.seed)
         if not self.readings:
             raise nothing_apart(settings.reduce, layers, first)
+        self._evaluation = Evaluation(
+            *(self.network.model, self.readings, settings, self.convention, self.dimensions),
+            next_maps=next_linear(self._traced, layers),
+            previous_maps=previous_linear(self._traced, layers),
+            heads=named_heads(self._traced, layers),
+        )
         self.plan = agreed(self._plan(first), any(map(is_shared, self.loaders.splits.values())))
         if not is_follower():
             for target, dimension in self.dimensions.items():
@@ -194,19 +197,13 @@ class Profiler:
                 self.network, loader, request, split, results.get("train"), partial, self._shuffles.get(split)
             )
             _warn_of_few_classes(results[split], split)
-            numbers[split] = self._numbers(results[split], self.metrics, next_maps)
-            without = [self._numbers(part, self._sampled, next_maps) for part in results[split].without]
-            if without:
-                numbers[split] |= jackknife_errors(self._sampled, numbers[split], without)
-            shuffled = [self._numbers(other, self._with_chance, next_maps) for other in results[split].shuffled]
-            if shuffled:
-                numbers[split] |= under_chance(self._with_chance, shuffled)
+            numbers[split] = self._evaluation.all_numbers(results[split], self.metrics, next_maps)
             # The numbers are taken; of the statistics only what other splits are judged by stays.
             results[split].let_go()
         splits = list(self.loaders.splits)
         return assemble_profile(
             {split: numbers[split] for split in splits},
-            self._variables(),
+            [*self._of_network(), *variables_of(self.metrics, errors=settings.jackknife > 0, chance=settings.null > 0)],
             self.readings,
             [request.narrowing(reading) for reading in self.readings],
             self._all_class_names(results),
@@ -285,22 +282,6 @@ class Profiler:
         chosen = select_with_frame(self.settings)
         return chosen if self.settings.metrics is not None else [item for item in chosen if self._applies(item)]
 
-    @property
-    def _sampled(self) -> list[Metric]:
-        """The metrics that get a standard error."""
-        return [metric for metric in self.metrics if metric.sampled] if self.settings.jackknife else []
-
-    @property
-    def _with_chance(self) -> list[Metric]:
-        """The metrics that are measured under shuffled labels."""
-        return [metric for metric in self.metrics if metric.has_chance] if self.settings.null else []
-
-    def _variables(self) -> list[Variable]:
-        """Everything that the profile has."""
-        errors = [error_variable(metric) for metric in self._sampled]
-        chance = [variable for metric in self._with_chance for variable in chance_variables(metric)]
-        return [*self._of_network(), *(metric.variable for metric in self.metrics), *errors, *chance]
-
     def _applies(self, metric: Metric) -> bool:
         return metric.applies(classes=len(self.dimensions) < len(self.targets), regression=bool(self.dimensions))
 
@@ -349,59 +330,6 @@ class Profiler:
             "again": [settings.jackknife, settings.null],
             "layerwise": version("layerwise"),
         }
-
-    def _numbers(
-        self, result: SplitResult, metrics: Sequence[Metric], next_maps: dict[str, str]
-    ) -> dict[str, dict[tuple[str, str], np.ndarray]]:
-        """Metrics of one split, by target and layer.
-
-        With the first of them what no split changes, and the names of the maps that read each layer.
-        """
-        numbers: dict[str, dict[tuple[str, str], np.ndarray]] = {
-            NETWORK_ERROR.name: {(target, ""): np.asarray(error) for target, error in result.errors.items()},
-            NETWORK_MSE.name: {(target, ""): squares.mean() for target, squares in result.squares.items()},
-        }
-        metrics = [metric for metric in metrics if not next_maps or "split" in metric.variable.dims]
-        for reading in self.readings:
-            beside = self._weights(reading)
-            weight = None if beside is None else beside.reading
-            next_maps[reading.name] = "" if beside is None else ", ".join(map(clean_name, self._next[reading.name]))
-            for target, classes in result.classes.items():
-                key = (target, reading.name)
-                # Of what is measured many times, no more than one layer's is laid out at a time.
-                if "covariance" in result.evidence.get(key, {}):
-                    result.evidence[key]["covariance"] = result.covariance(key)
-                evidence = dict(result.evidence.pop(key, {}), convention=self.convention, next_map=weight)
-                own = reading.layer.role == "features" and target in result.errors
-                evidence["classifier"] = weight if own and weight is not None and len(weight) == classes else None
-                evidence |= {"weights": beside, "frame": frame_of(self.settings, target, classes)}
-                known = [metric for metric in metrics if key not in result.lacking or metric.least_classes < 2]
-                _compute(known, numbers, key, evidence, classes)
-            for target in self.dimensions:
-                evidence = self._of_regression(result, target, reading, beside)
-                _compute(metrics, numbers, (target, reading.name), evidence, 0)
-        return numbers
-
-    def _of_regression(
-        self, result: SplitResult, target: str, reading: Reading, beside: Weights | None
-    ) -> dict[str, Any]:
-        """What metrics of a regression target can ask for."""
-        evidence = dict(result.evidence.pop((target, reading.name), {"regression": None}), convention=self.convention)
-        if evidence["regression"] is not None:
-            evidence["moments"] = evidence["covariance"] = evidence["regression"].as_one_class
-        path = self._heads.get((target, reading.name))
-        maps = beside if path is None else self._weights(reading, (path,))
-        weight = None if maps is None else maps.reading
-        own = path is not None or ((reading.layer.role == "features") and target in result.squares)
-        fits = weight is not None and len(weight) == self.dimensions[target]
-        return evidence | {"next_map": weight, "weights": beside, "head": weight if own and fits else None}
-
-    def _weights(self, reading: Reading, paths: Sequence[str] = ()) -> Weights | None:
-        """The maps beside a layer as they are now; None where its features are a random projection."""
-        paths = paths or self._next.get(reading.name, ())
-        if not paths or reading.projection is not None:
-            return None
-        return weights_beside(self.network.model, paths, self._previous.get(reading.name), reading.features)
 
     def _all_class_names(self, results: Mapping[str, SplitResult]) -> dict[str, tuple[str, ...]]:
         counts: dict[str, int] = {}
@@ -461,25 +389,6 @@ class Profiler:
             "standardize": str(self.settings.standardize),
             "without_target": missing,
         }
-
-
-def _compute(
-    metrics: Sequence[Metric],
-    numbers: dict[str, dict[tuple[str, str], np.ndarray]],
-    key: tuple[str, str],
-    evidence: Mapping[str, Any],
-    classes: int,
-) -> None:
-    """Every metric of one target and layer, into the numbers; what knows no target only once."""
-    for metric in metrics:
-        knows_target = "target" in metric.variable.dims
-        # The features of a regression target come as those of one class, for what knows no target alone.
-        if knows_target and "regression" in evidence and "regression" not in metric.needs:
-            continue
-        of_metric = numbers.setdefault(metric.name, {})
-        place = key if knows_target else ("", key[1])
-        if place not in of_metric:
-            of_metric[place] = compute(metric, evidence, classes)
 
 
 def _why_no_classifier(results: Mapping[str, SplitResult]) -> str:

@@ -11,13 +11,30 @@ from layerwise.assembly import Numbers
 from layerwise.metrics import Metric
 from layerwise.schema import Variable
 
-__all__ = ["chance_variables", "error_variable", "jackknife_errors", "under_chance"]
+__all__ = ["jackknife_errors", "under_chance", "variables_of", "with_chance", "with_error"]
 
 # Of so many draws, and one more, one lies beyond either edge of a band of 95%.
 _ONE_BEYOND = 40
 
 
-def error_variable(metric: Metric) -> Variable:
+def with_error(metrics: Sequence[Metric]) -> list[Metric]:
+    """The metrics that have a standard error."""
+    return [metric for metric in metrics if metric.sampled]
+
+
+def with_chance(metrics: Sequence[Metric]) -> list[Metric]:
+    """The metrics that are measured under shuffled labels."""
+    return [metric for metric in metrics if metric.has_chance]
+
+
+def variables_of(metrics: Sequence[Metric], *, errors: bool, chance: bool) -> list[Variable]:
+    """Everything that is measured: the metrics, and perhaps their standard errors and what chance gives."""
+    found = [metric.variable for metric in metrics]
+    found += [_error_variable(metric) for metric in with_error(metrics) if errors]
+    return found + [variable for metric in with_chance(metrics) if chance for variable in _chance_variables(metric)]
+
+
+def _error_variable(metric: Metric) -> Variable:
     """What the Dataset says of a metric's standard error."""
     own = metric.variable
     return replace(
@@ -59,7 +76,7 @@ def jackknife_errors(
     return found
 
 
-def chance_variables(metric: Metric) -> list[Variable]:
+def _chance_variables(metric: Metric) -> list[Variable]:
     """What the Dataset says of a metric under shuffled labels: the mean, and both edges of the band."""
     own = metric.variable
     said = {"": "mean", "_low": "2.5% quantile", "_high": "97.5% quantile"}
@@ -85,7 +102,7 @@ def under_chance(metrics: Sequence[Metric], draws: Sequence[Numbers]) -> dict[st
     Returns
     -------
     Numbers
-        Under the names of `chance_variables`.
+        Under the names of `variables_of`.
     """
     found: dict[str, dict[tuple[str, str], np.ndarray]] = {}
     for name in (metric.name for metric in metrics):

@@ -15,6 +15,7 @@ from layerwise.partial import Partial
 from layerwise.passes import Shuffles
 from layerwise.profiling import profile as measure
 from layerwise.settings import Settings
+from layerwise.track import Tracker
 from layerwise.uncertainty import under_chance
 
 DRAWS = 5
@@ -174,6 +175,25 @@ class TestNothingElseChanges:
                 continue
         handle.remove()
         xr.testing.assert_identical(found.drop_attrs(deep=False), expected.drop_attrs(deep=False))
+
+    def test_a_tracker_reads_the_labels_once_and_has_chance_and_errors_at_every_epoch(self, network):
+        runs: list[int] = []
+
+        class Loader(list):
+            def __iter__(self):
+                runs.append(len(self))
+                return super().__iter__()
+
+        with Tracker(network, Loader(loader(*clusters())), metrics="nc1", null=DRAWS, jackknife=3) as tracker:
+            before = len(runs)
+            for epoch in range(3):
+                tracker.measure(epoch)
+        # The labels, and three epochs; what waits for the second pass is not run again.
+        assert len(runs) - before == 1 + 3
+        for name in ("nc1_se", "nc1_null"):
+            values = tracker.dataset[name].squeeze()
+            assert values.notnull().all()
+            np.testing.assert_array_equal(values.isel(epoch=0), values.isel(epoch=2))
 
     def test_regression_targets_beside_classes_are_left_as_they_are(self, network):
         inputs, labels = clusters()

@@ -1,0 +1,146 @@
+"""From finished statistics to numbers: every metric of every target and layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from layerwise.assembly import NETWORK_ERROR, NETWORK_MSE
+from layerwise.finding.feeds import weights_beside
+from layerwise.frames import frame_of
+from layerwise.layers import clean_name
+from layerwise.metrics import Convention, Metric, compute
+from layerwise.network import Reading
+from layerwise.passes import SplitResult
+from layerwise.settings import Settings
+from layerwise.statistics import Weights
+from layerwise.uncertainty import jackknife_errors, under_chance, with_chance, with_error
+
+__all__ = ["Evaluation"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What metrics are computed of beside the statistics: conventions, and the network's own maps.
+
+    Attributes
+    ----------
+    model : Module
+    readings : sequence of Reading
+        The layers, in execution order.
+    settings : Settings
+    convention : Convention
+    dimensions : mapping of str to int
+        Dimension of every regression target.
+    next_maps : mapping of str to tuple of str
+        Paths of the linear maps that read each layer (`layerwise.finding.feeds`).
+    previous_maps : mapping of str to str
+        Path of the linear map that gives each layer.
+    heads : mapping
+        Path of the head that makes a target, by the target and the layer that feeds it.
+    """
+
+    model: nn.Module
+    readings: Sequence[Reading]
+    settings: Settings
+    convention: Convention
+    dimensions: Mapping[str, int]
+    next_maps: Mapping[str, tuple[str, ...]]
+    previous_maps: Mapping[str, str]
+    heads: Mapping[tuple[str, str], str]
+
+    def all_numbers(
+        self, result: SplitResult, metrics: Sequence[Metric], next_maps: dict[str, str]
+    ) -> dict[str, dict[tuple[str, str], np.ndarray]]:
+        """`numbers` of a split, with standard errors and what chance gives where it was measured for them."""
+        whole = self.numbers(result, metrics, next_maps)
+        if result.without:
+            sampled = with_error(metrics)
+            whole |= jackknife_errors(
+                sampled, whole, [self.numbers(part, sampled, next_maps) for part in result.without]
+            )
+        if result.shuffled:
+            compared = with_chance(metrics)
+            whole |= under_chance(compared, [self.numbers(other, compared, next_maps) for other in result.shuffled])
+        return whole
+
+    def numbers(
+        self, result: SplitResult, metrics: Sequence[Metric], next_maps: dict[str, str]
+    ) -> dict[str, dict[tuple[str, str], np.ndarray]]:
+        """Metrics of what one measurement of a split gave, by target and layer; the evidence is used up.
+
+        Parameters
+        ----------
+        result : SplitResult
+        metrics : sequence of Metric
+        next_maps : dict of str to str
+            Takes the names of the maps that read each layer; where it has them, what no split changes was measured.
+        """
+        numbers: dict[str, dict[tuple[str, str], np.ndarray]] = {
+            NETWORK_ERROR.name: {(target, ""): np.asarray(error) for target, error in result.errors.items()},
+            NETWORK_MSE.name: {(target, ""): squares.mean() for target, squares in result.squares.items()},
+        }
+        metrics = [metric for metric in metrics if not next_maps or "split" in metric.variable.dims]
+        for reading in self.readings:
+            beside = self._weights(reading)
+            weight = None if beside is None else beside.reading
+            next_maps[reading.name] = "" if beside is None else ", ".join(map(clean_name, self.next_maps[reading.name]))
+            for target, classes in result.classes.items():
+                key = (target, reading.name)
+                # Of what is measured many times, no more than one layer's is laid out at a time.
+                if "covariance" in result.evidence.get(key, {}):
+                    result.evidence[key]["covariance"] = result.covariance(key)
+                evidence = dict(result.evidence.pop(key, {}), convention=self.convention, next_map=weight)
+                own = reading.layer.role == "features" and target in result.errors
+                evidence["classifier"] = weight if own and weight is not None and len(weight) == classes else None
+                evidence |= {"weights": beside, "frame": frame_of(self.settings, target, classes)}
+                known = [metric for metric in metrics if key not in result.lacking or metric.least_classes < 2]
+                _compute(known, numbers, key, evidence, classes)
+            for target in self.dimensions:
+                evidence = self._of_regression(result, target, reading, beside)
+                _compute(metrics, numbers, (target, reading.name), evidence, 0)
+        return numbers
+
+    def _of_regression(
+        self, result: SplitResult, target: str, reading: Reading, beside: Weights | None
+    ) -> dict[str, Any]:
+        """What metrics of a regression target can ask for."""
+        evidence = dict(result.evidence.pop((target, reading.name), {"regression": None}), convention=self.convention)
+        if evidence["regression"] is not None:
+            evidence["moments"] = evidence["covariance"] = evidence["regression"].as_one_class
+        path = self.heads.get((target, reading.name))
+        maps = beside if path is None else self._weights(reading, (path,))
+        weight = None if maps is None else maps.reading
+        own = path is not None or ((reading.layer.role == "features") and target in result.squares)
+        fits = weight is not None and len(weight) == self.dimensions[target]
+        return evidence | {"next_map": weight, "weights": beside, "head": weight if own and fits else None}
+
+    def _weights(self, reading: Reading, paths: Sequence[str] = ()) -> Weights | None:
+        """The maps beside a layer as they are now; None where its features are a random projection."""
+        paths = paths or self.next_maps.get(reading.name, ())
+        if not paths or reading.projection is not None:
+            return None
+        return weights_beside(self.model, paths, self.previous_maps.get(reading.name), reading.features)
+
+
+def _compute(
+    metrics: Sequence[Metric],
+    numbers: dict[str, dict[tuple[str, str], np.ndarray]],
+    key: tuple[str, str],
+    evidence: Mapping[str, Any],
+    classes: int,
+) -> None:
+    """Every metric of one target and layer, into the numbers; what knows no target only once."""
+    for metric in metrics:
+        knows_target = "target" in metric.variable.dims
+        # The features of a regression target come as those of one class, for what knows no target alone.
+        if knows_target and "regression" in evidence and "regression" not in metric.needs:
+            continue
+        of_metric = numbers.setdefault(metric.name, {})
+        place = key if knows_target else ("", key[1])
+        if place not in of_metric:
+            of_metric[place] = compute(metric, evidence, classes)
