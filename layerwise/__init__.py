@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from layerwise import adapters, callbacks, data, derive, heads, losses, metrics, plot, statistics, studies, theory
-    from layerwise.derive import compare, effective_depth, monotonicity, onset, separation_law
+    from layerwise.derive import by_class_size, compare, effective_depth, monotonicity, onset, separation_law
     from layerwise.errors import LayerwiseError
     from layerwise.profiling import Profiler, profile
     from layerwise.replay import profile_checkpoints
@@ -35,6 +35,7 @@ _LAZY = {
     "Profiler": "layerwise.profiling:Profiler",
     "Settings": "layerwise.settings:Settings",
     "Tracker": "layerwise.track:Tracker",
+    "by_class_size": "layerwise.derive:by_class_size",
     "compare": "layerwise.derive:compare",
     "effective_depth": "layerwise.derive:effective_depth",
     "export": "layerwise.store:export",
@@ -54,6 +55,7 @@ __all__ = [
     "Settings",
     "Tracker",
     "adapters",
+    "by_class_size",
     "callbacks",
     "compare",
     "data",

@@ -295,6 +295,23 @@ def hyperspherical_energy(features: Array, labels: Labels, *, convention: str = 
         return _mean([-np.log(np.linalg.norm(unit[c] - unit[k])) for c, k in combinations(range(len(unit)), 2)])
 
 
+def majority_cosine(features: Array, labels: Labels, *, convention: str = "default") -> float:
+    """Mean cosine over pairs of classes that have the average number of samples or more."""
+    m = moments(features, labels, convention)
+    return _mean_cosine(m.centred[m.counts >= m.counts.mean()])
+
+
+def minority_cosine(features: Array, labels: Labels, *, convention: str = "default") -> float:
+    """The same of classes that have fewer."""
+    m = moments(features, labels, convention)
+    return _mean_cosine(m.centred[m.counts < m.counts.mean()])
+
+
+def class_count(features: Array, labels: Labels) -> Array:
+    """Samples of each class that occurs."""
+    return np.array([(labels == label).sum() for label in np.unique(labels)], dtype=np.float64)
+
+
 def stable_rank(features: Array) -> float:
     """``tr S / lambda_max(S)``; NaN where no feature varies."""
     values = _covariance_eigenvalues(features)
@@ -497,6 +514,12 @@ def _unit(matrix: Array, axis: int | None = None) -> Array:
 def _cosines(m: Moments) -> list[float]:
     unit = _unit(m.centred, axis=1)
     return [float(unit[c] @ unit[k]) for c, k in combinations(range(len(unit)), 2)]
+
+
+def _mean_cosine(means: Array) -> float:
+    unit = _unit(means, 1)
+    found = [float(unit[i] @ unit[j]) for i, j in combinations(range(len(unit)), 2)]
+    return float(np.mean(found)) if found else np.nan
 
 
 def _covariance_eigenvalues(features: Array) -> Array:

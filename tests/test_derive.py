@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 from profiles import made_up
 
-from layerwise.derive import compare, effective_depth, monotonicity, onset, separation_law
+from layerwise.derive import by_class_size, compare, effective_depth, monotonicity, onset, separation_law
 from layerwise.errors import InvalidData, SchemaMismatch, UnknownName
 from layerwise.plot import depth_curve
 from layerwise.schema import validate
@@ -376,3 +376,42 @@ def test_results_describe_themselves_and_survive_a_file(derived, tmp_path: Path)
     result.to_netcdf(tmp_path / "result.nc", engine="h5netcdf")
     with xr.open_dataset(tmp_path / "result.nc", engine="h5netcdf") as read:
         xr.testing.assert_equal(read.load(), result)
+
+
+class TestByClassSize:
+    @staticmethod
+    def unequal() -> xr.Dataset:
+        ds = made_up(epochs=2, classes=5)
+        counts = np.array([100, 60, 20, 5, nan])
+        shape = ds["class_variance"].shape
+        ds["class_count"] = ds["class_variance"].copy(data=np.broadcast_to(counts, shape).copy())
+        # The sizes of the training split decide, whatever the test split has.
+        ds["class_count"][:, 1] = 7.0
+        return ds
+
+    def test_groups_average_their_classes_and_each_counts_once(self):
+        ds = self.unequal()
+        found = by_class_size(ds)
+        assert found["group"].values.tolist() == ["minority", "majority"]
+        assert found["classes"].isel(target=0).values.tolist() == [2, 2]
+        variance = ds["class_variance"]
+        assert found["class_variance"].dims == ("epoch", "split", "target", "layer", "group")
+        for group, classes in (("minority", [2, 3]), ("majority", [0, 1])):
+            own = found["class_variance"].sel(group=group, drop=True)
+            np.testing.assert_allclose(own, variance.isel({"class": classes}).mean("class"))
+        assert "depth" in found.coords
+
+    def test_edges_make_the_groups_of_long_tailed_recognition(self):
+        found = by_class_size(self.unequal(), edges=(20, 100))
+        assert found["group"].values.tolist() == ["below 20", "20 to 100", "100 and above"]
+        assert found["classes"].isel(target=0).values.tolist() == [1, 2, 1]
+
+    def test_a_group_without_classes_is_nan(self):
+        found = by_class_size(self.unequal(), edges=(1,))
+        assert found["class_variance"].sel(group="below 1").isnull().all()
+
+    def test_what_has_no_sizes_or_edges_is_refused(self):
+        with pytest.raises(UnknownName, match="class_count"):
+            by_class_size(made_up())
+        with pytest.raises(InvalidData, match="ascend"):
+            by_class_size(self.unequal(), edges=(100, 20))

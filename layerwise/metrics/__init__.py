@@ -3,6 +3,7 @@
 from layerwise.metrics import (
     complexity,
     geometry,
+    imbalance,
     linear,
     nearest,
     rank,
@@ -24,6 +25,7 @@ __all__ = [
     "convention",
     "geometry",
     "get",
+    "imbalance",
     "linear",
     "list_metrics",
     "metric",

@@ -7,17 +7,7 @@ import numpy as np
 from layerwise.statistics.moments import Moments
 from layerwise.statistics.noise import noise_of_means
 
-__all__ = ["debiased_between", "debiased_distances", "debiased_fuzziness"]
-
-
-def debiased_distances(moments: Moments, squares: np.ndarray) -> np.ndarray:
-    """Squared distances between pairs of class means, ``||mu_c - mu_k||^2 - v_c/(n_c - 1) - v_k/(n_k - 1)``.
-
-    Zero where nothing is left: means that lie no further apart than their own sampling error are not told apart.
-    """
-    first, second = np.triu_indices(len(moments.classes), 1)
-    noise = noise_of_means(moments)
-    return np.asarray((squares - noise[first] - noise[second]).clip(min=0.0))
+__all__ = ["debiased_between", "debiased_fuzziness"]
 
 
 def debiased_between(moments: Moments, between: float, weights: np.ndarray, origin: np.ndarray) -> float:
@@ -30,7 +20,10 @@ def debiased_between(moments: Moments, between: float, weights: np.ndarray, orig
     weights, origin : ndarray
         Weight of each class in ``S_B``, and in the global mean, shape ``(k,)`` each.
     """
-    return max(between - float(weights @ np.diag(_error_gram(moments, origin))), 0.0)
+    noise = noise_of_means(moments)
+    # The diagonal of the errors' Gram matrix, of class means less their weighted mean.
+    errors = noise * (1 - 2 * origin) + (origin**2 * noise).sum()
+    return max(between - float(weights @ errors), 0.0)
 
 
 def debiased_fuzziness(
@@ -69,21 +62,15 @@ def debiased_fuzziness(
         Infinite where a direction has nothing but sampling error.
     """
     rows = np.sqrt(weights)[:, None]
-    error = _error_gram(moments, origin)
-    gram = rows * (means @ means.T - error) * rows.T
-    form = rows * (means @ within @ means.T - noise * error) * rows.T
-    if not (np.isfinite(gram).all() and np.isfinite(form).all()):
-        return np.nan
     # Within the directions that are kept: beside them lies the one that centring takes out.
     kept = np.linalg.svd(rows * means, full_matrices=False)[0][:, :rank]
-    values, axes = np.linalg.eigh(kept.T @ gram @ kept)
+    along = kept.T @ (rows * means)
+    centring = (kept * rows).T - (kept.T @ rows) * origin
+    error = (centring * noise_of_means(moments)) @ centring.T
+    gram, form = along @ along.T - error, along @ within @ along.T - noise * error
+    if not (np.isfinite(gram).all() and np.isfinite(form).all()):
+        return np.nan
+    values, axes = np.linalg.eigh(gram)
     if (values <= 0).any():
         return np.inf
-    axes = kept @ axes
     return float((np.einsum("ck,cl,lk->k", axes, form, axes) / values**2).sum())
-
-
-def _error_gram(moments: Moments, origin: np.ndarray) -> np.ndarray:
-    """Expected Gram matrix of the errors of the centred class means, shape ``(k, k)``."""
-    centring = np.eye(len(origin)) - origin
-    return np.asarray(centring @ (noise_of_means(moments)[:, None] * centring.T))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
-from scipy.spatial.distance import pdist
 
 from layerwise.metrics.convention import Convention
+from layerwise.metrics.pairs import pair_cosines, pair_distances, unit_rows
 from layerwise.metrics.registry import metric
 from layerwise.statistics.moments import Moments
 from layerwise.theory import frames
@@ -29,10 +31,21 @@ def centered(moments: Moments, convention: Convention) -> np.ndarray:
     return moments.centered
 
 
-def _pair_cosines(means: np.ndarray) -> np.ndarray:
-    """Cosines between all pairs of rows."""
-    unit = means / np.linalg.norm(means, axis=1, keepdims=True)
-    return np.asarray((unit @ unit.T)[np.triu_indices(len(unit), 1)])
+def _frame_error(vectors: np.ndarray, *, centring: bool) -> float:
+    """Distance of the rows' Gram matrix, at norm one, from that of a simplex ETF or of an orthogonal frame."""
+    count, width = vectors.shape
+    if count <= 2 * width:
+        ideal = frames.simplex_etf_gram(count) if centring else np.eye(count)
+        return frames.frame_distance(vectors, ideal)
+    # So many vectors cannot come near the frame: the inner product of the two matrices, which no class by class matrix
+    # takes, leaves all digits.
+    inner = (vectors**2).sum() - centring * (vectors.sum(0) ** 2).sum() / count
+    cosine = inner / (np.linalg.norm(vectors.T @ vectors) * np.sqrt(count - centring))
+    return float(np.sqrt(2 - 2 * cosine))
+
+
+def _mean_over_pairs(sums: Iterable[float], count: int) -> float:
+    return float(sum(sums) / (count * (count - 1) / 2))
 
 
 @metric("spread of class-mean norms", direction="down", reference="Papyan 2020 (NC2)")
@@ -51,7 +64,11 @@ def equiangularity(moments: Moments, convention: Convention) -> float:
 
     In ``[0, 1]``; 0 where all pairs of class means form the same angle. Papyan, Han & Donoho 2020.
     """
-    return float(_pair_cosines(centered(moments, convention)).std())
+    means = centered(moments, convention)
+    count = len(means)
+    average = _mean_over_pairs((cosines.sum() for _, _, cosines in pair_cosines(means)), count)
+    squares = (((cosines - average) ** 2).sum() for _, _, cosines in pair_cosines(means))
+    return float(np.sqrt(_mean_over_pairs(squares, count)))
 
 
 @metric("distance from maximal class-mean angles", direction="down", reference="Papyan 2020 (NC2)")
@@ -60,8 +77,9 @@ def max_angle(moments: Moments, convention: Convention) -> float:
 
     In ``[0, 2]``; 0 where the class means are as far apart as C directions can be. Papyan, Han & Donoho 2020.
     """
-    cosines = _pair_cosines(centered(moments, convention))
-    return float(np.abs(cosines + 1 / (len(moments.classes) - 1)).mean())
+    means = centered(moments, convention)
+    least = 1 / (len(means) - 1)
+    return _mean_over_pairs((np.abs(cosines + least).sum() for _, _, cosines in pair_cosines(means)), len(means))
 
 
 @metric("distance of class means from a simplex ETF", direction="down", reference="Zhu 2021 (NC2)")
@@ -71,8 +89,7 @@ def etf_error(moments: Moments, convention: Convention) -> float:
     ``|| G/||G||_F - (I - 11^T/C)/sqrt(C-1) ||_F`` with ``G = M M^T`` of the ``m_c``. In ``[0, 2]``; 0 at collapse.
     Zhu et al. 2021.
     """
-    count = len(moments.classes)
-    return frames.frame_distance(centered(moments, convention), frames.simplex_etf_gram(count))
+    return _frame_error(centered(moments, convention), centring=True)
 
 
 @metric("distance of class means from an orthogonal frame", direction="down", reference="Dang 2023, 2024")
@@ -82,7 +99,7 @@ def orthogonality_error(moments: Moments) -> float:
     ``|| G/||G||_F - I/sqrt(C) ||_F``. In ``[0, 2]``; 0 at the collapse of ReLU features and of networks without bias.
     Dang et al. 2023, 2024.
     """
-    return frames.frame_distance(moments.means, np.eye(len(moments.classes)))
+    return _frame_error(moments.means, centring=False)
 
 
 @metric(
@@ -108,9 +125,8 @@ def hyperspherical_energy(moments: Moments, convention: Convention) -> float:
     In ``[-log 2, inf)``; lowest where the directions are spread as evenly as they can be, also where there are more
     classes than dimensions. Jiang et al. 2023; Wu & Papyan 2024.
     """
-    means = centered(moments, convention)
-    unit = means / np.linalg.norm(means, axis=1, keepdims=True)
-    return float(-np.log(pdist(unit)).mean())
+    unit = unit_rows(centered(moments, convention))
+    return _mean_over_pairs((-np.log(squares).sum() / 2 for _, _, squares in pair_distances(unit)), len(unit))
 
 
 @metric(

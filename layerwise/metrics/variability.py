@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial.distance import pdist
 
 from layerwise.metrics.convention import CONVENTIONS, Convention
-from layerwise.metrics.debias import debiased_between, debiased_distances, debiased_fuzziness
+from layerwise.metrics.debias import debiased_between, debiased_fuzziness
+from layerwise.metrics.pairs import pair_distances
 from layerwise.metrics.registry import metric
 from layerwise.statistics.centers import Span
 from layerwise.statistics.moments import Moments
@@ -15,7 +15,6 @@ from layerwise.statistics.noise import noise_of_means, unbiased
 __all__ = [
     "between_rank",
     "cdnv",
-    "class_count",
     "class_variance",
     "discriminant_ratios",
     "nc1",
@@ -105,13 +104,17 @@ def cdnv(moments: Moments, convention: Convention) -> float:
     In ``[0, inf)``; 0 at collapse. Rotation, scale and zero-padding leave it as it is. Galanti, György & Hutter 2021.
     Debiased, it is infinite where two class means are not told apart, NaN where a class has one sample.
     """
-    first, second = np.triu_indices(len(moments.classes), 1)
-    apart = pdist(moments.centered, "sqeuclidean")
-    variances = moments.variances
+    variances, noise = moments.variances, None
     if convention.debiased:
-        apart = debiased_distances(moments, apart)
-        variances = noise_of_means(moments) * moments.counts
-    return float(np.mean((variances[first] + variances[second]) / (2 * apart)))
+        noise = noise_of_means(moments)
+        variances = noise * moments.counts
+    total = 0.0
+    for first, second, apart in pair_distances(moments.centered):
+        # Class means that lie no further apart than their own sampling error are not told apart.
+        squares = apart if noise is None else (apart - noise[first] - noise[second]).clip(min=0.0)
+        total += ((variances[first] + variances[second]) / (2 * squares)).sum()
+    count = len(moments.classes)
+    return float(total / (count * (count - 1) / 2))
 
 
 @metric("separation fuzziness", direction="down", units="log10", reference="He & Su 2022")
@@ -185,16 +188,3 @@ def between_rank(moments: Moments, span: Span, convention: Convention) -> int:
 def class_variance(moments: Moments) -> np.ndarray:
     """Variance within each class, ``v_c = mean ||h_i - mu_c||^2``; NaN for a class without samples."""
     return moments.by_label(moments.variances)
-
-
-@metric(
-    "samples of a class",
-    direction="none",
-    units="samples",
-    dims=("epoch", "split", "target", "layer", "class"),
-    whole=True,
-    least_classes=1,
-)
-def class_count(moments: Moments) -> np.ndarray:
-    """Samples of each class that the layer's numbers are of, of tokens or pixels where they are; NaN for none."""
-    return moments.by_label(moments.counts)

@@ -88,10 +88,14 @@ class Judging:
             rows = None if rows is None else rows.to(features.device)
             own = labels.to(features.device)
             own, of_rows = (own, features) if rows is None else (own[rows], features[rows])
-            classes, scores = self.projections[key].update(of_rows, own)
-            nearest[key] = (classes, rows)
-            if scores is not None:
-                self.probes[key].update(scores, own)
+            step = self.projections[key].at_a_time
+            found = []
+            for few, of_few in zip(of_rows.split(step), own.split(step), strict=True):
+                classes, scores = self.projections[key].update(few, of_few)
+                found.append(classes)
+                if scores is not None:
+                    self.probes[key].update(scores, of_few)
+            nearest[key] = (torch.cat(found) if len(found) > 1 else found[0], rows)
             if key in self.fourths:
                 self.fourths[key].update(narrow() if rows is None else narrow()[rows])
         return nearest

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
+from layerwise.errors import UnknownName
 from layerwise.plot._cells import heatmap
 from layerwise.plot._choose import Choice, choose, describe, expect, heading, over_seeds, values_of
 
@@ -18,6 +22,7 @@ def class_heatmap(
     split: str | None = None,
     target: str | None = None,
     epoch: int = -1,
+    order: Literal["label", "size"] = "label",
     ax: Axes | None = None,
 ) -> Axes:
     """Draw a per-class variable, class by layer.
@@ -37,6 +42,9 @@ def class_heatmap(
         ``train`` if there is one by default, else the first.
     epoch : int
         The epoch's label; negative numbers count from the last.
+    order : {"label", "size"}
+        Whether classes come in the order of their labels, or the largest first, with their sizes: samples in the split
+        that is drawn (`class_count`).
     ax : Axes, optional
         Where to draw; by default a new figure.
 
@@ -50,9 +58,16 @@ def class_heatmap(
     UnknownName
         If there is no such variable, split, target or epoch, or the variable has no classes.
     """
+    if order not in ("label", "size"):
+        raise UnknownName("order of classes", str(order), ["label", "size"])
     array, seeds = over_seeds(values_of(ds, variable, per_class=True))
     array, words = choose(array, Choice(split, target, epoch))
     expect(array, "layer", "class")
     labels = array["class_name" if "class_name" in array.coords else "class"].values
     rows = [(str(label), array.isel({"class": i})) for i, label in enumerate(labels) if str(label)]
+    if order == "size":
+        counts, _ = choose(over_seeds(values_of(ds, "class_count", per_class=True))[0], Choice(split, target, epoch))
+        sizes = counts.max("layer").fillna(0).values[[bool(str(label)) for label in labels]]
+        sized = [(f"{name} ({size:.0f})", row) for (name, row), size in zip(rows, sizes, strict=True)]
+        rows = [sized[place] for place in np.argsort(-sizes, kind="stable")]
     return heatmap(rows, title=heading(variable, words, seeds), key=describe(array), ylabel="class", ax=ax)

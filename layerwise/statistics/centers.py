@@ -22,6 +22,10 @@ __all__ = ["CenterProjections", "Centers", "NearestCenters", "Span"]
 
 # Squared distances between all pairs of centres are kept up to this many; beyond it they are taken per batch.
 _KEPT_PAIRS = 4096
+# Samples are judged as many at a time as have so many distances and scores.
+_JUDGED = 1 << 22
+# Scores of the probe at all class means are kept up to this many.
+_KEPT_SCORES = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -165,6 +169,11 @@ class CenterProjections:
         product serves both.
     probe : RidgeProbe, optional
         A linear classifier of the same features, whose scores come beside.
+
+    Attributes
+    ----------
+    at_a_time : int
+        Samples that are best taken in at once: beyond it, distances and scores of all classes take much memory.
     """
 
     accumulated: ClassVar[tuple[str, ...]] = ("scatter", "scatter_by_class", "counts", "errors", "mismatches")
@@ -174,6 +183,7 @@ class CenterProjections:
         self.train = train
         self.judge = probe
         self._frames, self._starts = self._views()
+        self.at_a_time = max(_JUDGED // max(len(own.points), len(train.points)), 1)
         directions, device = len(own.basis), own.basis.device
         self.scatter = torch.zeros(directions, directions, dtype=torch.float64, device=device)
         self.scatter_by_class = torch.zeros_like(self.scatter)
@@ -194,7 +204,7 @@ class CenterProjections:
         rows = self.own.rows[labels]
         seen = _project(features, self.own.points, rows, *self._frames)
         for coordinates, start in zip(seen, self._starts, strict=True):
-            coordinates += start[labels]
+            coordinates += self._scores(self.own.points[rows]) if start is None else start[labels]
         own, judged = seen[:2] if self.train is not self.own else (seen[0], seen[0])
         self.scatter.addmm_(own.T, own)
         self.scatter_by_class.addmm_(own.T, own / self.own.counts[rows][:, None])
@@ -203,22 +213,31 @@ class CenterProjections:
         self.errors += torch.bincount(labels[nearest != labels], minlength=len(self.counts))
         return nearest, None if self.judge is None else seen[-1]
 
-    def _views(self) -> tuple[list[Tensor], list[Tensor]]:
-        """Directions to look along, rows ``(r, d)``, and where each label's own centre lies then, ``(C, r)``."""
+    def _views(self) -> tuple[list[Tensor], list[Tensor | None]]:
+        """Directions to look along, rows ``(r, d)``, and where each label's own centre lies then, ``(C, r)``.
+
+        None stands for the scores of so many classes at the centres of as many that they are not kept.
+        """
         own, train, device = self.own, self.train, self.own.basis.device
         frames = [own.basis]
-        starts = [own.basis.new_zeros(len(own.rows), len(own.basis))]
+        starts: list[Tensor | None] = [own.basis.new_zeros(len(own.rows), len(own.basis))]
         if train is not own:
             frames.append(train.basis)
             starts += _project(own.points[own.rows], train.points, train.rows[: len(own.rows)], train.basis)
         if self.judge is not None:
-            weight, mean, bias = (
-                torch.from_numpy(value).to(device) for value in (self.judge.weight, self.judge.mean, self.judge.bias)
-            )
-            frames.append(weight.T)
-            one = torch.zeros(len(own.points), dtype=torch.int64, device=device)
-            starts.append((bias + _project(own.points, mean[None], one, weight.T)[0])[own.rows])
+            frames.append(torch.from_numpy(self.judge.weight).to(device).T)
+            kept = len(own.rows) * len(self.judge.bias) <= _KEPT_SCORES
+            starts.append(self._scores(own.points)[own.rows] if kept else None)
         return frames, starts
+
+    def _scores(self, points: Tensor) -> Tensor:
+        """Scores of the probe, ``(n, d)`` to ``(n, k)``."""
+        assert self.judge is not None
+        weight, mean, bias = (
+            torch.from_numpy(value).to(points.device) for value in (self.judge.weight, self.judge.mean, self.judge.bias)
+        )
+        one = torch.zeros(len(points), dtype=torch.int64, device=points.device)
+        return bias + _project(points, mean[None], one, weight.T)[0]
 
     def compare(self, nearest: Tensor, predictions: Tensor) -> None:
         """Count where the nearest class is not the one that the network predicts; both of shape ``(n,)``."""

@@ -12,6 +12,8 @@ __all__ = ["largest_evidence", "linear_evidence"]
 # after it, which leaves the evidence itself short by the square of what it leaves of a step.
 _STEP = 0.5
 _REFINEMENTS = 30
+# Numbers that are held at a time.
+_BLOCK = 1 << 22
 _GOLDEN = (np.sqrt(5) - 1) / 2
 
 
@@ -37,13 +39,18 @@ def linear_evidence(moments: Moments) -> np.ndarray:
     # What is smaller than the rounding of the features is no direction that they have.
     kept = int((values > values[0] * max(len(rows) * eps, moments.resolution)).sum())
     left, own = left[:, :kept], len(spread)
-    projected = left[own:] * np.sqrt(counts)[:, None]
-    # The part of an indicator that no feature reaches, as a residual and not as a difference of norms.
-    beyond = -left @ left[own:].T
-    beyond[own:] += np.eye(len(counts))
-    unreached = (beyond**2).sum(0)
-    unreached[unreached <= (len(rows) * eps) ** 2] = 0.0
-    return largest_evidence(values[:kept] ** 2, projected**2, unreached * counts, samples)
+    step = max(_BLOCK // len(rows), 1)
+    found = []
+    for start in range(0, len(counts), step):
+        of_classes = left[own + start : own + start + step]
+        # The part of an indicator that no feature reaches, as a residual and not as a difference of norms.
+        beyond = -left @ of_classes.T
+        beyond[own + start : own + start + len(of_classes)] += np.eye(len(of_classes))
+        unreached = (beyond**2).sum(0)
+        unreached[unreached <= (len(rows) * eps) ** 2] = 0.0
+        few = counts[start : start + step]
+        found.append(largest_evidence(values[:kept] ** 2, of_classes**2 * few[:, None], unreached * few, samples))
+    return np.concatenate(found)
 
 
 def largest_evidence(variances: np.ndarray, reached: np.ndarray, unreached: np.ndarray, samples: float) -> np.ndarray:

@@ -11,9 +11,12 @@ from measure import RIDGE, evidence_of, tensors, value
 
 from layerwise.metrics import CONVENTIONS
 
-FROM_LABELS = ("nc1_trace", "equinorm", "equiangularity", "max_angle", "etf_error", "hyperspherical_energy")
+FROM_LABELS = (
+    *("nc1_trace", "equinorm", "equiangularity", "max_angle", "etf_error", "hyperspherical_energy"),
+    *("majority_cosine", "minority_cosine"),
+)
 WITH_TOLERANCE = ("nc1", "vci", "between_rank", "h_score", "logme")
-PLAIN = ("cdnv", "orthogonality_error", "class_variance", "class_norm", "ncc_error", "class_ncc_error")
+PLAIN = ("cdnv", "orthogonality_error", "class_variance", "class_norm", "class_count", "ncc_error", "class_ncc_error")
 RANKS = ("stable_rank", "effective_rank", "participation_ratio", "numerical_rank", "feature_norm")
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}
 

@@ -40,3 +40,15 @@ def test_an_absent_class_is_a_blank_row():
 def test_a_metric_without_classes_is_sent_to_its_own_plot():
     with pytest.raises(UnknownName, match="depth_heatmap"):
         class_heatmap(made_up(), "nc1")
+
+
+def test_classes_can_be_drawn_from_the_largest_to_the_smallest():
+    ds = made_up(splits=("train",))
+    counts = np.array([5, np.nan, 40, 12])
+    ds["class_count"] = ds["class_variance"].copy(data=np.broadcast_to(counts, ds["class_variance"].shape))
+    ax = class_heatmap(ds, order="size")
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["2 (40)", "3 (12)", "0 (5)", "1 (0)"]
+    drawn = ax.collections[0].get_array().reshape(4, 12)
+    np.testing.assert_array_equal(drawn, ds["class_variance"].squeeze().values.T[[2, 3, 0, 1]])
+    with pytest.raises(UnknownName, match="size"):
+        class_heatmap(ds, order="sizes")

@@ -1,0 +1,71 @@
+"""Per-class numbers of frequent and of rare classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import xarray as xr
+
+from layerwise.errors import InvalidData, UnknownName
+
+__all__ = ["by_class_size"]
+
+
+def by_class_size(ds: xr.Dataset, edges: Sequence[float] = ()) -> xr.Dataset:
+    """Average every per-class variable over classes of like size.
+
+    The size of a class is its number of samples in the split ``train``, or the first where there is none. Every class
+    counts once in its group.
+
+    Parameters
+    ----------
+    ds : Dataset
+        A profile with `class_count`.
+    edges : sequence of float
+        Sizes at which one group ends and the next begins, ascending: ``(20, 100)`` gives the few-, medium- and
+        many-shot classes of long-tailed recognition. By default there are two groups, ``minority`` below the average
+        size and ``majority``, as `minority_cosine` and `majority_cosine` have them.
+
+    Returns
+    -------
+    Dataset
+        The per-class variables with the dim ``group``, from rare to frequent, in place of ``class``, and ``classes``,
+        how many classes each group has; NaN in a group without any.
+
+    Raises
+    ------
+    UnknownName
+        If the profile does not say how many samples each class has.
+    InvalidData
+        If the edges do not ascend.
+    """
+    per_class = {str(name): array for name, array in ds.data_vars.items() if "class" in array.dims}
+    if "class_count" not in per_class:
+        hint = "Measure it beside per-class variables such as 'class_norm' and 'class_ncc_error'"
+        raise UnknownName("metric", "class_count", map(str, ds.data_vars), hint=hint)
+    if list(edges) != sorted(set(edges)):
+        raise InvalidData(f"edges of groups ascend, these do not: {list(edges)}")
+    split = "train" if "train" in ds["split"].values else ds["split"].values[0]
+    # Coarse layers have fewer pixels, and some lack samples that are not finite.
+    size = per_class["class_count"].sel(split=split).max(["layer", "epoch"])
+    bounds = [size.mean("class")] if not len(edges) else [xr.DataArray(float(edge)) for edge in edges]
+    number = sum((size >= bound).astype(int) for bound in bounds)
+    names = ["minority", "majority"] if not len(edges) else _names(edges)
+    members = [(number == place) & size.notnull() for place in range(len(names))]
+    group = xr.DataArray(names, dims="group", name="group")
+    found = {
+        name: xr.concat([array.where(own).mean("class") for own in members], group)
+        .transpose(*("group" if dim == "class" else dim for dim in array.dims))
+        .assign_attrs(array.attrs)
+        for name, array in per_class.items()
+    }
+    counted = xr.concat([own.sum("class") for own in members], group)
+    found["classes"] = counted.assign_attrs(long_name="classes in the group", units="1", direction="none", reference="")
+    kept = {name: array for name, array in ds.coords.items() if "class" not in array.dims}
+    return xr.Dataset(found, coords={"group": names}, attrs=ds.attrs).assign_coords(kept)
+
+
+def _names(edges: Sequence[float]) -> list[str]:
+    between = [f"{low:g} to {high:g}" for low, high in pairwise(edges)]
+    return [f"below {edges[0]:g}", *between, f"{edges[-1]:g} and above"]

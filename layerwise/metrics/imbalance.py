@@ -1,0 +1,54 @@
+"""Unequal classes: how many samples each has, and how the means of frequent and of rare ones stand to one another."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from layerwise.metrics.convention import Convention
+from layerwise.metrics.geometry import centered
+from layerwise.metrics.pairs import unit_rows
+from layerwise.metrics.registry import metric
+from layerwise.statistics.moments import Moments
+
+__all__ = ["class_count", "majority_cosine", "minority_cosine"]
+
+
+@metric(
+    "samples of a class",
+    direction="none",
+    units="samples",
+    dims=("epoch", "split", "target", "layer", "class"),
+    whole=True,
+    least_classes=1,
+)
+def class_count(moments: Moments) -> np.ndarray:
+    """Samples of each class that the layer's numbers are of, of tokens or pixels where they are; NaN for none."""
+    return moments.by_label(moments.counts)
+
+
+@metric("cosine of the means of frequent classes", direction="none", reference="Fang 2021; Thrampoulidis 2022")
+def majority_cosine(moments: Moments, convention: Convention) -> float:
+    """Mean of ``cos(m_c, m_k)`` over pairs of classes with at least the average number of samples.
+
+    In ``[-1, 1]``; ``-1/(C-1)`` on a simplex ETF; NaN with fewer than two such classes.
+    """
+    return _mean_cosine(centered(moments, convention)[moments.counts >= moments.counts.mean()])
+
+
+@metric("cosine of the means of rare classes", direction="none", reference="Fang 2021; Thrampoulidis 2022")
+def minority_cosine(moments: Moments, convention: Convention) -> float:
+    """Mean of ``cos(m_c, m_k)`` over pairs of classes with fewer samples than the average.
+
+    In ``[-1, 1]``; ``-1/(C-1)`` on a simplex ETF, and 1 at minority collapse, where rare classes are no longer told
+    apart; NaN with fewer than two such classes, as where all are equal. Fang et al. 2021.
+    """
+    return _mean_cosine(centered(moments, convention)[moments.counts < moments.counts.mean()])
+
+
+def _mean_cosine(means: np.ndarray) -> float:
+    """Mean over pairs of rows ``(k, d)``; ``||sum u||^2`` is that over all pairs at once."""
+    count = len(means)
+    if count < 2:
+        return np.nan
+    total = unit_rows(means).sum(0)
+    return float((total @ total - count) / (count * (count - 1)))
