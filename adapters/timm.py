@@ -20,7 +20,8 @@ __all__ = ["TimmAdapter"]
 class TimmAdapter(TorchAdapter):
     """Names are ``timm/NAME``, and ``timm/NAME?file=PATH`` or ``?checkpoint=PATH`` for weights in a local file.
 
-    ``?pretrained=0`` gives random weights.
+    ``?pretrained=0`` gives random weights, ``?num_classes=10`` a head of that size with random weights; several options
+    are joined by ``&``.
     """
 
     name = "timm"
@@ -49,8 +50,11 @@ class TimmAdapter(TorchAdapter):
             settings["pretrained_cfg_overlay"] = {"file": _file(options.pop("file")), "hf_hub_id": None, "url": ""}
         if "checkpoint" in options:
             settings.update(pretrained=False, checkpoint_path=_file(options.pop("checkpoint")))
+        if "num_classes" in options:
+            settings["num_classes"] = _count(options.pop("num_classes"))
         if options:
-            raise UnknownName("option of a timm model", next(iter(options)), ["pretrained", "file", "checkpoint"])
+            known = ["pretrained", "file", "checkpoint", "num_classes"]
+            raise UnknownName("option of a timm model", next(iter(options)), known)
         try:
             model: nn.Module = timm.create_model(name, **settings)
         except (OSError, RuntimeError) as error:
@@ -62,11 +66,12 @@ class TimmAdapter(TorchAdapter):
         return model.eval()
 
     def head(self, model: nn.Module) -> str | None:
-        """The classifier that timm names in the model's configuration."""
+        """The classifier that timm names in the model's configuration; None where it names several."""
         classifier = _config(model).get("classifier")
         present = dict(model.named_modules())
         names = [classifier] if isinstance(classifier, str) else list(classifier or ())
-        return next((name for name in names if not isinstance(present.get(name), (nn.Identity, type(None)))), None)
+        heads = [name for name in names if not isinstance(present.get(name), (nn.Identity, type(None)))]
+        return heads[0] if len(heads) == 1 else None
 
     def pooling(self, model: nn.Module) -> str:
         """The network's own ``global_pool``: its class token, or the mean."""
@@ -119,6 +124,12 @@ def _file(name: str) -> str:
     if not path.is_file():
         raise UnknownName("file of weights", name, map(str, path.parent.glob("*")))
     return name
+
+
+def _count(value: str) -> int:
+    if not value.isdecimal():
+        raise InvalidData(f"num_classes={value}: a whole number, 0 for a network without a classifier")
+    return int(value)
 
 
 def _options(name: str) -> tuple[str, dict[str, str]]:

@@ -85,6 +85,17 @@ class TestWeights:
         torch.manual_seed(1)
         assert weight_hash(load("timm/test_resnet?pretrained=0")[0]) != first
 
+    def test_the_size_of_the_head_is_part_of_the_name(self):
+        model, adapter = load("timm/test_resnet?pretrained=0&num_classes=7")
+        assert model.get_submodule(adapter.head(model)).out_features == 7
+        model, adapter = load("timm/test_resnet?pretrained=0&num_classes=0")
+        assert adapter.head(model) is None
+
+    @pytest.mark.parametrize("value", ["", "ten", "-1", "2.5"])
+    def test_a_size_that_is_no_number_of_classes_is_refused(self, value):
+        with pytest.raises(InvalidData, match=f"num_classes={value}: a whole number"):
+            load(f"timm/test_resnet?pretrained=0&num_classes={value}")
+
 
 class TestNames:
     @pytest.mark.parametrize(
@@ -93,7 +104,10 @@ class TestNames:
             ("resnet5o", "no timm model 'resnet5o'; nearest: .*resnet50"),
             ("vit_base_patch16_22", "nearest: .*vit_base_patch16_224"),
             ("resnet50.a1_in1", r"no timm model 'resnet50\.a1_in1'; nearest: .*resnet50\.a1_in1k"),
-            ("resnet50?weights=0", "no option of a timm model 'weights'; there are: pretrained, file, checkpoint"),
+            (
+                "resnet50?weights=0",
+                "no option of a timm model 'weights'; there are: pretrained, file, checkpoint, num_classes",
+            ),
             ("resnet50?pretraind=0", "no option of a timm model 'pretraind'; nearest: pretrained"),
         ],
     )
