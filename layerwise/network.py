@@ -36,8 +36,8 @@ class Answer:
     scores : int
         How many class scores it gives; 0 for none.
     values : dict of str to Tensor
-        Its vectors and matrices with a row for each sample, by the key that they have in a mapping of several outputs;
-        the only output, or its entry ``logits``, under the empty name.
+        Its vectors and matrices with a row for each sample, by the key that they have in a mapping of several outputs
+        or by their place in a tuple (``"0"``); the only output, or its entry ``logits``, under the empty name.
     """
 
     predicted: Tensor | None
@@ -261,7 +261,12 @@ def _scores_apart(output: Any, how: str) -> Tensor | None:
 
 def _values(output: Any, size: int) -> dict[str, Tensor]:
     """The outputs that may be values of a target, by name."""
-    named = dict(output) if isinstance(output, Mapping) else {"": output}
+    if isinstance(output, Mapping):
+        named = dict(output)
+    elif isinstance(output, (tuple, list)):
+        named = {str(place): value for place, value in enumerate(output)}
+    else:
+        named = {"": output}
     named.setdefault("", named.get("logits", getattr(output, "logits", None)))
     return {
         str(name): value

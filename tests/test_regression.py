@@ -182,6 +182,27 @@ def test_an_only_output_that_two_targets_fit_is_of_neither(network):
     assert "none" in ds.attrs["regression_output"]
 
 
+class InATuple(TwoHeads):
+    """The outputs of both heads without their names."""
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        return tuple(super().forward(inputs).values())
+
+
+def test_heads_in_a_tuple_are_those_of_targets_called_by_their_places():
+    torch.manual_seed(0)
+    named = TwoHeads()
+    placed = InATuple()
+    placed.load_state_dict(named.state_dict())
+    inputs, near = teacher()
+    far = near[:, :2] * 3
+    expected = profile(named, batches(inputs, {"far": far, "near": near}))
+    ds = profile(placed, batches(inputs, {"0": far, "1": near}))
+    assert expected["network_mse"].notnull().all()
+    for name in ("network_mse", "nrc1", "nrc2", "nrc3", "nrc3_alignment", "linear_mse"):
+        np.testing.assert_array_equal(ds[name], expected[name])
+
+
 def test_each_head_of_several_is_held_against_its_own_target():
     torch.manual_seed(0)
     network = TwoHeads()

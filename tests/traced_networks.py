@@ -172,6 +172,43 @@ class StructuredStack(nn.Module):
         return self.head(x)
 
 
+class Convolved(nn.Module):
+    """A residual block of one size."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(width, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.second(F.relu(self.first(x))))
+
+
+class TwoStreamBlock(nn.Module):
+    """Two streams that look at one another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text, self.layout = nn.Linear(8, 8), nn.Linear(8, 4)
+        self.between = nn.Linear(4, 8)
+
+    def forward(self, text: Tensor, layout: Tensor) -> tuple[Tensor, Tensor]:
+        return text + self.text(text) + self.between(layout), layout + self.layout(text)
+
+
+class TwoStreams(nn.Module):
+    """Ends with its first stream alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList([TwoStreamBlock(), TwoStreamBlock()])
+
+    def forward(self, x: Tensor) -> Tensor:
+        streams = (x, x[:, :4])
+        for block in self.blocks:
+            streams = block(*streams)
+        return streams[0]
+
+
 def stack(block: type[nn.Module], count: int = 3) -> nn.Sequential:
     """A few blocks of one class, then a classifier."""
     return nn.Sequential(*[block() for _ in range(count)], nn.Linear(8, 3))

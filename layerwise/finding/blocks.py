@@ -14,14 +14,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from layerwise.finding.cuts import Graph, graph
+from layerwise.finding.heads import classifiers_of
 from layerwise.finding.search import Found, Search
 from layerwise.finding.trace import Call, Slot, Trace
 from layerwise.layers import Layer, select
 
-__all__ = ["all_calls", "choose", "classifier_of", "find_blocks", "find_stages", "leaves"]
-
-# What may stand between the classifier and what the network gives.
-_READ_OUT = ("softmax", "sigmoid", "slice", "select", "split", "index", "gather", "unbind", "upsample")
+__all__ = ["all_calls", "choose", "find_blocks", "find_stages", "leaves"]
 
 # A list holds the network's weights when it has this share of what the largest has.
 _LARGE = 0.1
@@ -68,21 +66,23 @@ def find_blocks(trace: Trace, head: str | None = None) -> list[Layer]:
     ----------
     trace : Trace
     head : str, optional
-        Path of the classifier. When it is not given, the leaf whose output is the network's output is taken for it,
-        if there is one; a network without a classifier ends with its last features.
+        Path of the classifier. When it is not given, the leaves whose outputs are the network's outputs are taken for
+        it, if there are any; a network without a classifier ends with its last features.
 
     Returns
     -------
     list of Layer
         Roles: ``stem`` before the first of the blocks, ``block``, ``features`` (the classifier's input: its
-        ``side="input"``, or the block that makes that very tensor) and ``logits``.
+        ``side="input"``, or the block that makes that very tensor) and ``logits``; these two of each of several heads.
     """
-    classifier = classifier_of(trace, head)
-    live = graph(trace, classifier.outputs if classifier else ())
-    found = Search(trace, live, classifier).run()
+    classifiers = classifiers_of(trace, head)
+    live = graph(trace, [slot for classifier in classifiers for slot in classifier.outputs])
+    found = Search(trace, live, classifiers).run()
     layers = _with_stem(live, [_layer(live, item) for item in found], found)
-    if classifier is not None:
-        return _with_classifier(live, layers, found, classifier)
+    if classifiers:
+        return _with_classifiers(live, layers, found, classifiers)
+    if found and live.same(found[-1].slot.value) in live.sinks and len(layers[-1].shape) == 1:
+        return [*layers[:-1], replace(layers[-1], role="features")]
     end = _final(live, found, head)
     return layers if end is None else [*layers, replace(_layer(live, end), role="features")]
 
@@ -165,43 +165,6 @@ def _silent(trace: Trace) -> list[str]:
     return [path for path in trace.modules if path and path not in fired]
 
 
-def classifier_of(trace: Trace, head: str | None = None) -> Call | None:
-    """The last call of the classifier, if there is one and it does anything; `head` is its path, where it is known."""
-    calls = [call for call in trace.calls if call.path == head and call.outputs and call.inputs]
-    if head is None:
-        live = graph(trace)
-        ends = _ends(live)
-        made = [call for call in trace.calls if call.leaf and trace.modules[call.path].matrix]
-        calls = [call for call in made if any(live.same(slot.value) in ends for slot in call.outputs)]
-        calls = [call for call in calls if not _in_block(trace, call)]
-    if not calls or {slot.value for slot in calls[-1].outputs} <= {slot.value for slot in calls[-1].inputs}:
-        return None
-    return calls[-1]
-
-
-def _ends(live: Graph) -> set[int]:
-    """The network's first output, and what it was before it was reshaped, picked from, or made a probability."""
-    ends = set(live.sinks[:1])
-    stack = list(ends)
-    while stack:
-        value = stack.pop()
-        parents = live.parents[value]
-        if len(parents) == 1 and any(word in live.operation(value) for word in _READ_OUT):
-            ends.update(parents)
-            stack.extend(parents)
-    return ends
-
-
-def _in_block(trace: Trace, call: Call) -> bool:
-    """Whether a call is part of a member of a list: a classifier is not."""
-    while call.parent >= 0:
-        call = trace.calls[call.parent]
-        around = trace.modules.get(call.path.rpartition(".")[0]) if call.path else None
-        if around is not None and around.container and not trace.modules[call.path].container:
-            return True
-    return False
-
-
 def _layer(live: Graph, found: Found) -> Layer:
     trace = live.trace
     call = trace.calls[found.call]
@@ -261,24 +224,26 @@ def _main_list(trace: Trace, layers: Sequence[Layer], found: Sequence[Found]) ->
     return [item.member and layer.kind in kinds for layer, item in zip(layers, found, strict=True)]
 
 
-def _with_classifier(live: Graph, layers: list[Layer], found: Sequence[Found], classifier: Call) -> list[Layer]:
-    """Put what goes into the classifier and what comes out of it behind the blocks."""
-    trace = live.trace
-    listed = [live.same(item.slot.value) for item in found]
-    index = trace.calls.index(classifier)
-    taken, given = _main(live, classifier.inputs), _main(live, classifier.outputs)
-    assert taken is not None
-    assert given is not None
+def _with_classifiers(
+    live: Graph, layers: Sequence[Layer], found: Sequence[Found], classifiers: Sequence[Call]
+) -> list[Layer]:
+    """Put what goes into each classifier and what comes out of it behind the blocks."""
     others = set(live.sinks)
-    layers = [layer for layer, value in zip(layers, listed, strict=True) if value not in others]
-    listed = [value for value in listed if value not in others]
-    origin = live.same(taken.value)
-    if origin in listed:
-        place = listed.index(origin)
-        layers = [*layers[:place], replace(layers[place], role="features"), *layers[place + 1 :]]
-    else:
-        layers = [*layers, replace(_layer(live, Found(index, "input", taken)), role="features")]
-    return [*layers, replace(_layer(live, Found(index, "output", given)), role="logits")]
+    blocks = {
+        value: layer
+        for layer, item in zip(layers, found, strict=True)
+        if (value := live.same(item.slot.value)) not in others
+    }
+    for classifier in classifiers:
+        index = live.trace.calls.index(classifier)
+        taken, given = _main(live, classifier.inputs), _main(live, classifier.outputs)
+        if taken is not None:  # numbers that are no features, such as those of tokens, are no layer
+            origin = live.same(taken.value)
+            features = blocks.get(origin) or _layer(live, Found(index, "input", taken))
+            blocks[origin] = replace(features, role="features")
+        if given is not None:
+            blocks[live.same(given.value)] = replace(_layer(live, Found(index, "output", given)), role="logits")
+    return [blocks[value] for value in (blocks if len(classifiers) == 1 else sorted(blocks))]
 
 
 def _final(live: Graph, found: Sequence[Found], head: str | None) -> Found | None:

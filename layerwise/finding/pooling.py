@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from layerwise.finding.blocks import classifier_of
+from layerwise.finding.heads import classifiers_of
 from layerwise.finding.trace import Operation, Trace
 
 __all__ = ["pooling_of"]
@@ -30,11 +30,11 @@ def pooling_of(trace: Trace, head: str | None = None) -> Pooling | None:
         None where there is no classifier, or where it makes something else of the tokens. A position that depends on
         the input is taken for that of the last token.
     """
-    classifier = classifier_of(trace, head)
-    if classifier is None:
+    classifiers = classifiers_of(trace, head)
+    if not classifiers:
         return None
     makers = {value: operation for operation in trace.operations for value in operation.outputs}
-    stack = [slot.value for slot in classifier.inputs if trace.values[slot.value].floating]
+    stack = [slot.value for slot in classifiers[-1].inputs if trace.values[slot.value].floating]
     seen = set(stack)
     while stack:
         operation = makers.get(stack.pop(0))

@@ -12,6 +12,7 @@ from layerwise.finding.trace import Call, Slot, Trace
 __all__ = ["Found", "Search"]
 
 # A stack of plain leaves is opened when it holds this share of the network's weights' modules: then it is the network.
+# So is one that the network begins with.
 _STACK = 0.2
 # A module of named parts is opened when it holds this share: then it is a wrapper.
 _WRAPPER = 0.5
@@ -42,14 +43,14 @@ class _Walk:
 class Search:
     """Finds the blocks of one trace."""
 
-    def __init__(self, trace: Trace, live: Graph, classifier: Call | None) -> None:
+    def __init__(self, trace: Trace, live: Graph, classifiers: Sequence[Call]) -> None:
         self.trace = trace
         self.graph = live
-        self.head = -1 if classifier is None else trace.calls.index(classifier)
+        self.heads = {trace.calls.index(classifier) for classifier in classifiers}
         self.children: dict[int, list[int]] = {}
         for index, call in enumerate(trace.calls):
             self.children.setdefault(call.parent, []).append(index)
-        self.around = self._parents(self.head)
+        self.around = {-1}.union(*map(self._parents, self.heads))
         self.kinds: dict[str, list[int]] = {}
         for index, call in enumerate(trace.calls):
             self.kinds.setdefault(call.kind, []).append(index)
@@ -93,8 +94,8 @@ class Search:
                 walk.layers += self.walk(child).layers
                 pending, stack = -1, None
                 continue
-            if child == self.head or not outputs:
-                stack = None if child == self.head else stack
+            if child in self.heads or not outputs:
+                stack = None if child in self.heads else stack
                 continue
             if call.path not in self.weighty:
                 stack = self._follow(walk, stack, child, outputs, index)
@@ -135,12 +136,24 @@ class Search:
         module = self.trace.modules[call.path]
         share = self._share(call.path)
         if module.container and not walk.chained:
-            return walk.groups > 1 and share >= _STACK
+            return walk.groups > 1 and (share >= _STACK or self._begins(index))
         if walk.chained:
             listed = sum(self._share(path) for path in walk.listed)
             return module.container or (2 * listed >= share and not self._vetoed(call.kind))
         wraps = share >= _WRAPPER and not self.member(index, parent)
         return wraps and len(walk.layers) > 1 and not walk.refused
+
+    def _begins(self, index: int) -> bool:
+        """Whether all that a call takes is what went into the network, and no later module is made of like parts."""
+        taken = {self.graph.same(slot.value) for slot in self.flowing(self.trace.calls[index].inputs)}
+        if not taken or any(self.graph.parents[value] for value in taken):
+            return False
+        own = self._parts(index)
+        return all(self._parts(other) != own for other in self.children if other >= 0 and other != index)
+
+    def _parts(self, index: int) -> list[str]:
+        """The classes of the modules that are called in a call."""
+        return [self.trace.calls[part].kind for part in self.children.get(index, [])]
 
     def member(self, index: int, parent: int) -> bool:
         """Whether a call is of a list: its module's own list, or one module called over and over."""
@@ -213,10 +226,15 @@ class Search:
             walk.layers.append(Found(index, "output", self._main(outputs)))
 
     def _main(self, outputs: tuple[Slot, ...]) -> Slot:
-        """Of several tensors the one that is nearest to the network's output."""
-        if len(outputs) == 1:
-            return outputs[0]
-        return min(outputs, key=lambda slot: self.graph.reached([slot.value]).bit_count())
+        """Of several tensors the first that the network's first output is made of."""
+        first = next((slot.value for slot in self.flowing(self.trace.outputs)), None)
+        leading = (
+            slot
+            for slot in outputs
+            if first is not None
+            and (self.graph.same(slot.value) == self.graph.same(first) or self.graph.leads(slot.value, first))
+        )
+        return next(leading, outputs[0])
 
     def _accepts(self, values: tuple[int, ...], parent: int, kind: str) -> bool:
         """Whether values are a cut of their own tower, within one call."""

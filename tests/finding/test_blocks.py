@@ -10,12 +10,14 @@ import transformers
 from torch import Tensor, nn
 from traced_networks import (
     Branches,
+    Convolved,
     Functional,
     Gated,
     LoopedMLP,
     Recurrent,
     ResidualMLP,
     StructuredStack,
+    TwoStreams,
     TwoTowers,
     UNet,
     mlp,
@@ -107,6 +109,17 @@ class TestPlainNetworks:
     def test_wrappers_add_nothing_but_a_prefix(self) -> None:
         net = torch.compile(nn.DataParallel(ResidualMLP()))
         assert names(blocks_of(net, torch.ones(2, 5))) == names(blocks_of(ResidualMLP(), torch.ones(2, 5)))
+
+    def test_a_stack_that_the_network_begins_with_is_opened(self) -> None:
+        stem = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.Conv2d(4, 32, 3, 2, 1))
+        net = nn.Sequential(stem, *(nn.Sequential(Convolved(32), Convolved(32)) for _ in range(3)))
+        layers = blocks_of(net, torch.ones(2, 3, 16, 16))
+        assert names(layers) == ["0.1", "0.2", *(f"{stage}.{block}" for stage in (1, 2, 3) for block in (0, 1))]
+        assert names(layers, "stem") == ["0.1", "0.2"]
+
+    def test_of_two_streams_the_one_that_leads_to_the_first_output_is_named(self) -> None:
+        layers = blocks_of(TwoStreams(), torch.ones(2, 8))
+        assert [(layer.name, layer.item) for layer in layers] == [("blocks.0", (0,)), ("blocks.1", (0,))]
 
     def test_finding_blocks_twice_gives_the_same(self) -> None:
         assert blocks_of(UNet(), torch.ones(2, 3, 16, 16)) == blocks_of(UNet(), torch.ones(2, 3, 16, 16))
@@ -207,7 +220,7 @@ HUGGING_FACE: dict[str, tuple[Callable[[], nn.Module], dict[str, Tensor], list[s
     "albert": (
         lambda: transformers.AlbertModel(transformers.AlbertConfig(**SMALL, embedding_size=16)),
         TEXT,
-        [*(f"encoder.albert_layer_groups.0.albert_layers.0{call}" for call in ("", "#2", "#3")), "pooler_activation"],
+        [f"encoder.albert_layer_groups.0.albert_layers.0{call}" for call in ("", "#2", "#3")],
     ),
     "gpt2": (
         lambda: transformers.GPT2LMHeadModel(
