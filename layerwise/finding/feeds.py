@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from layerwise.finding.trace import Call, Operation, Trace
+from layerwise.finding.trace import Call, Operation, Slot, Trace
 from layerwise.layers import Layer
 from layerwise.offload import filled, plain
 from layerwise.statistics.weights import Weights
@@ -23,6 +23,7 @@ _ELEMENTWISE = {
     *("threshold", "_to_copy"),
 }
 # What mixes features or samples whatever it is given.
+_PRODUCTS = ("mm", "mv", "convolution", "linear")
 _MIXING = ("mm", "mv", "dot", "attention", "convolution", "linear", "fft")
 
 
@@ -120,6 +121,9 @@ def _readers(trace: Trace, steps: Sequence[Call | Operation], value: int) -> lis
     carried = {value}
     for step in steps:
         if isinstance(step, Operation):
+            owner = _lent(trace, step, carried)
+            if owner:
+                return [owner]
             if _keeps(trace, step, carried):
                 carried.update(step.outputs)
             continue
@@ -130,6 +134,25 @@ def _readers(trace: Trace, steps: Sequence[Call | Operation], value: int) -> lis
         if read and step.leaf:
             carried.update(slot.value for slot in step.outputs)
     return []
+
+
+def _lent(trace: Trace, operation: Operation, carried: Collection[int]) -> Call | None:
+    """The call that it would be, if a product of a carried tensor with the weight of a module were one.
+
+    Some attentions take the weight of a child, and put its bias together themselves.
+    """
+    read = [value for value in operation.inputs if value in carried]
+    if not read or not any(word in operation.name for word in _PRODUCTS):
+        return None
+    made_by = {made: before for before in trace.operations for made in before.outputs}
+    for value in operation.inputs:
+        turned = made_by.get(value)
+        weight = turned.inputs[0] if turned is not None and turned.name in ("t", "transpose", "permute") else value
+        path = trace.owners.get(weight)
+        if path is not None and trace.modules[path].matrix and len(trace.values[weight].shape) > 1:
+            slots = (Slot((0,), read[0]),)
+            return Call(path, 1, trace.modules[path].kind, True, operation.call, slots, (), 0, 0)
+    return None
 
 
 def _is_map(trace: Trace, call: Call) -> bool:

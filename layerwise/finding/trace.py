@@ -11,7 +11,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -122,6 +122,8 @@ class Trace:
         Every module by its first name, called or not.
     parameters : frozenset of int
         Values that are parameters or buffers.
+    owners : dict of int to str
+        The module that each parameter is of, by its first name.
     inputs, outputs : tuple of Slot
         Tensors that went into and came out of the whole run.
     """
@@ -133,6 +135,7 @@ class Trace:
     parameters: frozenset[int]
     inputs: tuple[Slot, ...]
     outputs: tuple[Slot, ...]
+    owners: dict[int, str] = field(default_factory=dict)
 
 
 def trace(model: nn.Module, run: Callable[[], Any]) -> Trace:
@@ -203,6 +206,7 @@ class _Recorder(TorchDispatchMode):
         self.writes: dict[object, list[tuple[int, Tensor]]] = {}
         # Storages must outlive the trace, or a freed one's address would come back as another tensor.
         self.alive: list[Tensor] = []
+        self.owners = {self.read(tensor): name.rpartition(".")[0] for name, tensor in model.named_parameters()}
         owned = [*model.parameters(), *model.buffers()]
         self.parameters = frozenset(self.read(tensor) for tensor in owned)
 
@@ -313,6 +317,7 @@ class _Recorder(TorchDispatchMode):
             self.parameters,
             _entering(calls, self.operations, self.parameters),
             self.slots(result),
+            self.owners,
         )
 
 

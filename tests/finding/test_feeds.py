@@ -43,6 +43,25 @@ class TestReader:
 
         assert feeds(Twice(), [Layer("act"), Layer("act", call=2)], 4) == {"act": "one", "act#2": "two"}
 
+    @pytest.mark.parametrize("packed", [False, True])
+    def test_a_weight_that_another_module_takes_for_its_own_product_is_a_map(self, packed):
+        class Lent(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.norm, self.map, self.bias = (
+                    nn.LayerNorm(4),
+                    nn.Linear(4, 6, bias=False),
+                    nn.Parameter(torch.ones(6)),
+                )
+
+            def forward(self, x):
+                bias = torch.cat([self.bias[:3], torch.zeros(3)]) if packed else self.bias
+                return nn.functional.linear(self.norm(x), self.map.weight, bias)
+
+        net = nn.Sequential(nn.Linear(4, 4), Lent(), nn.Linear(6, 3))
+        assert feeds(net, [Layer("0"), Layer("1")], 5, 4) == {"0": "1.map", "1": "2"}
+        assert previous_linear(trace(net, lambda: net(torch.ones(2, 4))), [Layer("0")]) == {}
+
     def test_of_several_outputs_the_layers_own_is_followed(self):
         class Two(nn.Module):
             def forward(self, x):
@@ -235,7 +254,7 @@ class TestTransformers:
         matrix = weight_matrix(net.layers[1].self_attn, 8)
         np.testing.assert_array_equal(matrix, net.layers[1].self_attn.in_proj_weight.detach().double().numpy())
 
-    def test_a_map_that_is_only_read_by_a_function_ends_the_search(self):
+    def test_a_map_whose_weight_a_function_takes_is_the_reader(self):
         class Functional(nn.Module):
             def __init__(self):
                 super().__init__()
@@ -244,7 +263,7 @@ class TestTransformers:
             def forward(self, x):
                 return self.last(nn.functional.linear(self.act(x), self.hidden.weight))
 
-        assert feeds(Functional(), [Layer("act")], 4) == {}
+        assert feeds(Functional(), [Layer("act")], 4) == {"act": "hidden"}
 
 
 class TestBetween:
