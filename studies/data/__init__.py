@@ -1,5 +1,6 @@
 """The data of the studies, as whole tensors."""
 
 from layerwise.studies.data.pictures import Splits, load_pictures
+from layerwise.studies.data.texts import load_texts
 
-__all__ = ["Splits", "load_pictures"]
+__all__ = ["Splits", "load_pictures", "load_texts"]
