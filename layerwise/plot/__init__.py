@@ -5,6 +5,7 @@ from layerwise.plot.compare_heatmap import compare_heatmap
 from layerwise.plot.depth_curve import depth_curve
 from layerwise.plot.depth_heatmap import depth_heatmap
 from layerwise.plot.epoch_heatmap import epoch_heatmap
+from layerwise.plot.phase_diagram import phase_diagram
 from layerwise.plot.phase_plot import phase_plot
 from layerwise.plot.similarity_heatmap import similarity_heatmap
 
@@ -14,6 +15,7 @@ __all__ = [
     "depth_curve",
     "depth_heatmap",
     "epoch_heatmap",
+    "phase_diagram",
     "phase_plot",
     "similarity_heatmap",
 ]
