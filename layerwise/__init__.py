@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from layerwise.derive import by_class_size, compare, effective_depth, monotonicity, onset, separation_law
     from layerwise.errors import LayerwiseError
     from layerwise.profiling import Profiler, profile
+    from layerwise.ranking import rank
     from layerwise.replay import profile_checkpoints
     from layerwise.settings import Settings
     from layerwise.similarity import similarity
@@ -45,6 +46,7 @@ _LAZY = {
     "open_store": "layerwise.store:open_store",
     "profile": "layerwise.profiling:profile",
     "profile_checkpoints": "layerwise.replay:profile_checkpoints",
+    "rank": "layerwise.ranking:rank",
     "separation_law": "layerwise.derive:separation_law",
     "similarity": "layerwise.similarity:similarity",
 }
@@ -72,6 +74,7 @@ __all__ = [
     "plot",
     "profile",
     "profile_checkpoints",
+    "rank",
     "separation_law",
     "similarity",
     "statistics",

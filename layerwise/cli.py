@@ -232,6 +232,46 @@ def similarity(
 
 
 @app.command()
+def rank(
+    data: Annotated[str, typer.Argument(help=_DATA)],
+    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help=_MODEL)],
+    by: Annotated[str, typer.Option(help="probe_error, ncc_error, h_score or logme.")] = "probe_error",
+    layers: Layers = ["blocks"],  # noqa: B006
+    reduce: Reduce = "auto",
+    target: Annotated[
+        str | None, typer.Option(help="The labels, where there are several; the first by default.")
+    ] = None,
+    jackknife: Annotated[int, typer.Option(help="Groups of samples for standard errors; 0 for none.")] = 0,
+    memory: Memory = None,
+    device: Device = None,
+    batch_size: Annotated[int, typer.Option(min=1)] = 64,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Picture of networks by depth.")] = None,
+    json: Json = False,
+) -> None:
+    """Rank pretrained networks, and the layers to cut them at, by how well they separate your classes."""
+    from layerwise.draw import draw_ranking
+    from layerwise.ranking import rank as measure
+
+    ranking = measure(
+        models,
+        data,
+        by=by,
+        target=target,
+        device=device or _accelerator(),
+        batch_size=batch_size,
+        layers=_one(layers),
+        reduce=reduce,
+        jackknife=jackknife,
+        memory=memory,
+    )
+    rows = ranking.frame.to_dict("records")
+    typer.echo(_to_json({"by": by, "split": ranking.held_out, "layers": rows}) if json else ranking.text())
+    if output is not None:
+        draw_ranking(ranking, output)
+        typer.echo(f"wrote {output}", err=json)
+
+
+@app.command()
 def ls(store: StorePath, json: Json = False) -> None:
     """List the runs of a store."""
     from layerwise.store import open_store

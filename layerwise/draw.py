@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
 
-__all__ = ["KINDS", "compare_runs", "draw", "draw_similarity"]
+    from layerwise.ranking import Ranking
+
+__all__ = ["KINDS", "compare_runs", "draw", "draw_ranking", "draw_similarity"]
 
 #: The kinds of picture by name, and the function that draws each.
 KINDS: dict[str, Callable[..., Axes]] = {
@@ -123,6 +125,12 @@ def draw_similarity(ds: xr.Dataset, path: Path) -> None:
         return
     _without_a_screen()
     _save(plot.similarity_heatmap(ds), path)
+
+
+def draw_ranking(ranking: Ranking, path: Path) -> None:
+    """Draw what several networks were ranked by, network by depth, and save the picture."""
+    _without_a_screen()
+    _save(plot.depth_heatmap(ranking.profiles, ranking.by, split=ranking.held_out), path)
 
 
 def _without_a_screen() -> None:
