@@ -34,6 +34,14 @@ def test_a_result_is_replaced_whole():
     assert list(store.result("own").data_vars) == ["seconds"]
 
 
+def test_a_result_that_was_made_of_profiles_is_no_run_either():
+    store = open_store("memory://")
+    made = RESULT.assign_attrs(layerwise_schema=1)
+    store.keep_result(made, "own")
+    assert store.runs() == []
+    xr.testing.assert_identical(store.result("own"), made)
+
+
 def test_a_result_cannot_have_a_name_that_no_run_can():
     with pytest.raises(InvalidRun):
         open_store("memory://").keep_result(RESULT, "own//x")

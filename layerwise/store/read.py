@@ -15,6 +15,7 @@ from layerwise.schema import validate
 
 __all__ = [
     "LOG",
+    "SCHEMA",
     "find_group",
     "is_run",
     "list_runs",
@@ -28,8 +29,8 @@ __all__ = [
 #: Array on ``epoch`` in every run: the attributes of an epoch's write that differ from the run's, as JSON.
 LOG = "_attributes"
 
-# The attribute that tells a run from a group that only holds runs.
-_SCHEMA = "layerwise_schema"
+#: The attribute that tells a run from a group that only holds runs.
+SCHEMA = "layerwise_schema"
 
 
 def find_group(source: icechunk.IcechunkStore, path: str) -> zarr.Group | None:
@@ -43,7 +44,7 @@ def find_group(source: icechunk.IcechunkStore, path: str) -> zarr.Group | None:
 def is_run(source: icechunk.IcechunkStore, run: str) -> bool:
     """Whether there is a run of this name."""
     group = find_group(source, run)
-    return group is not None and group.path == run and _SCHEMA in group.attrs
+    return group is not None and group.path == run and SCHEMA in group.attrs
 
 
 def list_runs(source: icechunk.IcechunkStore, under: str = "") -> list[str]:
@@ -54,7 +55,7 @@ def list_runs(source: icechunk.IcechunkStore, under: str = "") -> list[str]:
 
 def _descend(group: zarr.Group) -> Iterator[str]:
     for _, child in group.groups():
-        if _SCHEMA in child.attrs:
+        if SCHEMA in child.attrs:
             yield child.path
         else:
             yield from _descend(child)

@@ -6,11 +6,12 @@ import icechunk
 import xarray as xr
 import zarr
 
-from layerwise.store.read import find_group, restore, with_objects
+from layerwise.store.read import SCHEMA, find_group, restore, with_objects
 
 __all__ = ["is_result", "read_result", "write_result"]
 
-# The attribute that tells a result from a run, and from a group that only holds others.
+# The attribute that tells a result from a run, and from a group that only holds others; its value is that of the
+# attribute that would make it a run, 0 if there was none.
 _MARK = "layerwise_result"
 
 
@@ -24,7 +25,8 @@ def read_result(source: icechunk.IcechunkStore, name: str) -> xr.Dataset:
     """A result, loaded."""
     dataset = xr.open_zarr(source, group=name, consolidated=False, zarr_format=3, chunks=None, decode_timedelta=False)
     loaded = restore(dataset.load())
-    del loaded.attrs[_MARK]
+    if schema := loaded.attrs.pop(_MARK):
+        loaded.attrs[SCHEMA] = schema
     return loaded
 
 
@@ -32,5 +34,8 @@ def write_result(target: icechunk.IcechunkStore, name: str, dataset: xr.Dataset)
     """Write a result in a session, in place of the one that was there, without committing."""
     if is_result(target, name):
         del zarr.open_group(target, mode="r+", zarr_format=3)[name]
-    whole = with_objects(dataset.compute().drop_encoding()).assign_attrs({**dataset.attrs, _MARK: 1})
+    whole = with_objects(dataset.compute().drop_encoding())
+    whole.attrs = {**dataset.attrs, _MARK: dataset.attrs.get(SCHEMA, 0)}
+    # What was made of profiles may say that it is one.
+    whole.attrs.pop(SCHEMA, None)
     whole.to_zarr(target, group=name, mode="w", consolidated=False, zarr_format=3)
