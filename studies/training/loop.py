@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from layerwise.shares import is_follower
+from layerwise.studies.training.normalisation import share_batch_norm
 from layerwise.studies.training.recipe import Recipe
 
 __all__ = ["train"]
@@ -34,8 +35,8 @@ def train(
 
     The order of the samples is drawn anew for each epoch from `seed` and the epoch alone, so that a training that goes
     on gives the same weights as one that was never stopped. Under ``accelerate launch`` every process takes its share
-    of each batch, and the gradient is that of the whole batch; batch norm is synchronised on GPUs. Precision is that
-    of accelerate's configuration.
+    of each batch; gradients, and the moments of batch norm, are those of the whole batch. Precision is that of
+    accelerate's configuration.
 
     Parameters
     ----------
@@ -65,9 +66,8 @@ def train(
     schedule = recipe.make_schedule(optimiser, recipe.epochs * batches)
     state = {"network": network, "optimiser": optimiser, "schedule": schedule}
     done = _load(checkpoint, state, accelerator.device)
-    if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
-        # In place of the modules, so that the caller's network is the one that is trained.
-        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    if accelerator.num_processes > 1:
+        network = share_batch_norm(network, accelerator.device)
     model = accelerator.prepare_model(network) if done < recipe.epochs else network
     if done == 0:
         after_epoch(0)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 import xarray as xr
@@ -10,6 +14,19 @@ from layerwise.store import open_store
 from layerwise.studies.frame import Seed
 from layerwise.studies.networks import MLP
 from layerwise.studies.training import Recipe, train, train_and_track
+
+SHARED = """
+import sys
+import torch
+from studies.test_training import data, network
+from layerwise.studies.training import Recipe, train
+
+torch.distributed.init_process_group("gloo")
+trained = train(network(), *data(), Recipe(3, batch_size=32))
+if torch.distributed.get_rank() == 0:
+    torch.save(trained.state_dict(), sys.argv[1])
+torch.distributed.destroy_process_group()
+"""
 
 
 def data() -> tuple[torch.Tensor, torch.Tensor]:
@@ -80,3 +97,15 @@ def test_a_tracked_training_that_was_killed_gives_the_same_profile(tmp_path):
     resumed = profile("killed.lw")
     assert resumed["epoch"].values.tolist() == [0, 1, 2, 3]
     xr.testing.assert_equal(whole["nc1"], resumed["nc1"])
+
+
+def test_two_processes_train_the_same_network_as_one_batch_norm_and_all(tmp_path, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent))
+    (tmp_path / "shared.py").write_text(SHARED)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run([*launcher, "shared.py", "net.pt"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    shared = torch.load(tmp_path / "net.pt", weights_only=True)
+    for name, value in train(network(), *data(), Recipe(3, batch_size=32)).state_dict().items():
+        torch.testing.assert_close(value, shared[name], rtol=1e-4, atol=1e-5, msg=name)
