@@ -212,6 +212,8 @@ def figure(ds: xr.Dataset) -> Figure:
     pairs = [(ds["geometric_complexity"], ds["cdnv"]), (ds["cdnv"], accuracy)]
     for ax, (across, up) in zip(panels, pairs, strict=True):
         for (knob, name), colour in zip(names.items(), ("C0", "C1", "C2", "0.55"), strict=True):
+            if knob == "permuted" and ax is panels[0]:
+                continue
             own = (ds["knob"] == knob).values
             x, y = across.isel(network=own), up.isel(network=own)
             ax.errorbar(

@@ -171,16 +171,13 @@ def figure(ds: xr.Dataset) -> Figure:
         if arm != "pretrained":
             _draw(panels[0], own["base_cka"], ARMS[arm], colour, line)
         _draw(panels[1], own["nc1_trace"].sel(split="train"), ARMS[arm], colour, line)
-        _draw(panels[2], 100 * own["ncc_error"].sel(split="train"), f"{ARMS[arm]}", colour, line)
-        if arm in ("lora", "full"):
-            _draw(panels[2], 100 * own["ncc_error"].sel(split="test"), f"{ARMS[arm]}, test", colour, "^:")
+        _draw(panels[2], 100 * own["ncc_error"].sel(split="train"), ARMS[arm], colour, line)
     panels[0].set(ylabel="CKA with the pretrained network", ylim=(None, 1.02))
     panels[1].set(ylabel=r"$\mathrm{tr}\,S_W / \mathrm{tr}\,S_B$, train", yscale="log")
     panels[2].set(ylabel="NCC error (%), train", ylim=(0, None))
     for ax in panels:
         ax.set(xlabel="block", xticks=ds["layer"].values)
     panels[1].legend(fontsize="x-small", frameon=False)
-    panels[2].legend(fontsize="x-small", frameon=False)
     return figure
 
 

@@ -96,7 +96,7 @@ SCALES = {
         seeds=1,
     ),
     "default": Settings(
-        Task("digits", 8, 64, _on_pictures(40)), Task("movie-reviews?limit=1500", 4, 32, _on_texts(12))
+        Task("digits", 8, 64, _on_pictures(40)), Task("movie-reviews?limit=1500", 4, 32, _on_texts(24))
     ),
     "full": Settings(
         Task("fashion-mnist", 12, 256, Recipe(epochs=350, weight_decay=5e-4, schedule="steps")),
