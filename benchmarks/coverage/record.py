@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -49,7 +50,8 @@ class Record:
 
     def failed(self, state: str, error: BaseException) -> Record:
         """The same, ended by an error."""
-        line = " ".join(str(error).split())[:160]
+        # Where packages are installed is no matter of the model.
+        line = re.sub(r"/\S*site-packages/", "", " ".join(str(error).split()))[:160]
         self.state, self.error = state, f"{type(error).__name__}: {line}"
         return self
 
