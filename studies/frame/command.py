@@ -113,18 +113,23 @@ def run_all(
     words: list[str] | None = None,
     config: Path | None = None,
 ) -> None:
-    """Run every study, and write ``studies.md`` with claims, figures and times into a folder; as `run_one`."""
+    """Run every study, and write ``studies.md`` with claims, figures and times into a folder; as `run_one`.
+
+    The report is written anew after each study, and says which have not run yet.
+    """
     from layerwise.studies.frame.report import report
 
     if words or config:
         raise InvalidData("settings are a study's own: --set and --config go with the name of one")
     figures = output / "images" / "studies"
-    outcomes = [run_one(name, scale, store, figures, say, seeds=seeds) for name in list_studies()]
-    whole = [outcome for outcome in outcomes if outcome is not None]
-    if whole:
-        path = output / "studies.md"
-        path.write_text(report(whole, scale, output), encoding="utf-8")
-        say(f"wrote {path}")
+    left, outcomes = list_studies(), []
+    while left:
+        outcome = run_one(left.pop(0), scale, store, figures, say, seeds=seeds)
+        if outcome is not None:
+            outcomes.append(outcome)
+            path = output / "studies.md"
+            path.write_text(report(outcomes, scale, output, left), encoding="utf-8")
+            say(f"wrote {path}")
 
 
 def _measure(study: Study, settings: Any, store: str) -> xr.Dataset:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["report"]
 
 
-def report(outcomes: Sequence[Outcome], scale: str, folder: Path) -> str:
+def report(outcomes: Sequence[Outcome], scale: str, folder: Path, left: Sequence[str] = ()) -> str:
     """Every study with its claims, measured values, figure, and the time it took.
 
     Parameters
@@ -25,6 +25,8 @@ def report(outcomes: Sequence[Outcome], scale: str, folder: Path) -> str:
         At which they ran.
     folder : Path
         Where the report goes, so that it finds its figures.
+    left : sequence of str
+        Names of the studies that have not run yet.
 
     Returns
     -------
@@ -40,7 +42,7 @@ def report(outcomes: Sequence[Outcome], scale: str, folder: Path) -> str:
         "a claim is held when it held for every seed. Bounds are those of the papers, and were there before the runs. "
         "Controls take the cause away: there the effect has to be gone.",
         "",
-        f"{held} of {len(all_claims)} claims held.",
+        f"{held} of {len(all_claims)} claims held." + (f" Not run yet: {', '.join(left)}." if left else ""),
         "",
         "| study | claims held | seeds | time |",
         "| --- | --- | --- | --- |",

@@ -70,7 +70,8 @@ def test_a_study_goes_from_words_to_a_table_a_figure_and_a_report(tmp_path):
     )
     assert "R^2 of the line" in said[0]
     assert outcome.figure.stat().st_size > 5_000
-    text = report([outcome], "quick", tmp_path / "docs")
+    text = report([outcome], "quick", tmp_path / "docs", ["landscape"])
+    assert "Not run yet: landscape." in text
     assert "![separation_law](images/separation_law.png)" in text
     assert "| control: without batch norm, R^2 of the line |" in text
     assert "- Negative control: " in text
