@@ -31,7 +31,7 @@ def plan(widths, *, needs=frozenset({"moments", "span"}), classes=10, samples=10
     ("case", "passes", "second", "forwards"),
     [
         ({"widths": [1000], "needs": {"moments"}}, 1, "none", 1),
-        ({"widths": [1000], "needs": {"moments", "covariance"}}, 1, "none", 1),
+        ({"widths": [1000], "needs": ("moments", "covariance")}, 1, "none", 1),
         ({"widths": [1000]}, 2, "memory", 1),
         ({"widths": [1000], "needs": {"nearest"}}, 2, "memory", 1),
         ({"widths": [100], "needs": {"probe"}}, 2, "memory", 1),

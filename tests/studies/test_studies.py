@@ -44,7 +44,8 @@ def test_two_runs_with_the_same_seed_give_the_same_numbers():
     study = find_study("separation-law")
     settings = changed(study.SCALES["quick"], {"seeds": 1, "recipe.epochs": 2})
     first, second = (study.run(settings, open_store("memory://")).drop_vars("seconds") for _ in range(2))
-    xr.testing.assert_identical(first, second)
+    # What the machine did meanwhile is told in the attributes.
+    xr.testing.assert_identical(first.drop_attrs(deep=False), second.drop_attrs(deep=False))
 
 
 def test_a_study_that_is_not_there_is_one_clear_error():
