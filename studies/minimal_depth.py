@@ -127,6 +127,7 @@ def figure(ds: xr.Dataset) -> Figure:
             )
         ax.axhline(ds.attrs.get("eps", 0.02), color="0.5", linestyle=":", linewidth=1)
         ax.set(xlabel="hidden layer", ylim=(-0.01, None))
+        ax.xaxis.get_major_locator().set_params(integer=True)
         ax.set_title(name, fontsize="medium")
     panels[0].set_ylabel("error of the nearest class mean")
     panels[0].legend(title="layers in all", fontsize="small", frameon=False)
@@ -134,5 +135,7 @@ def figure(ds: xr.Dataset) -> Figure:
         found = ds["effective_depth"].isel(noise=place)
         panels[2].errorbar(ds["layers"], found.mean("seed"), found.std("seed"), fmt="o-", color=colour, label=name)
     panels[2].set(xlabel="layers in all", ylabel="effective depth", ylim=(0, None), xticks=ds["layers"].values)
-    panels[2].legend(fontsize="small", frameon=False)
+    # Room above the curves.
+    panels[2].set_ylim(top=1.35 * panels[2].get_ylim()[1])
+    panels[2].legend(fontsize="small", frameon=False, loc="upper left")
     return figure
