@@ -57,8 +57,9 @@ def examine(name: str, known: Mapping[str, str]) -> Record:
     # The classes of its modules inside one another, each once: architectures that differ in size alone have the same.
     structure = f"{record.family} {_classes(model)} {model.num_classes > 0} {getattr(model, 'global_pool', '')}"
     record.structure = hashlib.sha256(structure.encode()).hexdigest()[:16]
-    if record.structure in known:
-        record.state, record.like = "alike", known[record.structure]
+    twin = known.get(record.structure, name)
+    if twin != name:
+        record.state, record.like = "alike", twin
         return record
     adapter = adapter_named("timm")
     taken: list[torch.Tensor] = []

@@ -40,7 +40,7 @@ def report(outcomes: Sequence[Outcome], scale: str, folder: Path, left: Sequence
         "",
         f"Written by `layerwise study all --scale {scale}`. Measured values are mean ± standard deviation over seeds; "
         "a claim is held when it held for every seed. Bounds are the papers' where they give one, and were there "
-        "before these runs; how networks are trained was settled on pilot runs. Times are those of a clock on the wall. "
+        "before these runs; how networks are trained was settled on pilot runs. Times are of a clock on the wall. "
         "Controls take the cause away: there the effect has to be gone.",
         "",
         f"{held} of {len(all_claims)} claims held." + (f" Not run yet: {', '.join(left)}." if left else ""),
