@@ -79,6 +79,7 @@ def measure(
         "convention": convention("default"),
         "classifier": next_map,
         "next_map": next_map,
+        "weights": None if next_map is None else Weights(next_map),
         "moments": moments,
         "covariance": moments,
         "span": span,

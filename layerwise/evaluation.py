@@ -56,22 +56,9 @@ class Evaluation:
     def all_numbers(
         self, result: SplitResult, metrics: Sequence[Metric], next_maps: dict[str, str]
     ) -> dict[str, dict[tuple[str, str], np.ndarray]]:
-        """`numbers` of a split, with standard errors and what chance gives where it was measured for them."""
-        whole = self.numbers(result, metrics, next_maps)
-        if result.without:
-            sampled = with_error(metrics)
-            whole |= jackknife_errors(
-                sampled, whole, [self.numbers(part, sampled, next_maps) for part in result.without]
-            )
-        if result.shuffled:
-            compared = with_chance(metrics)
-            whole |= under_chance(compared, [self.numbers(other, compared, next_maps) for other in result.shuffled])
-        return whole
+        """Metrics of a split, by target and layer, with standard errors and what chance gives where it was measured so.
 
-    def numbers(
-        self, result: SplitResult, metrics: Sequence[Metric], next_maps: dict[str, str]
-    ) -> dict[str, dict[tuple[str, str], np.ndarray]]:
-        """Metrics of what one measurement of a split gave, by target and layer; the evidence is used up.
+        The evidence is used up.
 
         Parameters
         ----------
@@ -80,30 +67,53 @@ class Evaluation:
         next_maps : dict of str to str
             Takes the names of the maps that read each layer; where it has them, what no split changes was measured.
         """
-        numbers: dict[str, dict[tuple[str, str], np.ndarray]] = {
+        sampled, compared = with_error(metrics), with_chance(metrics)
+        parts = [
+            (result, [metric for metric in metrics if not next_maps or "split" in metric.variable.dims]),
+            *((part, sampled) for part in result.without),
+            *((part, compared) for part in result.shuffled),
+        ]
+        numbers: list[dict[str, dict[tuple[str, str], np.ndarray]]] = [{} for _ in parts]
+        numbers[0] = {
             NETWORK_ERROR.name: {(target, ""): np.asarray(error) for target, error in result.errors.items()},
             NETWORK_MSE.name: {(target, ""): squares.mean() for target, squares in result.squares.items()},
         }
-        metrics = [metric for metric in metrics if not next_maps or "split" in metric.variable.dims]
+        # Of what is measured many times, no more than one layer's is laid out at a time, beside weights read once.
         for reading in self.readings:
             beside = self._weights(reading)
-            weight = None if beside is None else beside.reading
             next_maps[reading.name] = "" if beside is None else ", ".join(map(clean_name, self.next_maps[reading.name]))
-            for target, classes in result.classes.items():
-                key = (target, reading.name)
-                # Of what is measured many times, no more than one layer's is laid out at a time.
-                if "covariance" in result.evidence.get(key, {}):
-                    result.evidence[key]["covariance"] = result.covariance(key)
-                evidence = dict(result.evidence.pop(key, {}), convention=self.convention, next_map=weight)
-                own = reading.layer.role == "features" and target in result.errors
-                evidence["classifier"] = weight if own and weight is not None and len(weight) == classes else None
-                evidence |= {"weights": beside, "frame": frame_of(self.settings, target, classes)}
-                known = [metric for metric in metrics if key not in result.lacking or metric.least_classes < 2]
-                _compute(known, numbers, key, evidence, classes)
-            for target in self.dimensions:
-                evidence = self._of_regression(result, target, reading, beside)
-                _compute(metrics, numbers, (target, reading.name), evidence, 0)
-        return numbers
+            for (part, own), found in zip(parts, numbers, strict=True):
+                self._measure_layer(part, own, reading, beside, found)
+        whole, without = numbers[0], numbers[1 : 1 + len(result.without)]
+        if without:
+            whole |= jackknife_errors(sampled, whole, without)
+        if result.shuffled:
+            whole |= under_chance(compared, numbers[1 + len(result.without) :])
+        return whole
+
+    def _measure_layer(
+        self,
+        result: SplitResult,
+        metrics: Sequence[Metric],
+        reading: Reading,
+        beside: Weights | None,
+        numbers: dict[str, dict[tuple[str, str], np.ndarray]],
+    ) -> None:
+        """Metrics of one layer, of what one measurement of a split gave, into the numbers."""
+        weight = None if beside is None else beside.reading
+        for target, classes in result.classes.items():
+            key = (target, reading.name)
+            if "covariance" in result.evidence.get(key, {}):
+                result.evidence[key]["covariance"] = result.covariance(key)
+            evidence = dict(result.evidence.pop(key, {}), convention=self.convention, next_map=weight)
+            own = reading.layer.role == "features" and target in result.errors
+            evidence["classifier"] = weight if own and weight is not None and len(weight) == classes else None
+            evidence |= {"weights": beside, "frame": frame_of(self.settings, target, classes)}
+            known = [metric for metric in metrics if key not in result.lacking or metric.least_classes < 2]
+            _compute(known, numbers, key, evidence, classes)
+        for target in self.dimensions:
+            evidence = self._of_regression(result, target, reading, beside)
+            _compute(metrics, numbers, (target, reading.name), evidence, 0)
 
     def _of_regression(
         self, result: SplitResult, target: str, reading: Reading, beside: Weights | None

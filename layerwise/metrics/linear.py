@@ -8,6 +8,7 @@ from layerwise.metrics.convention import Convention
 from layerwise.metrics.geometry import centered
 from layerwise.metrics.registry import metric
 from layerwise.statistics.moments import Moments
+from layerwise.statistics.weights import Weights
 
 __all__ = ["probe_error", "self_duality", "weight_alignment"]
 
@@ -24,7 +25,7 @@ def self_duality(moments: Moments, classifier: np.ndarray, convention: Conventio
 
 
 @metric("alignment of class means with the next linear map", direction="up", reference="Rangamani 2023 (NC3)")
-def weight_alignment(moments: Moments, next_map: np.ndarray) -> float:
+def weight_alignment(moments: Moments, weights: Weights) -> float:
     """Mean cosine of the principal angles between the class means and what the next linear map reads best.
 
     Between the span of the ``m_c`` and the top right-singular subspace, of the same dimension, of the linear map that
@@ -33,7 +34,7 @@ def weight_alignment(moments: Moments, next_map: np.ndarray) -> float:
     count = len(moments.classes)
     _, spread, spanned = np.linalg.svd(moments.centered, full_matrices=False)
     kept = int((spread[: count - 1] > spread[0] * count * moments.resolution).sum())
-    _, _, read = np.linalg.svd(next_map, full_matrices=False)
+    _, read = weights.decomposition
     kept = min(kept, len(read))
     if not kept:
         return np.nan

@@ -29,6 +29,12 @@ class Weights:
     resolution: float = float(np.finfo(np.float64).eps)
 
     @cached_property
+    def decomposition(self) -> tuple[np.ndarray, np.ndarray]:
+        """Singular values of `reading`, descending, ``(r,)``, and the directions that it reads, as rows ``(r, d)``."""
+        _, values, directions = np.linalg.svd(self.reading, full_matrices=False)
+        return values, directions
+
+    @property
     def spectrum(self) -> np.ndarray:
         """Singular values of `reading`, descending, shape ``(min(out, d),)``."""
-        return np.asarray(np.linalg.svd(self.reading, compute_uv=False))
+        return self.decomposition[0]
