@@ -28,7 +28,7 @@ from layerwise.passes import (
 )
 from layerwise.passes.checks import checked_labels, where_not_finite
 from layerwise.progress import bar
-from layerwise.shares import gathered, own_samples, place
+from layerwise.shares import earlier, gathered, own_samples
 
 __all__ = ["look", "run_split"]
 
@@ -51,7 +51,7 @@ def look(network: Network, loader: Iterable[Any], request: Request, split: str =
     size = len(next(iter(labels.values()), ()))
     every = gathered(labels, own is not None)
     whole = {target: torch.cat([part[target] for part in every if target in part]) for target in labels}
-    before = sum(len(next(iter(part.values()), ())) for part in every[: place()[0] if len(every) > 1 else 0])
+    before = sum(len(next(iter(part.values()), ())) for part in earlier(every))
     # Splits of the same order of labels, shuffled alike, would not be independent.
     seed = xxhash.xxh3_64_intdigest(f"{request.seed} {split}".encode()) % 2**63
     return Shuffles(whole, request.null, seed, before, size)

@@ -19,6 +19,7 @@ from layerwise.statistics import Accumulator, merged, state_of
 
 __all__ = [
     "agreed",
+    "earlier",
     "gathered",
     "is_follower",
     "is_shared",
@@ -117,6 +118,11 @@ def gathered(own: T, shared: bool) -> list[T]:
     found: list[Any] = [None] * count
     torch.distributed.all_gather_object(found, own)
     return found
+
+
+def earlier(parts: list[T]) -> list[T]:
+    """Of what `gathered` gave, that of the processes before this one; none where each has its own."""
+    return parts[: place()[0]] if len(parts) > 1 else []
 
 
 @contextmanager

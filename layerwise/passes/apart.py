@@ -18,7 +18,7 @@ from layerwise.passes.result import SplitResult, side_by_side
 from layerwise.passes.second import SecondPass
 from layerwise.passes.streams import Selected, Stream, streams_of
 from layerwise.provenance import DataFingerprint
-from layerwise.shares import gathered, place, pooled
+from layerwise.shares import earlier, gathered, pooled
 from layerwise.statistics import State, restore, state_of
 
 __all__ = ["FirstPassApart", "SecondPassApart", "draws"]
@@ -47,13 +47,15 @@ def draws(request: Request, batches: Iterable[Batch], shared: bool) -> list[Draw
     for own in counts:
         every = gathered(own, shared)
         whole = _sum(every)
-        before = _sum([torch.zeros_like(whole), *every[: place()[0] if len(every) > 1 else 0]])
+        before = _sum([torch.zeros_like(whole), *earlier(every)])
         made.append(Draw(request.samples_per_class, request.seed, whole, before))
     return made
 
 
 class _Apart:
-    """What both passes have in common: streams, and what of the batch at hand each of them takes."""
+    """What both passes have in common: streams, each with a pass of its own, and what of the batch at hand it takes."""
+
+    passes: Sequence[FirstPass | SecondPass]
 
     def __init__(self, request: Request, drawn: Sequence[Draw | None]) -> None:
         self.request = request
@@ -62,6 +64,17 @@ class _Apart:
         self.samples = 0
         self.selected: list[Selected] = []
         self._names = [{reading.name for reading in stream.request.readings} for stream in self.streams]
+
+    def receive(self, reading: Reading, apart: Tensor) -> None:
+        """Take in the features of one layer, of every token or pixel."""
+        for stream in self._taking():
+            if reading.name in self._names[stream]:
+                self.passes[stream].receive(reading, self.selected[stream].features(reading, apart))
+
+    def end(self, answer: Answer) -> None:
+        """Take in what the network itself makes of the batch."""
+        for stream in self._taking():
+            self.passes[stream].end(self.selected[stream].answer(answer))
 
     def _select(self, batch: Batch) -> None:
         self.samples += batch.size
@@ -88,7 +101,7 @@ class FirstPassApart(_Apart):
 
     def __init__(self, request: Request, bank: Bank | None, device: torch.device, drawn: Sequence[Draw | None]) -> None:
         super().__init__(request, drawn)
-        self.passes = [
+        self.passes: list[FirstPass] = [
             FirstPass(stream.request, None if bank is None else Shelf(bank, stream.name), device)
             for stream in self.streams
         ]
@@ -102,17 +115,6 @@ class FirstPassApart(_Apart):
         self._select(batch)
         for stream in self._taking():
             self.passes[stream].label(self.selected[stream].batch, number)
-
-    def receive(self, reading: Reading, apart: Tensor) -> None:
-        """Take in the features of one layer, of every token or pixel."""
-        for stream in self._taking():
-            if reading.name in self._names[stream]:
-                self.passes[stream].receive(reading, self.selected[stream].features(reading, apart))
-
-    def end(self, answer: Answer) -> None:
-        """Take in what the network itself makes of the batch."""
-        for stream in self._taking():
-            self.passes[stream].end(self.selected[stream].answer(answer))
 
     @property
     def finite(self) -> bool:
@@ -167,7 +169,7 @@ class SecondPassApart(_Apart):
     ) -> None:
         super().__init__(first.request, drawn)
         self.results = first.results
-        self.passes = [
+        self.passes: list[SecondPass] = [
             SecondPass(stream.request, result, train or result, first.device, shared=shared)
             for stream, result in zip(self.streams, self.results, strict=True)
         ]
@@ -178,17 +180,6 @@ class SecondPassApart(_Apart):
         self._select(batch)
         for stream in self._taking():
             self.passes[stream].begin(self.selected[stream].batch)
-
-    def receive(self, reading: Reading, apart: Tensor) -> None:
-        """Take in the features of one layer, of every token or pixel."""
-        for stream in self._taking():
-            if reading.name in self._names[stream]:
-                self.passes[stream].receive(reading, self.selected[stream].features(reading, apart))
-
-    def end(self, answer: Answer) -> None:
-        """Compare with what the network itself makes of the batch."""
-        for stream in self._taking():
-            self.passes[stream].end(self.selected[stream].answer(answer))
 
     def read(self, bank: Bank, readings: Iterable[Reading]) -> None:
         """Take the features from the bank, one layer after the other."""

@@ -14,6 +14,7 @@ from layerwise.passes.request import Request
 from layerwise.passes.result import Key, Reference, SplitResult
 from layerwise.passes.views import Seen, all_of
 from layerwise.shares import pooled
+from layerwise.sketch import Sketch
 from layerwise.statistics import (
     CenterProjections,
     Centers,
@@ -43,16 +44,25 @@ class Judging:
         Of pass 1 over the same samples.
     train : SplitResult
         The split that judges; the same object for the training split.
+    sketches : mapping of str to Sketch or None
+        The projection that each layer's covariance is taken of.
     device : device
         Where what has no sample yet is accumulated.
     """
 
-    def __init__(self, request: Request, result: SplitResult, train: SplitResult, device: torch.device) -> None:
+    def __init__(
+        self,
+        request: Request,
+        result: SplitResult,
+        train: SplitResult,
+        sketches: Mapping[str, Sketch | None],
+        device: torch.device,
+    ) -> None:
         self.request = request
         self.result = result
         self.train = train
         self.device = device
-        self.sketches = {item.name: request.narrowing(item) for item in request.readings}
+        self.sketches = sketches
         self.projections: dict[Key, CenterProjections] = {}
         self.probes: dict[Key, ProbeErrors] = {}
         self.fourths: dict[Key, FourthMoment] = {}

@@ -56,7 +56,8 @@ class SecondPass:
         self.sketches = {item.name: request.narrowing(item) for item in request.readings}
         own, judges = ([of, *of.without, *of.shuffled] for of in (result, train))
         # The first sees every sample.
-        self.judging = [Judging(request, seen, judge, device) for seen, judge in zip(own, judges, strict=True)]
+        pairs = zip(own, judges, strict=True)
+        self.judging = [Judging(request, seen, judge, self.sketches, device) for seen, judge in pairs]
         self.shuffles = shuffles
         self.views = Views(request, shuffles)
         self.fingerprint = DataFingerprint()
