@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import combinations
 
 import numpy as np
 import pytest
 import torch
 import xarray as xr
+from interrupted import through_kills
 from networks import Columns, Perceptron, blobs, loader
 from scipy import stats
 from torch import Tensor, nn
@@ -157,25 +159,8 @@ class TestNothingElseChanges:
         if rerun:
             monkeypatch.setattr("layerwise.plan._WIDEST_KEPT", 0)
         expected = profile(network, loader(*clusters()), jackknife=GROUPS)
-        left = 2
-
-        def stop(*_: object) -> None:
-            nonlocal left
-            left -= 1
-            if left < 0:
-                raise KeyboardInterrupt
-
-        handle = network.register_forward_pre_hook(stop)
-        for _ in range(20):
-            left = 3
-            try:
-                found = profile(
-                    network, loader(*clusters()), jackknife=GROUPS, partial=Partial(tmp_path / "kept", every=0)
-                )
-                break
-            except KeyboardInterrupt:
-                continue
-        handle.remove()
+        again = partial(profile, network, loader(*clusters()), jackknife=GROUPS)
+        found = through_kills(network, lambda: again(partial=Partial(tmp_path / "kept", every=0)))
         xr.testing.assert_identical(found.drop_attrs(deep=False), expected.drop_attrs(deep=False))
 
     def test_samples_that_are_left_out_of_a_layer_are_left_out_of_its_errors(self, network):

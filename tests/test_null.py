@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 import xarray as xr
+from interrupted import through_kills
 from networks import Columns, Perceptron, blobs, loader
 from torch import Tensor
 
@@ -157,23 +160,8 @@ class TestNothingElseChanges:
     def test_a_profile_that_was_killed_goes_on_to_the_same_numbers(self, network, tmp_path, monkeypatch):
         monkeypatch.setattr("layerwise.plan._WIDEST_KEPT", 0)
         expected = profile(network, loader(*clusters()), null=DRAWS)
-        left = 0
-
-        def stop(*_: object) -> None:
-            nonlocal left
-            left -= 1
-            if left < 0:
-                raise KeyboardInterrupt
-
-        handle = network.register_forward_pre_hook(stop)
-        for _ in range(20):
-            left = 3
-            try:
-                found = profile(network, loader(*clusters()), null=DRAWS, partial=Partial(tmp_path / "kept", every=0))
-                break
-            except KeyboardInterrupt:
-                continue
-        handle.remove()
+        again = partial(profile, network, loader(*clusters()), null=DRAWS)
+        found = through_kills(network, lambda: again(partial=Partial(tmp_path / "kept", every=0)))
         xr.testing.assert_identical(found.drop_attrs(deep=False), expected.drop_attrs(deep=False))
 
     def test_a_tracker_reads_the_labels_once_and_has_chance_and_errors_at_every_epoch(self, network):
