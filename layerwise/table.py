@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,7 +56,7 @@ def profile_frame(
 
 
 def profile_table(ds: xr.Dataset, split: str, metrics: Sequence[str] = SHOWN, target: str | None = None) -> str:
-    """`profile_frame` as text; the names of targets stand in front where there are several."""
+    """`profile_frame` as text, ``value ± standard error``; the names of targets stand in front of several."""
     return _text(profile_frame(ds, split, target, metrics))
 
 
@@ -65,8 +65,10 @@ def comparison_frame(
 ) -> pd.DataFrame:
     """The last epochs of two profiles side by side: for each metric a column of both, and of the second less the first.
 
-    Rows are the layers that both have, under their names in the first, or else places of the same depth
-    (`layerwise.derive.align`); with several targets, and none chosen, there is a row for each target and layer.
+    Where both have standard errors, each column is followed by that of its own (``a_se``); that of the difference is
+    ``sqrt(a_se^2 + b_se^2)``, of independent samples: where both profiles are of the same ones it is wide. Rows are the
+    layers that both have, under their names in the first, or else places of the same depth (`layerwise.derive.align`);
+    with several targets, and none chosen, there is a row for each target and layer.
 
     Parameters
     ----------
@@ -91,11 +93,18 @@ def comparison_frame(
     for name in names:
         if name not in there:
             raise UnknownName("metric of both profiles with one value a layer", name, there)
-    first, second = (_one_split(ds, split, target) for ds in align(_last_epoch(a), _last_epoch(b)))
-    one, two = _frame(first, names), _frame(second, names)
+    pair = [_one_split(ds, split, target) for ds in align(_last_epoch(a), _last_epoch(b))]
+    both = [*names, *(f"{name}_se" for name in names if f"{name}_se" in there)]
+    one, two = (_frame(ds, both) for ds in pair)
     columns = {("", "depth"): one["depth"]}
     for name in names:
-        columns |= {(name, "a"): one[name], (name, "b"): two[name], (name, "b - a"): two[name] - one[name]}
+        first, second, difference = one[name], two[name], two[name] - one[name]
+        values = {"a": first, "b": second, "b - a": difference}
+        if (error := f"{name}_se") in both:
+            apart = (one[error] ** 2 + two[error] ** 2) ** 0.5
+            values = {"a": first, "a_se": one[error], "b": second, "b_se": two[error]}
+            values |= {"b - a": difference, "b - a_se": apart}
+        columns |= {(name, side): value for side, value in values.items()}
     return pd.DataFrame(columns)
 
 
@@ -118,7 +127,7 @@ def compared_on(a: xr.Dataset, b: xr.Dataset) -> str:
 def comparison_table(
     a: xr.Dataset, b: xr.Dataset, split: str, metrics: Sequence[str] = (), target: str | None = None
 ) -> str:
-    """`comparison_frame` as text."""
+    """`comparison_frame` as text, ``value ± standard error``."""
     return _text(comparison_frame(a, b, split, metrics, target))
 
 
@@ -222,9 +231,29 @@ def _frame(ds: xr.Dataset, names: Sequence[str]) -> pd.DataFrame:
 
 
 def _text(frame: pd.DataFrame) -> str:
-    forms = [_depth if "depth" in (column, str(column[-1])) else _number for column in frame.columns]
-    text: str = frame.to_string(formatters=forms, index_names=False, na_rep="-")
+    """Numbers as text, each with its standard error, where there is one, in the same column."""
+    columns = list(frame.columns)
+    errors = {_error_of(column) for column in columns} & set(columns)
+    shown = {}
+    for column in columns:
+        form = _depth if "depth" in (column, column[-1]) else _number
+        if column not in errors:
+            own = _error_of(column)
+            texts = list(map(form, frame[column]))
+            shown[column] = _with_errors(texts, frame[own]) if own in errors else texts
+    text: str = type(frame)(shown, index=frame.index).to_string(index_names=False)
     return text
+
+
+def _error_of(column: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    """The column of the standard error of what is in a column."""
+    return f"{column}_se" if isinstance(column, str) else (*column[:-1], f"{column[-1]}_se")
+
+
+def _with_errors(values: Iterable[str], errors: Iterable[float]) -> list[str]:
+    """Values with what their standard errors say behind them, one below the other."""
+    said = ["" if np.isnan(error) else f" ± {error:.2g}" for error in errors]
+    return [value + error.ljust(max(map(len, said))) for value, error in zip(values, said, strict=True)]
 
 
 def _depth(value: float) -> str:
@@ -232,4 +261,4 @@ def _depth(value: float) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.4g}"
+    return "-" if np.isnan(value) else f"{value:.4g}"

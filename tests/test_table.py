@@ -47,6 +47,31 @@ def test_a_standard_error_stands_beside_its_metric_and_once():
     assert list(whole.columns) == ["depth", "nc1", "ncc_error", "ncc_error_se", "stable_rank"]
 
 
+def test_a_standard_error_is_shown_behind_its_value_in_columns_that_line_up():
+    ds = made_up(layers=3)
+    ds["nc1"] = ds["nc1"] * 0 + [0.25, 12.5, np.nan]
+    ds["nc1_se"] = ds["nc1"] * 0 + [0.0123, 2.0, np.nan]
+    head, *body = profile_table(ds, "train", ["nc1", "stable_rank"]).splitlines()
+    assert head.split() == ["depth", "nc1", "stable_rank"]
+    assert [line.split()[2:5] for line in body[:2]] == [["0.25", "±", "0.012"], ["12.5", "±", "2"]]
+    assert body[0].index("±") == body[1].index("±")
+    assert (body[2].split()[2], len(body[2].split())) == ("-", 4)
+
+
+def test_a_comparison_has_the_errors_of_both_and_of_the_difference():
+    first, second = (made_up(layers=3, seed=seed) for seed in (0, 1))
+    a, b = first.assign(nc1_se=first["nc1"] / 10), second.assign(nc1_se=second["nc1"] / 4)
+    frame = comparison_frame(a, b, "train", ["nc1", "ncc_error"])
+    sides = [side for metric, side in frame.columns if metric == "nc1"]
+    assert sides == ["a", "a_se", "b", "b_se", "b - a", "b - a_se"]
+    np.testing.assert_allclose(frame["nc1", "b_se"], frame["nc1", "b"] / 4)
+    np.testing.assert_allclose(frame["nc1", "b - a_se"], np.hypot(frame["nc1", "a"] / 10, frame["nc1", "b"] / 4))
+    lines = comparison_table(a, b, "train", ["nc1", "ncc_error"]).splitlines()
+    assert re.findall(r"b - a|\ba\b|\bb\b", lines[1]) == ["a", "b", "b - a"] * 2
+    assert [line.count("±") for line in lines[2:]] == [3, 3, 3]
+    assert "±" not in comparison_table(a, b.drop_vars("nc1_se"), "train")
+
+
 def test_what_has_no_value_is_a_dash():
     ds = made_up(layers=4)
     ds["nc1"] = ds["nc1"].where(ds["layer"] != ds["layer"][2])
