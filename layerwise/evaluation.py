@@ -73,11 +73,7 @@ class Evaluation:
             *((part, sampled) for part in result.without),
             *((part, compared) for part in result.shuffled),
         ]
-        numbers: list[dict[str, dict[tuple[str, str], np.ndarray]]] = [{} for _ in parts]
-        numbers[0] = {
-            NETWORK_ERROR.name: {(target, ""): np.asarray(error) for target, error in result.errors.items()},
-            NETWORK_MSE.name: {(target, ""): squares.mean() for target, squares in result.squares.items()},
-        }
+        numbers = [_of_network(part) for part, _ in parts]
         # Of what is measured many times, no more than one layer's is laid out at a time, beside weights read once.
         for reading in self.readings:
             beside = self._weights(reading)
@@ -86,7 +82,8 @@ class Evaluation:
                 self._measure_layer(part, own, reading, beside, found)
         whole, without = numbers[0], numbers[1 : 1 + len(result.without)]
         if without:
-            whole |= jackknife_errors(sampled, whole, without)
+            names = [NETWORK_ERROR.name, NETWORK_MSE.name, *(metric.name for metric in sampled)]
+            whole |= jackknife_errors(names, whole, without)
         if result.shuffled:
             whole |= under_chance(compared, numbers[1 + len(result.without) :])
         return whole
@@ -135,6 +132,14 @@ class Evaluation:
         if not paths or reading.projection is not None:
             return None
         return weights_beside(self.model, paths, self.previous_maps.get(reading.name), reading.features)
+
+
+def _of_network(result: SplitResult) -> dict[str, dict[tuple[str, str], np.ndarray]]:
+    """What the network itself gets wrong."""
+    return {
+        NETWORK_ERROR.name: {(target, ""): np.asarray(error) for target, error in result.errors.items()},
+        NETWORK_MSE.name: {(target, ""): squares.mean() for target, squares in result.squares.items()},
+    }
 
 
 def _compute(

@@ -36,7 +36,7 @@ from layerwise.provenance import environment, weight_hash
 from layerwise.schema import Variable
 from layerwise.settings import Settings, chosen
 from layerwise.shares import agreed, is_follower, is_shared
-from layerwise.uncertainty import variables_of
+from layerwise.uncertainty import error_variable, variables_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -288,7 +288,8 @@ class Profiler:
     def _of_network(self) -> list[Variable]:
         """What is told of the network itself."""
         with_classes = len(self.dimensions) < len(self.targets)
-        return [NETWORK_ERROR] * with_classes + [NETWORK_MSE] * bool(self.dimensions)
+        found = [NETWORK_ERROR] * with_classes + [NETWORK_MSE] * bool(self.dimensions)
+        return found + [error_variable(own) for own in found if self.settings.jackknife]
 
     def _needs(self) -> frozenset[str]:
         needs = needs_of([metric for metric in self.metrics if self._applies(metric)], self.convention)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +11,7 @@ from layerwise.assembly import Numbers
 from layerwise.metrics import Metric
 from layerwise.schema import Variable
 
-__all__ = ["jackknife_errors", "under_chance", "variables_of", "with_chance", "with_error"]
+__all__ = ["error_variable", "jackknife_errors", "under_chance", "variables_of", "with_chance", "with_error"]
 
 # Of so many draws, and one more, one lies beyond either edge of a band of 95%.
 _ONE_BEYOND = 40
@@ -30,13 +30,12 @@ def with_chance(metrics: Sequence[Metric]) -> list[Metric]:
 def variables_of(metrics: Sequence[Metric], *, errors: bool, chance: bool) -> list[Variable]:
     """Everything that is measured: the metrics, and perhaps their standard errors and what chance gives."""
     found = [metric.variable for metric in metrics]
-    found += [_error_variable(metric) for metric in with_error(metrics) if errors]
+    found += [error_variable(metric.variable) for metric in with_error(metrics) if errors]
     return found + [variable for metric in with_chance(metrics) if chance for variable in _chance_variables(metric)]
 
 
-def _error_variable(metric: Metric) -> Variable:
-    """What the Dataset says of a metric's standard error."""
-    own = metric.variable
+def error_variable(own: Variable) -> Variable:
+    """What the Dataset says of the standard error of a variable."""
     return replace(
         own,
         name=f"{own.name}_se",
@@ -47,13 +46,13 @@ def _error_variable(metric: Metric) -> Variable:
 
 
 def jackknife_errors(
-    metrics: Sequence[Metric], whole: Numbers, without: Sequence[Numbers]
+    names: Iterable[str], whole: Numbers, without: Sequence[Numbers]
 ) -> dict[str, dict[tuple[str, str], np.ndarray]]:
-    """Standard error of every metric, ``sqrt((G - 1)/G sum_g (x_g - mean x)^2)``.
+    """Standard error of every variable, ``sqrt((G - 1)/G sum_g (x_g - mean x)^2)``.
 
     Parameters
     ----------
-    metrics : sequence of Metric
+    names : iterable of str
     whole : Numbers
         Of all samples.
     without : sequence of Numbers
@@ -62,10 +61,10 @@ def jackknife_errors(
     Returns
     -------
     Numbers
-        Under the names of the variables of the errors; NaN where the metric is not known without some group.
+        Under the names of the variables of the errors; NaN where a number is not known without some group.
     """
     found: dict[str, dict[tuple[str, str], np.ndarray]] = {}
-    for name in (metric.name for metric in metrics if metric.name in whole):
+    for name in (name for name in names if name in whole):
         of_metric = {}
         for key, value in whole[name].items():
             parts = [part.get(name, {}).get(key, np.full_like(value, np.nan)) for part in without]

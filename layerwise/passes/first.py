@@ -11,6 +11,7 @@ from layerwise.errors import InvalidData
 from layerwise.network import Answer, Reading
 from layerwise.passes.checks import checked_labels, checked_targets, finite_rows
 from layerwise.passes.gathering import Gathering
+from layerwise.passes.mistakes import Mistakes
 from layerwise.passes.request import Request
 from layerwise.passes.result import SplitResult
 from layerwise.passes.tally import Tally
@@ -32,6 +33,7 @@ class FirstPass:
         self.bank = bank
         self.device = device
         self.tally = Tally(request.classes)
+        self.mistakes = [Mistakes() for _ in range(1 + request.jackknife)]
         self.fingerprint = DataFingerprint()
         self.views = Views(request, shuffles)
         self.sketches = {item.name: request.narrowing(item) for item in request.readings}
@@ -95,8 +97,8 @@ class FirstPass:
 
     def end(self, answer: Answer) -> None:
         """Take in what the network itself makes of the batch."""
-        self.tally.judge(self.labels, answer)
-        self.tally.compare(self.targets, answer, self.request.nonfinite)
+        for mistakes, seen in zip(self.mistakes, self.seen, strict=False):
+            mistakes.update(seen, answer, self.request)
         if self.bank is not None:
             for target, labels in self.labels.items():
                 self.bank.put(f"labels of {target}", labels)
@@ -117,6 +119,7 @@ class FirstPass:
         """What was accumulated so far, and what the bank holds."""
         return {
             "tally": state_of(self.tally),
+            "mistakes": [state_of(mistakes) for mistakes in self.mistakes],
             "fingerprint": state_of(self.fingerprint),
             "views": self.views.state(),
             "gathered": [gathering.state() for gathering in self.gathered],
@@ -126,6 +129,8 @@ class FirstPass:
     def restore(self, state: State) -> None:
         """Go on from a state."""
         restore(self.tally, state["tally"])
+        for mistakes, held in zip(self.mistakes, state["mistakes"], strict=True):
+            restore(mistakes, held)
         restore(self.fingerprint, state["fingerprint"])
         self.views.restore(state["views"])
         for gathering, held in zip(self.gathered, state["gathered"], strict=True):
@@ -136,6 +141,7 @@ class FirstPass:
     def merge(self, shared: bool) -> None:
         """Take in what the other processes accumulated, if the samples are shared."""
         self.tally = pooled(self.tally, lambda: Tally({}), self.device, shared)
+        self.mistakes = [pooled(mistakes, Mistakes, self.device, shared) for mistakes in self.mistakes]
         self.fingerprint = pooled(self.fingerprint, DataFingerprint, self.device, shared)
         for gathering in self.gathered:
             gathering.merge(shared)
@@ -152,9 +158,9 @@ class FirstPass:
         counted = SplitResult(
             samples=tally.samples,
             classes=tally.classes,
-            errors=tally.errors,
-            scores=tally.scores,
-            squares=tally.squares,
+            errors=self.mistakes[0].errors(tally.classes),
+            scores=self.mistakes[0].scores,
+            squares=self.mistakes[0].squares(tally.classes),
             left_out=tally.left_out,
             without_target=tally.without_target,
             fingerprint=str(self.fingerprint),
@@ -162,14 +168,15 @@ class FirstPass:
         result = self.gathered[0].finish(counted, train or counted)
         for number, part in enumerate(self.gathered[1 : 1 + self.request.jackknife]):
             own = counted.of_other_samples()
+            mistakes = self.mistakes[1 + number]
+            own.errors, own.squares = mistakes.errors(tally.classes), mistakes.squares(tally.classes)
             judge = own if train is None else train.without[number]
             own.lacking = judge.lacking | part.finish(own, judge).lacks_classes_of(result)
+            own.standardize(judge)
             result.without.append(own)
         for number, part in enumerate(self.gathered[1 + self.request.jackknife :]):
             own = counted.of_other_samples()
             own.totals = {key: held["covariance"] for key, held in result.evidence.items() if "covariance" in held}
             result.shuffled.append(part.finish(own, own if train is None else train.shuffled[number]))
-        for target, squares in result.squares.items():
-            units = (train or result).units
-            result.squares[target] = squares / units[target] ** 2 if target in units else squares
+        result.standardize(train or result)
         return result

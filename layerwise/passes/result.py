@@ -98,6 +98,12 @@ class SplitResult:
         """For what some of the samples give, or other labels: counts of all, and no evidence yet."""
         return SplitResult(classes=self.classes, errors=self.errors, squares=self.squares)
 
+    def standardize(self, train: SplitResult) -> None:
+        """Take the network's own squared errors in the units of the training split."""
+        for target, squares in self.squares.items():
+            if target in train.units:
+                self.squares[target] = squares / train.units[target] ** 2
+
     def lacks_classes_of(self, whole: SplitResult) -> set[Key]:
         """Targets and layers where fewer classes have a sample than in the whole."""
         of_classes = {key: held for key, held in whole.evidence.items() if "moments" in held}
