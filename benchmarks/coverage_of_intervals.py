@@ -100,7 +100,7 @@ def main() -> None:
     print("samples of a class".rjust(40) + "".join(f"{each:>14}" for each in SAMPLES))
     for debiased in (False, True):
         columns = [measured(classes, each, options.repeats, options.groups, debiased=debiased) for each in SAMPLES]
-        for name in ("nc1", "nc1_trace", "cdnv") if debiased else (*METRICS, *OTHERS):
+        for name in ("nc1", "nc1_trace", "cdnv", "vci", "h_score") if debiased else (*METRICS, *OTHERS):
             said = name + (", debiased" if debiased else "")
             print(f"{said:<24}{f'truth {truth[name]:.3g}':>16}", end="")
             for values in (column[name] for column in columns):

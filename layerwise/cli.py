@@ -82,7 +82,7 @@ def profile(
     classes: Annotated[int | None, typer.Option(help="Number of classes, where the data does not say.")] = None,
     convention: Annotated[str, typer.Option(help="default, papyan, he_su, he_su_imbalanced or ibrahim.")] = "default",
     debiased: Annotated[
-        bool, typer.Option(help="Correct nc1, nc1_trace and cdnv for the sampling error of class means.")
+        bool, typer.Option(help="Correct nc1, nc1_trace, cdnv, vci and h_score for what few samples do to them.")
     ] = False,
     frame: Annotated[str | None, typer.Option(help="Measure frame_distance from it: etf or orthogonal.")] = None,
     standardize: Annotated[

@@ -42,7 +42,8 @@ class Settings:
         ``default``, ``papyan``, ``he_su``, ``he_su_imbalanced`` or ``ibrahim``.
     debiased : bool
         Whether `nc1`, `nc1_trace` and `cdnv` are corrected for the sampling error of class means, which draws them
-        apart and makes few samples look more collapsed than they are.
+        apart and makes few samples look more collapsed than they are, and `vci` and `h_score` for what features fitted
+        to labels explain by chance.
     frame : str, Frame or ndarray, or mapping of target to one of them, optional
         What `frame_distance` measures the distance from: ``"etf"``, ``"orthogonal"``, what `layerwise.theory.predict`
         expects of the training, or a Gram matrix ``(K, K)``.

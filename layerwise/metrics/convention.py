@@ -31,7 +31,8 @@ class Convention:
     shrinkage : {"none", "ledoit_wolf"}
         Whether `h_score` inverts the covariance itself, or as Ledoit & Wolf shrink it; that takes a second pass.
     debiased : bool
-        Whether `nc1`, `nc1_trace` and `cdnv` are freed of what the sampling error of class means adds to ``S_B``.
+        Whether `nc1`, `nc1_trace` and `cdnv` are freed of what the sampling error of class means adds to ``S_B``, and
+        `vci` and `h_score` of what features fitted to labels explain by chance.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Between-class scatter without what the sampling error of the class means adds to it."""
+"""What compares classes, without what few samples do to it: means that lie apart, and features fitted to labels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from layerwise.statistics.moments import Moments
 from layerwise.statistics.noise import noise_of_means
 
-__all__ = ["debiased_between", "debiased_fuzziness"]
+__all__ = ["debiased_between", "debiased_fuzziness", "debiased_residuals"]
 
 
 def debiased_between(moments: Moments, between: float, weights: np.ndarray, origin: np.ndarray) -> float:
@@ -74,3 +74,36 @@ def debiased_fuzziness(
     if (values <= 0).any():
         return np.inf
     return float((np.einsum("ck,cl,lk->k", axes, form, axes) / values**2).sum())
+
+
+def debiased_residuals(covariance: Moments, ratios: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """What the classes leave unexplained of the variance of every discriminant direction, without what chance explains.
+
+    As in the adjusted coefficient of determination (Ezekiel 1930), ``d`` features fitted to ``C`` classes leave too
+    little by the factor ``(n - 1 - f)/(n - 1)``, ``f = max(d, C - 1)``: under labels by chance the debiased residuals
+    are one in expectation. ``n`` is the number of samples N where every sample counts once. Other weights ``w_c`` of
+    the class means give their errors the part of ``C / sum_c w_c/n_c`` samples: as far as a residual is of them, that
+    counts.
+
+    Parameters
+    ----------
+    covariance : Moments
+        With the within-class covariance; features without any variance do not count.
+    ratios : ndarray
+        Between-class over within-class variance of the directions that there are, ``(r,)``.
+    weights : ndarray
+        Weight of each class in ``S_B``, shape ``(k,)``.
+
+    Returns
+    -------
+    ndarray
+        Of ``min(d, C - 1)`` directions; NaN where there are no more samples than features.
+    """
+    counts, values = covariance.counts, covariance.spectrum
+    full = min(len(covariance.means[0]), len(counts) - 1)
+    residuals = np.concatenate([1 / (1 + ratios), np.ones(full - len(ratios))])
+    filled = int((values > values[0] * len(values) * covariance.resolution).sum())
+    of_means = len(counts) / (weights / counts).sum()
+    freedom = 1 / (residuals / of_means + (1 - residuals) / counts.sum()) - 1
+    left = freedom - max(filled, len(counts) - 1)
+    return np.where(left > 0, residuals * freedom / left, np.nan)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from layerwise.metrics.convention import Convention
+from layerwise.metrics.debias import debiased_residuals
 from layerwise.metrics.registry import metric
 from layerwise.metrics.variability import discriminant_ratios
 from layerwise.statistics.evidence import linear_evidence
@@ -21,7 +22,8 @@ def h_score(covariance: Moments, convention: Convention) -> float:
     In ``[0, min(d, C - 1)]``, the upper end at collapse; any invertible linear map of the features leaves it as it is.
     Bao et al. 2019. Under a convention with ``shrinkage="ledoit_wolf"`` it is
     ``tr((S_T')^{-1} (1 - a) S_B)`` with ``S_T' = (1 - a) S_T + a tr(S_T)/d I`` and the intensity ``a`` of Ledoit & Wolf
-    2004 (`ledoit_wolf`): rotation and scale leave that as it is. Ibrahim, Ponomareva & Mazumder 2021.
+    2004 (`ledoit_wolf`): rotation and scale leave that as it is. Ibrahim, Ponomareva & Mazumder 2021. Debiased, the one
+    that is not shrunk is 0 in expectation under labels by chance, and NaN with no more samples than features.
     """
     shares, means = covariance.shares, covariance.centered
     between = np.sqrt(shares)[:, None] * (means - shares @ means)
@@ -31,6 +33,9 @@ def h_score(covariance: Moments, convention: Convention) -> float:
         kept = 1 - ledoit_wolf(covariance)
         target = np.trace(covariance.covariance) / between.shape[1]
         ratios = discriminant_ratios(covariance, np.sqrt(kept) * between, keep=kept, add=(1 - kept) * target)
+    if convention.debiased and convention.shrinkage == "none":
+        left = debiased_residuals(covariance, ratios, shares)
+        return float(len(left) - left.sum())
     # Of a direction with the ratio q, q/(1 + q) of the variance is between classes; all of it where q is infinite.
     return float((1 / (1 + 1 / ratios)).sum())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from layerwise.metrics.convention import CONVENTIONS, Convention
-from layerwise.metrics.debias import debiased_between, debiased_fuzziness
+from layerwise.metrics.debias import debiased_between, debiased_fuzziness, debiased_residuals
 from layerwise.metrics.pairs import pair_distances
 from layerwise.metrics.registry import metric
 from layerwise.statistics.centers import Span
@@ -158,16 +158,18 @@ def discriminant_ratios(covariance: Moments, between: np.ndarray, *, keep: float
 
 
 @metric("variability collapse index", direction="down", reference="Xu & Liu 2023")
-def vci(covariance: Moments) -> float:
+def vci(covariance: Moments, convention: Convention) -> float:
     """Variability collapse index, ``1 - tr(S_T^+ S_B) / min(d, C - 1)`` with ``S_T = S_W + S_B``.
 
     In ``[0, 1]``; 0 at collapse. Any invertible linear map of the features leaves it as it is. Computed as
     ``tr((I + B^T S_W^{-1} B)^{-1})`` with ``S_B = B B^T``, which stays exact where the difference from one does not.
-    Xu & Liu 2023.
+    Xu & Liu 2023. Debiased, it is 1 in expectation under labels by chance, and NaN with no more samples than features.
     """
     count, width = covariance.centered.shape
     ratios = discriminant_ratios(covariance, covariance.centered / np.sqrt(count))
     full = min(width, count - 1)
+    if convention.debiased:
+        return float(debiased_residuals(covariance, ratios, np.full(count, 1 / count)).sum() / full)
     return float((full - len(ratios) + (1 / (1 + ratios)).sum()) / full)
 
 

@@ -83,9 +83,64 @@ def test_squared_lengths_come_from_pairs_of_different_samples(name):
     )
 
 
+def fits(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """`vci` and `h_score`, which fit the labels by the features, plain and debiased: shape ``(2, 2)``."""
+    evidence = evidence_of(*tensors(features, labels))
+    return np.array(
+        [
+            [float(value(name, evidence)), float(value(name, evidence | {"convention": DEBIASED}))]
+            for name in ("vci", "h_score")
+        ]
+    )
+
+
+@pytest.mark.parametrize(("counts", "dims"), [([10] * 5, 12), ([6, 12, 24], 8), ([3] * 9, 4)])
+def test_labels_by_chance_explain_nothing(counts, dims):
+    generator = np.random.default_rng(0)
+    features, labels = generator.standard_normal((sum(counts), dims)), np.repeat(np.arange(len(counts)), counts)
+    found = np.array([fits(features, generator.permutation(labels)) for _ in range(400)])
+    plain, debiased = (found.mean(0) - np.array([[1], [0]])).T
+    error = found[:, :, 1].std(0, ddof=1) / np.sqrt(len(found))
+    # Where classes of unequal size count alike, as in the index, that is so to first order.
+    exact = slice(0 if len(set(counts)) == 1 else 1, 2)
+    assert (np.abs(debiased) < 3 * error)[exact].all()
+    assert (np.abs(debiased) < np.abs(plain) / 8).all()
+
+
+@pytest.mark.parametrize("counts", [[20] * 5, [10, 20, 30, 60]], ids=["equal", "unequal"])
+def test_what_few_samples_explain_by_chance_is_taken_off(counts):
+    generator = np.random.default_rng(0)
+    labels, spread = np.repeat(np.arange(len(counts)), counts), np.linspace(0.5, 1.5, 12)
+    means = 0.6 * generator.standard_normal((len(counts), 12))
+    noise = generator.standard_normal((200, len(labels), 12))
+    found = np.array([fits(means[labels] + spread * own, labels) for own in noise]).mean(0)
+    shares = np.array(counts) / sum(counts)
+    truth = []
+    for weights, origin in ((np.full(len(counts), 1 / len(counts)), means.mean(0)), (shares, shares @ means)):
+        between = (means - origin).T @ (weights[:, None] * (means - origin))
+        truth.append(np.trace(np.linalg.solve(np.diag(spread**2) + between, between)))
+    full = len(counts) - 1
+    plain, debiased = np.abs(found - np.array([1 - truth[0] / full, truth[1]])[:, None]).T
+    # What is left is that of a squared correlation itself (Lawley 1959), which the number of features has no part in.
+    left = (full + 1) * full * (truth[1] / full) * (1 - truth[1] / full) / len(labels) * np.array([1 / full, 1])
+    assert (debiased < left).all()
+    assert (plain > 4 * left).all()
+
+
+def test_features_without_variance_are_no_features_that_fit():
+    case = clusters([20] * 4, 6)
+    padded = np.concatenate([case.features, np.full((80, 40), 3.0)], axis=1)
+    np.testing.assert_allclose(fits(padded, case.labels), fits(case.features, case.labels), rtol=1e-9)
+
+
+def test_no_more_samples_than_features_tell_nothing_of_a_fit():
+    case = clusters([6] * 4, 30)
+    assert np.isnan(fits(case.features, case.labels)[:, 1]).all()
+
+
 def test_with_many_samples_a_class_nothing_is_left_to_correct():
     features, labels = tensors(*_two(clusters([4000] * 3, 6)))
-    for name in ("nc1", "nc1_trace", "cdnv"):
+    for name in ("nc1", "nc1_trace", "cdnv", "vci", "h_score"):
         plain, debiased = (value(name, evidence_of(features, labels, convention=c)) for c in ("default", DEBIASED))
         np.testing.assert_allclose(debiased, plain, rtol=2e-3)
 
