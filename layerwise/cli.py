@@ -96,7 +96,8 @@ def profile(
         int, typer.Option(min=0, help="Groups of samples for standard errors; 0 for none, 10 are usual.")
     ] = 0,
     null: Annotated[
-        int, typer.Option(min=0, help="Shuffles of the labels for a null distribution; 0 for none, 39 for a 95% band.")
+        int,
+        typer.Option(min=0, help="Shuffles of labels for what chance gives; 0 for none, 39 for a 95% band."),
     ] = 0,
     drop_nonfinite: Annotated[
         bool, typer.Option(help="Leave out samples with NaN or infinity, in a layer or a target.")

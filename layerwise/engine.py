@@ -26,7 +26,7 @@ from layerwise.passes import (
     SplitResult,
     draws,
 )
-from layerwise.passes.checks import checked_labels, where_not_finite
+from layerwise.passes.checks import checked_labels, checked_targets, where_not_finite
 from layerwise.progress import bar
 from layerwise.shares import earlier, gathered, own_samples
 
@@ -34,7 +34,7 @@ __all__ = ["look", "run_split"]
 
 
 def look(network: Network, loader: Iterable[Any], request: Request, split: str = "") -> Shuffles:
-    """Read the labels of a split, and no more, to shuffle them.
+    """Read the labels and regression targets of a split, and no more, to shuffle them.
 
     Parameters
     ----------
@@ -43,9 +43,11 @@ def look(network: Network, loader: Iterable[Any], request: Request, split: str =
     """
     own = own_samples(loader)
     found: dict[str, list[Tensor]] = {}
-    for batch in _counted(network, bar(loader, f"{split} labels"), own):
+    for number, batch in enumerate(_counted(network, bar(loader, f"{split} labels"), own)):
         for target, given in batch.labels.items():
-            if target in request.targets and target not in request.dimensions:
+            if target in request.dimensions:
+                found.setdefault(target, []).append(checked_targets(given, target, request, number)[0].cpu())
+            elif target in request.targets:
                 found.setdefault(target, []).append(checked_labels(given, target, request.classes).cpu())
     labels = {target: torch.cat(parts) for target, parts in found.items()}
     size = len(next(iter(labels.values()), ()))

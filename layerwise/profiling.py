@@ -26,7 +26,7 @@ from layerwise.frames import check_frames, frames_told, select_with_frame
 from layerwise.inputs import class_names, dimensions, find_loaders, find_network
 from layerwise.layers import Layer, chosen_text
 from layerwise.loaders import first_batch
-from layerwise.metrics import Metric, convention, needs_of
+from layerwise.metrics import Metric, convention, needs_of, select
 from layerwise.network import first_samples, readings_of
 from layerwise.partial import Partial
 from layerwise.passes import Request, Shuffles, SplitResult
@@ -36,7 +36,7 @@ from layerwise.provenance import environment, weight_hash
 from layerwise.schema import Variable
 from layerwise.settings import Settings, chosen
 from layerwise.shares import agreed, is_follower, is_shared
-from layerwise.uncertainty import error_variable, variables_of
+from layerwise.uncertainty import error_variable, variables_of, with_chance
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -214,10 +214,16 @@ class Profiler:
         )
 
     def _check_null(self) -> None:
-        """Raise where labels cannot be shuffled."""
-        if self.settings.null and len(self.dimensions) == len(self.targets):
-            raise InvalidData("null= shuffles the labels of classes, and the data has regression targets only")
-        if self.settings.null and not self.loaders.repeatable:
+        """Raise where nothing that is measured has a value by chance, or labels cannot be shuffled."""
+        if not self.settings.null:
+            return
+        if not any(self._applies(metric) for metric in with_chance(self.metrics)):
+            there = ", ".join(metric.name for metric in with_chance(select()) if self._applies(metric))
+            raise InvalidData(
+                "null= shuffles labels and targets, and no metric that was asked for depends on which goes with which "
+                f"sample; of these targets do {there}"
+            )
+        if not self.loaders.repeatable:
             raise NotRepeatable("null= reads the labels before the network runs, and a loader runs only once")
 
     def _first_batch(self) -> Batch:

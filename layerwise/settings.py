@@ -72,9 +72,10 @@ class Settings:
         the same runs of the data. 0, the default, for none; 10 are usual. An interval takes Student's t of one degree
         of freedom less.
     null : int
-        Shuffles of the labels for what chance alone would give, ``<metric>_null``, ``_null_low`` and ``_null_high``:
-        everything that compares classes is measured again under each, from the same runs of the data. 0, the default,
-        for none; 39 make a band of 95%. The labels are read beforehand, in a run of the data without the network.
+        Shuffles of labels and regression targets for what chance alone would give, ``<metric>_null``, ``_null_low`` and
+        ``_null_high``: everything that compares classes, or depends on which target goes with which sample, is measured
+        again under each, from the same runs of the data. 0, the default, for none; 39 make a band of 95%. The labels
+        are read beforehand, in a run of the data without the network.
     """
 
     layers: str | Sequence[str] | Callable[[Layer], bool] = "blocks"

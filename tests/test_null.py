@@ -43,15 +43,32 @@ def network():
 @pytest.fixture
 def taken(monkeypatch):
     """The shuffles that a profile takes, by number of samples."""
-    made: dict[int, list[Tensor]] = {}
+    made: dict[int, Shuffles] = {}
     start = Shuffles.__init__
 
     def keep(self: Shuffles, *words: object) -> None:
         start(self, *words)
-        made[self.size] = [labels["label"].long() for labels in self.labels]
+        made[self.size] = self
 
     monkeypatch.setattr(Shuffles, "__init__", keep)
     return made
+
+
+def orders(shuffles: Shuffles, target: str = "label") -> list[Tensor]:
+    """The labels of a target in every order."""
+    seen = shuffles.of({target: (torch.zeros(0), None)}, 0, shuffles.size)
+    return [order[target][0] for order in seen]
+
+
+def assert_chance_is_that_of(ds: xr.Dataset, draws: list[xr.Dataset]) -> set[str]:
+    """Mean and range of every metric that has them are those over the draws; gives their names."""
+    names = {str(name)[:-5] for name in ds if str(name).endswith("_null")}
+    for name in names:
+        values = np.stack([draw[name].values for draw in draws])
+        found = [ds[f"{name}_null{end}"].values for end in ("", "_low", "_high")]
+        expected = [values.mean(0), values.min(0), values.max(0)]
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-12, err_msg=name)
+    return names
 
 
 class TestChance:
@@ -66,16 +83,28 @@ class TestChance:
         ds = profile(network, {"train": loader(*train), "test": loader(*test)}, null=DRAWS, **options)
         draws = [
             profile(network, {"train": loader(train[0], one), "test": loader(test[0], two)}, **options)
-            for one, two in zip(taken[60], taken[33], strict=True)
+            for one, two in zip(orders(taken[60]), orders(taken[33]), strict=True)
         ]
-        names = [str(name)[:-5] for name in ds if str(name).endswith("_null")]
-        assert {"nc1", "vci", "ncc_error", "ncc_mismatch", "probe_error", "h_score", "self_duality"} < set(names)
-        assert not {"class_norm", "stable_rank", "between_rank", "geometric_complexity"} & set(names)
-        for name in names:
-            values = np.stack([draw[name].values for draw in draws])
-            found = [ds[f"{name}_null{end}"].values for end in ("", "_low", "_high")]
-            expected = [values.mean(0), values.min(0), values.max(0)]
-            np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-12, err_msg=name)
+        names = assert_chance_is_that_of(ds, draws)
+        assert {"nc1", "vci", "ncc_error", "ncc_mismatch", "probe_error", "h_score", "self_duality"} < names
+        assert not {"class_norm", "stable_rank", "between_rank", "geometric_complexity"} & names
+
+    @pytest.mark.parametrize("gaps", [False, True])
+    def test_of_a_regression_target_is_that_of_profiles_with_those_targets(self, network, taken, gaps):
+        splits = {"train": clusters(60)[0], "test": clusters(33, seed=1)[0]}
+        targets = {name: inputs[:, :2].square() + 7 for name, inputs in splits.items()}
+        if gaps:
+            targets["train"][::7] = torch.nan
+        options = {"standardize": True, "nonfinite": "drop"}
+        ds = profile(network, {name: loader(splits[name], targets[name]) for name in splits}, null=DRAWS, **options)
+        shuffled = [
+            dict(zip(splits, pair, strict=True)) for pair in zip(orders(taken[60]), orders(taken[33]), strict=True)
+        ]
+        draws = [
+            profile(network, {name: loader(splits[name], own[name]) for name in splits}, **options) for own in shuffled
+        ]
+        assert assert_chance_is_that_of(ds, draws) == {"nrc2_cka", "linear_mse", "linear_r2"}
+        assert (ds["linear_r2"] > ds["linear_r2_null_high"]).all()
 
     def test_of_39_draws_the_band_leaves_out_none_and_of_more_the_outermost(self):
         draws = [{"nc1": {("label", "a"): np.array(float(value))}} for value in range(1, 80)]
@@ -112,21 +141,30 @@ class TestChance:
 class TestShuffles:
     def test_every_label_is_as_often_as_it_was_and_every_order_another(self):
         labels = torch.tensor([0] * 50 + [1] * 30 + [40_000] * 5)
-        orders = [found["label"].long() for found in Shuffles({"label": labels}, 4, 0, 0, 85).labels]
-        for order in orders:
+        found = orders(Shuffles({"label": labels}, 4, 0, 0, 85))
+        for order in found:
             assert torch.equal(order.sort().values, labels)
-        assert len({tuple(order.tolist()) for order in [labels, *orders]}) == 5
+        assert len({tuple(order.tolist()) for order in [labels, *found]}) == 5
 
     def test_processes_have_the_orders_of_the_whole_between_them(self):
         labels = {"label": torch.arange(30) % 4}
         whole, one, two = (Shuffles(labels, 3, 7, *part) for part in ((0, 30), (0, 17), (17, 13)))
-        for order, first, second in zip(whole.labels, one.labels, two.labels, strict=True):
-            assert torch.equal(order["label"], torch.cat([first["label"], second["label"]]))
+        for order, first, second in zip(*map(orders, (whole, one, two)), strict=True):
+            assert torch.equal(order, torch.cat([first, second]))
 
     def test_targets_are_shuffled_together(self):
-        labels = {"fine": torch.arange(30) % 6, "coarse": torch.arange(30) % 6 // 2}
-        for order in Shuffles(labels, 3, 0, 0, 30).labels:
-            assert torch.equal(order["fine"] // 2, order["coarse"])
+        fine = torch.arange(30) % 6
+        shuffles = Shuffles({"fine": fine, "coarse": fine // 2, "size": fine[:, None].double()}, 3, 0, 0, 30)
+        for one, two, three in zip(*(orders(shuffles, target) for target in ("fine", "coarse", "size")), strict=True):
+            assert torch.equal(one // 2, two)
+            assert torch.equal(one[:, None].double(), three)
+
+    def test_samples_without_a_target_keep_none(self):
+        values = torch.arange(20.0)[:, None]
+        values[::3] = torch.nan
+        for order in orders(Shuffles({"size": values}, 3, 0, 0, 20), "size"):
+            assert torch.equal(order.isnan(), values.isnan())
+            assert torch.equal(order[~order.isnan()].sort().values, values[~values.isnan()])
 
     def test_the_seed_decides(self, network):
         one, same, other = (
@@ -183,19 +221,21 @@ class TestNothingElseChanges:
             assert values.notnull().all()
             np.testing.assert_array_equal(values.isel(epoch=0), values.isel(epoch=2))
 
-    def test_regression_targets_beside_classes_are_left_as_they_are(self, network):
+    def test_classes_and_regression_targets_are_shuffled_in_one_run(self, network):
         inputs, labels = clusters()
-        batches = [(inputs, {"label": labels, "size": inputs[:, :2]})]
-        ds = profile(network, batches, null=DRAWS)
-        assert "nrc1_null" not in ds
-        assert ds["nc1_null"].sel(target="label").notnull().all()
-        assert ds["nc1_null"].sel(target="size").isnull().all()
+        ds = profile(network, [(inputs, {"label": labels, "size": inputs[:, :2]})], null=DRAWS)
+        for name, own, other in (("nc1_null", "label", "size"), ("linear_r2_null", "size", "label")):
+            assert ds[name].sel(target=own).notnull().all()
+            assert ds[name].sel(target=other).isnull().all()
 
 
 class TestRefusals:
-    def test_numbers_are_not_shuffled(self, network):
-        with pytest.raises(InvalidData, match="regression targets only"):
-            profile(network, [(clusters()[0], clusters()[0][:, :2])], null=DRAWS)
+    def test_what_does_not_know_which_target_is_of_which_sample_has_no_chance(self, network):
+        inputs, labels = clusters()
+        with pytest.raises(InvalidData, match="of these targets do nrc2_cka, linear_mse, linear_r2"):
+            profile(network, loader(inputs, inputs[:, :2]), null=DRAWS, metrics=["nrc1", "nrc3_alignment"])
+        with pytest.raises(InvalidData, match="of these targets do equinorm, .* nc1, "):
+            profile(network, loader(inputs, labels), null=DRAWS, metrics="stable_rank")
 
     def test_a_loader_that_runs_once_cannot_be_looked_at_beforehand(self, network):
         with pytest.raises(NotRepeatable, match="reads the labels before"):
@@ -210,4 +250,5 @@ class TestRefusals:
 def test_every_default_metric_of_collapse_has_its_chance():
     found = {name for name in list_metrics() if get(name).has_chance}
     assert {"nc1", "nc1_trace", "cdnv", "separation", "vci", "equinorm", "max_angle", "probe_error", "logme"} <= found
-    assert not {"nrc1", "linear_r2", "class_variance", "between_rank", "weight_stable_rank"} & found
+    assert {"nrc2_cka", "linear_mse", "linear_r2"} == {name for name in found if "regression" in get(name).needs}
+    assert not {"class_variance", "between_rank", "weight_stable_rank"} & found

@@ -48,6 +48,7 @@ class Metric:
     default: bool = True
     beside: str = ""
     whole: bool = False
+    paired: bool = False
 
     @property
     def name(self) -> str:
@@ -69,10 +70,13 @@ class Metric:
 
     @property
     def has_chance(self) -> bool:
-        """Whether it measures collapse onto classes, and so has a value by chance, under shuffled labels."""
+        """Whether it measures collapse onto a target, and so has a value by chance, under shuffled labels or targets.
+
+        Of regression only what depends on which target goes with which sample.
+        """
         dims = self.variable.dims
-        of_classes = "target" in dims and "class" not in dims and "regression" not in self.needs
-        return self.sampled and of_classes and self.variable.direction != "none"
+        of_targets = "target" in dims and "class" not in dims and (self.paired or "regression" not in self.needs)
+        return self.sampled and of_targets and self.variable.direction != "none"
 
     def applies(self, *, classes: bool, regression: bool) -> bool:
         """Whether it can be measured where there are such targets; what knows no target is measured of any."""
@@ -92,6 +96,7 @@ def metric(
     default: bool = True,
     beside: str = "",
     whole: bool = False,
+    paired: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function as a metric under its own name.
 
@@ -110,6 +115,8 @@ def metric(
         Name of the metric that it is always measured with.
     whole : bool
         Whether it is a whole number of directions, which has no standard error.
+    paired : bool
+        Of regression, whether it depends on which target goes with which sample; the spread of each alone does not.
 
     Raises
     ------
@@ -138,7 +145,7 @@ def metric(
         if name in _REGISTRY and _REGISTRY[name].function.__module__ != function.__module__:
             raise InvalidData(f"there is a metric {name!r} already; give the function another name")
         variable = Variable(name, dims, long_name, units, direction, reference)
-        _REGISTRY[name] = Metric(function, variable, needs, least_classes, default, beside, whole)
+        _REGISTRY[name] = Metric(function, variable, needs, least_classes, default, beside, whole, paired)
         return function
 
     return register

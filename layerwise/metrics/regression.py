@@ -91,7 +91,7 @@ def nrc2(regression: TargetMoments, next_map: np.ndarray) -> float:
     return float((read[rank:] @ regression.directions * read[rank:]).sum())
 
 
-@_metric("similarity of features and targets (CKA)", direction="up", reference=_DEEP)
+@_metric("similarity of features and targets (CKA)", direction="up", reference=_DEEP, paired=True)
 def nrc2_cka(regression: TargetMoments) -> float:
     """Linear centred kernel alignment of features and targets, ``||cov(h, t)||_F^2 / (||S||_F ||T||_F)``.
 
@@ -145,7 +145,7 @@ def nrc3_alignment(regression: TargetMoments, next_map: np.ndarray) -> float:
     return float(cosines.clip(max=1.0).mean()) if kept else np.nan
 
 
-@_metric("error of the best affine fit", direction="down", units="target^2", reference=f"{_DEEP}, NRC4")
+@_metric("error of the best affine fit", direction="down", units="target^2", reference=f"{_DEEP}, NRC4", paired=True)
 def linear_mse(regression: TargetMoments, readout: Readout) -> float:
     """Mean squared error, over samples and target dimensions, of the best affine map from features to targets.
 
@@ -155,7 +155,7 @@ def linear_mse(regression: TargetMoments, readout: Readout) -> float:
     return float(readout.errors(regression).mean())
 
 
-@_metric("variance explained by the best affine fit", direction="up", reference=f"{_DEEP}, NRC4")
+@_metric("variance explained by the best affine fit", direction="up", reference=f"{_DEEP}, NRC4", paired=True)
 def linear_r2(regression: TargetMoments, readout: Readout) -> float:
     """Share of the targets' variance that the map of `linear_mse` explains, ``1 - sum_k mse_k / tr T``.
 

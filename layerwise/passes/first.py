@@ -176,7 +176,12 @@ class FirstPass:
             result.without.append(own)
         for number, part in enumerate(self.gathered[1 + self.request.jackknife :]):
             own = counted.of_other_samples()
-            own.totals = {key: held["covariance"] for key, held in result.evidence.items() if "covariance" in held}
+            own.totals = {
+                key: held[kind]
+                for key, held in result.evidence.items()
+                for kind in ("covariance", "regression")
+                if kind in held
+            }
             result.shuffled.append(part.finish(own, own if train is None else train.shuffled[number]))
         result.standardize(train or result)
         return result

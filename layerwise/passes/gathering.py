@@ -71,7 +71,9 @@ class Gathering:
             if target in self.request.dimensions:
                 if "regression" in self.request.needs:
                     whole = features if narrow is None else narrow
-                    self.joint.setdefault(key, TargetAccumulator()).update(_rows(whole, rows), own)
+                    if key not in self.joint:
+                        self.joint[key] = self._fresh_joint()
+                    self.joint[key].update(_rows(whole, rows), own)
                 continue
             if key not in self.moments:
                 self.moments[key] = self._fresh(key)
@@ -102,7 +104,7 @@ class Gathering:
         self.narrow = {
             key: restore(self._fresh_narrow(key), held, self.device) for key, held in state["narrow"].items()
         }
-        self.joint = {key: restore(TargetAccumulator(), held, self.device) for key, held in state["joint"].items()}
+        self.joint = {key: restore(self._fresh_joint(), held, self.device) for key, held in state["joint"].items()}
 
     def merge(self, shared: bool) -> None:
         """Take in what the other processes accumulated, if the samples are shared."""
@@ -110,7 +112,7 @@ class Gathering:
             for key in union(held, shared):
                 held[key] = pooled(held.get(key), partial(make, key), self.device, shared)
         for key in union(self.joint, shared):
-            self.joint[key] = pooled(self.joint.get(key), TargetAccumulator, self.device, shared)
+            self.joint[key] = pooled(self.joint.get(key), self._fresh_joint, self.device, shared)
 
     def finish(self, result: SplitResult, train: SplitResult) -> SplitResult:
         """Put the finished statistics into the evidence; what was accumulated is let go.
@@ -142,7 +144,7 @@ class Gathering:
 
     def _finish_target(self, key: Key, result: SplitResult, train: SplitResult) -> None:
         """Put the moments of a regression target into the evidence, in the units of the training split."""
-        moments = self.joint.pop(key).finish()
+        moments = self.joint.pop(key).finish(None if self.scatter else result.totals[key])
         if train is result:
             spread = np.sqrt(np.diag(moments.target_covariance))
             standard = np.where(spread > 0, spread, 1.0) if self.request.standardize else np.ones(len(spread))
@@ -160,6 +162,9 @@ class Gathering:
 
     def _fresh_narrow(self, key: Key) -> ClassMoments:
         return ClassMoments(self.request.classes.get(key[0], 0), scatter=self.scatter)
+
+    def _fresh_joint(self) -> TargetAccumulator:
+        return TargetAccumulator(features=self.scatter)
 
 
 def _rows(features: Tensor, rows: Tensor | None) -> Tensor:

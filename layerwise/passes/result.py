@@ -62,9 +62,10 @@ class SplitResult:
     without : list of SplitResult
         What the split gives without each group of samples.
     shuffled : list of SplitResult
-        What it gives under each shuffle of the labels.
+        What it gives under each shuffle of the labels and targets.
     totals : dict
-        Of shuffled labels: moments of the same features with their own labels, whose covariance of all is the same.
+        Of shuffled labels: moments of the same features with their own labels, whose covariance of all is the same; of
+        shuffled targets likewise.
     lacking : set
         Targets and layers of which that leaves a class, of the split or of the one that judges, without a sample.
     """
@@ -86,7 +87,7 @@ class SplitResult:
     units: dict[str, np.ndarray] = field(default_factory=dict)
     without: list[SplitResult] = field(default_factory=list)
     shuffled: list[SplitResult] = field(default_factory=list)
-    totals: dict[Key, Moments] = field(default_factory=dict)
+    totals: dict[Key, Any] = field(default_factory=dict)
     lacking: set[Key] = field(default_factory=set)
 
     def covariance(self, key: Key) -> Moments:

@@ -116,15 +116,16 @@ def numbered(labels: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Shuffles:
-    """Labels of one split in other orders: each label as often as it is, none with the sample that it is of.
+    """Labels and regression targets of one split in other orders: each as often as it is, with some other sample.
 
-    One permutation of all samples shuffles the labels of every target. It is drawn from the seed and the number of the
-    samples: batches do not change it.
+    One permutation of all samples shuffles every target; samples that have no target keep none. It is drawn from the
+    seed and the number of the samples: batches do not change it.
 
     Parameters
     ----------
     labels : mapping of str to Tensor
-        Labels of all samples, by target, shape ``(N,)``.
+        Of all samples, by target: labels of shape ``(N,)``, or values of floating type ``(N, q)``, which are none where
+        one is not finite.
     count : int
         How many orders there are.
     seed : int
@@ -134,15 +135,20 @@ class Shuffles:
 
     def __init__(self, labels: Mapping[str, Tensor], count: int, seed: int, start: int, size: int) -> None:
         self.size = size
-        self.count = count
-        self.labels: list[dict[str, Tensor]] = []
+        self.labels = {target: _narrowed(values) for target, values in labels.items()}
+        present = {target: _present(values) for target, values in labels.items()}
         whole = len(next(iter(labels.values()))) if labels else 0
-        # Every sample has a label in every order: in as few bytes as they go in.
-        narrow = {target: values.to(_narrowest(values)) for target, values in labels.items()}
         generator = torch.Generator().manual_seed(seed)
+        self.orders: list[dict[str, Tensor]] = []
         for _ in range(count):
-            own = torch.randperm(whole, generator=generator)[start : start + size]
-            self.labels.append({target: values[own] for target, values in narrow.items()})
+            order = torch.randperm(whole, generator=generator)
+            own = order[start : start + size].int()
+            self.orders.append(
+                {
+                    target: own if there is None else _among(order, there)[start : start + size].int()
+                    for target, there in present.items()
+                }
+            )
 
     def of(self, every: Mapping[str, Seen], start: int, size: int) -> list[dict[str, Seen]]:
         """What is seen of the batch from sample `start` on, in each of the orders.
@@ -158,14 +164,30 @@ class Shuffles:
                 "give a loader that repeats itself"
             )
         return [
-            {
-                target: (values[start : start + size].long().to(every[target][0].device), None)
-                for target, values in labels.items()
-                if target in every
-            }
-            for labels in self.labels
+            {target: (self._values(target, order[target][start : start + size]), every[target][1]) for target in every}
+            for order in self.orders
         ]
 
+    def _values(self, target: str, order: Tensor) -> Tensor:
+        values = self.labels[target][order.long()]
+        return values if values.is_floating_point() else values.long()
 
-def _narrowest(labels: Tensor) -> torch.dtype:
-    return torch.int16 if not len(labels) or int(labels.max()) < 1 << 15 else torch.int32
+
+def _present(values: Tensor) -> Tensor | None:
+    """The samples that have a target, shape ``(N,)``; None where all have."""
+    there = torch.isfinite(values).all(1) if values.is_floating_point() else None
+    return None if there is None or bool(there.all()) else there
+
+
+def _among(order: Tensor, there: Tensor) -> Tensor:
+    """A permutation of those samples alone, as they stand in one of all."""
+    found = torch.arange(len(order))
+    found[there] = order[there[order]]
+    return found
+
+
+def _narrowed(labels: Tensor) -> Tensor:
+    """Labels in few bytes; values as they are."""
+    if labels.is_floating_point():
+        return labels
+    return labels.to(torch.int16 if not len(labels) or int(labels.max()) < 1 << 15 else torch.int32)

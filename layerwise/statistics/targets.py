@@ -80,15 +80,35 @@ class TargetMoments:
             resolution=self.resolution,
         )
 
+    @cached_property
+    def whitening(self) -> np.ndarray:
+        """Directions along which the features have the variance one and no covariance, as columns ``(d, r)``.
+
+        In units of the features' standard deviations, directions whose share of the variance is within rounding are
+        left out.
+        """
+        spread = np.sqrt(np.diag(self.covariance).clip(min=0.0))
+        scale = np.where(spread > 0, spread, 1.0)
+        values, vectors = np.linalg.eigh(self.covariance / np.outer(scale, scale))
+        kept = values > values[-1] * len(values) * _EPS
+        return np.asarray(vectors[:, kept] / scale[:, None] / np.sqrt(values[kept]))
+
     def in_units(self, unit: np.ndarray) -> TargetMoments:
         """The same with every target dimension divided by its unit, shape ``(q,)``."""
-        return replace(
-            self,
+        return self.with_targets(
             target_mean=self.target_mean / unit,
             cross=self.cross / unit,
             target_covariance=self.target_covariance / np.outer(unit, unit),
             unit=self.unit * unit,
         )
+
+    def with_targets(self, **changes: np.ndarray) -> TargetMoments:
+        """The same features with other targets: what is of the features alone is not decomposed again."""
+        changed = replace(self, **changes)  # type: ignore[arg-type]
+        for name in ("principal", "whitening"):
+            if name in self.__dict__:
+                changed.__dict__[name] = self.__dict__[name]
+        return changed
 
 
 class TargetAccumulator:
@@ -97,14 +117,21 @@ class TargetAccumulator:
     Features and targets are summed side by side, as residuals from a pivot near their mean, in float64, so that an
     offset costs no digits. The pivot is the mean of the first batch, and moves to the mean of all whenever the samples
     have doubled, so that an outlier in front does no harm. ``merge`` is exact up to rounding, in any order.
+
+    Parameters
+    ----------
+    features : bool
+        Whether to keep what is of the features alone; if not, `finish` takes it of other moments of the same features.
     """
 
     accumulated: ClassVar[tuple[str, ...]] = (
-        *("count", "settled", "dtype", "pivot", "total", "scatter", "directions", "norm"),
+        *("count", "settled", "dtype", "width", "pivot", "total", "scatter", "directions", "norm"),
     )
 
-    def __init__(self) -> None:
+    def __init__(self, *, features: bool = True) -> None:
+        self.keeps_features = features
         self.count = 0
+        self.width = 0
         self.settled = 0
         self.dtype: torch.dtype
         self.pivot: Tensor
@@ -124,11 +151,12 @@ class TargetAccumulator:
         self.count += len(whole)
         residual = whole.sub_(self.pivot)
         self.total += residual.sum(0)
-        self.scatter.addmm_(residual.T, residual)
-        norms = torch.linalg.vector_norm(precise, dim=1, keepdim=True)
-        self.norm += norms.sum()
-        unit = precise / torch.where(norms == 0, 1.0, norms)
-        self.directions.addmm_(unit.T, unit)
+        self.scatter.addmm_(residual.T, residual[:, self._start :])
+        if self.keeps_features:
+            norms = torch.linalg.vector_norm(precise, dim=1, keepdim=True)
+            self.norm += norms.sum()
+            unit = precise / torch.where(norms == 0, 1.0, norms)
+            self.directions.addmm_(unit.T, unit)
         if self.count >= 2 * self.settled and self.settled < _SETTLED:
             self.settled = self.count
             self._move(self.pivot + self.total / self.count)
@@ -140,20 +168,35 @@ class TargetAccumulator:
         if not self.count:
             restore(self, state_of(other), other.pivot.device)
             return
-        own = restore(TargetAccumulator(), state_of(other), self.pivot.device)
+        own = restore(TargetAccumulator(features=self.keeps_features), state_of(other), self.pivot.device)
         own._move(self.pivot)
         self.count += own.count
         self.settled = max(self.settled, own.settled)
         for name in ("total", "scatter", "directions", "norm"):
             getattr(self, name).add_(getattr(own, name))
 
-    def finish(self) -> TargetMoments:
-        """The moments of everything taken in."""
-        width = len(self.directions)
-        residual = self.total / self.count
-        scatter = self.scatter / self.count - torch.outer(residual, residual)
-        covariance = ((scatter + scatter.T) / 2).cpu().numpy()
+    def finish(self, whole: TargetMoments | None = None) -> TargetMoments:
+        """The moments of everything taken in.
+
+        Parameters
+        ----------
+        whole : TargetMoments, optional
+            Of the same features, where they were not kept.
+        """
+        width, residual = self.width, self.total / self.count
+        scatter = self.scatter / self.count - torch.outer(residual, residual[self._start :])
         mean = (self.pivot + residual).cpu().numpy()
+        unit = np.ones(len(mean) - width)
+        # Of the columns that are there the last are the targets'.
+        cross, own = scatter[:width, -len(unit) :], scatter[width:, -len(unit) :]
+        if whole is not None:
+            return whole.with_targets(
+                target_mean=mean[width:],
+                cross=cross.cpu().numpy(),
+                target_covariance=((own + own.T) / 2).cpu().numpy(),
+                unit=unit,
+            )
+        covariance = ((scatter + scatter.T) / 2).cpu().numpy()
         return TargetMoments(
             count=self.count,
             mean=mean[:width],
@@ -163,25 +206,32 @@ class TargetAccumulator:
             target_covariance=covariance[width:, width:],
             directions=(self.directions / self.count).cpu().numpy(),
             norm=float(self.norm / self.count),
-            unit=np.ones(len(mean) - width),
+            unit=unit,
             resolution=torch.finfo(self.dtype).eps,
         )
+
+    @property
+    def _start(self) -> int:
+        """First of the columns, of features and then of targets, that the scatter has."""
+        return 0 if self.keeps_features else self.width
 
     def _allocate(self, features: Tensor, whole: Tensor) -> None:
         """Make room for the width of the first batch, whose mean is the pivot."""
         self.dtype = features.dtype
+        self.width = features.shape[1]
         # From the first sample on, so that equal samples have their own value as pivot.
         self.pivot = whole[0] + (whole - whole[0]).mean(0)
         self.total = torch.zeros_like(self.pivot)
-        self.scatter = self.pivot.new_zeros(len(self.pivot), len(self.pivot))
-        self.directions = self.pivot.new_zeros(features.shape[1], features.shape[1])
+        self.scatter = self.pivot.new_zeros(len(self.pivot), len(self.pivot) - self._start)
+        kept = self.width if self.keeps_features else 0
+        self.directions = self.pivot.new_zeros(kept, kept)
         self.norm = self.pivot.new_zeros(())
 
     def _move(self, pivot: Tensor) -> None:
         """Take the sums from another pivot."""
-        shift = self.pivot - pivot
-        cross = torch.outer(shift, self.total)
-        self.scatter += cross + cross.T + self.count * torch.outer(shift, shift)
+        shift, start = self.pivot - pivot, self._start
+        self.scatter += torch.outer(shift, self.total[start:]) + torch.outer(self.total, shift[start:])
+        self.scatter += self.count * torch.outer(shift, shift[start:])
         self.total += self.count * shift
         self.pivot = pivot
 
@@ -214,13 +264,7 @@ class Readout:
 def fit_readout(moments: TargetMoments) -> Readout:
     """Fit the affine map of least mean squared error from the moments alone.
 
-    Without regularisation. Features are taken in units of their standard deviations; directions whose share of the
-    variance is within rounding are left out, so that of many best maps the least one in these units is taken.
+    Without regularisation. Of many best maps the least one is taken, in units of the features' standard deviations.
     """
-    spread = np.sqrt(np.diag(moments.covariance).clip(min=0.0))
-    scale = np.where(spread > 0, spread, 1.0)
-    values, vectors = np.linalg.eigh(moments.covariance / np.outer(scale, scale))
-    kept = values > values[-1] * len(values) * _EPS
-    axes = vectors[:, kept] / scale[:, None]
-    weight = axes @ ((axes.T @ moments.cross) / values[kept][:, None])
-    return Readout(moments.mean, weight, moments.target_mean)
+    axes = moments.whitening
+    return Readout(moments.mean, axes @ (axes.T @ moments.cross), moments.target_mean)
