@@ -1,6 +1,6 @@
 """Small networks that train in seconds on a processor."""
 
 from layerwise.studies.networks.perceptron import MLP, ResidualMLP
-from layerwise.studies.networks.transformer import TextTransformer
+from layerwise.studies.networks.transformer import TextTransformer, VisionTransformer
 
-__all__ = ["MLP", "ResidualMLP", "TextTransformer"]
+__all__ = ["MLP", "ResidualMLP", "TextTransformer", "VisionTransformer"]

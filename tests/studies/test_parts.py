@@ -1,4 +1,4 @@
-"""The text data, the text transformer and the few-shot accuracy that studies share are what they say."""
+"""The text data, the small networks and the few-shot accuracy that studies share are what they say."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import torch
 from layerwise import profile
 from layerwise.studies.complexity_and_transfer import few_shot_accuracy
 from layerwise.studies.data import load_texts
-from layerwise.studies.networks import TextTransformer
+from layerwise.studies.networks import TextTransformer, VisionTransformer
+from layerwise.studies.training import Mixup, mixed
 
 
 def test_texts_become_numbers_of_the_commonest_words_of_the_training_split(tmp_path):
@@ -33,6 +34,32 @@ def test_padding_changes_nothing_and_the_profile_reads_the_class_token():
     ds = profile(network, [(words, torch.arange(8) % 2)], metrics="nc1_trace")
     assert ds["layer"].values.tolist()[1:3] == ["blocks.0", "blocks.1"]
     assert set(ds["reduction"].sel(layer=["blocks.0", "blocks.1"]).values) == {"cls"}
+
+
+def test_a_vision_transformer_sees_each_patch_and_the_profile_reads_its_class_token():
+    torch.manual_seed(0)
+    network = VisionTransformer((1, 8, 8), classes=2, patch=4, width=16, depth=2)
+    pictures = torch.randn(8, 64, requires_grad=True)
+    (slope,) = torch.autograd.grad(network(pictures).sum(), pictures)
+    assert (slope.view(8, 2, 4, 2, 4).abs().sum((2, 4)) > 0).all()
+    ds = profile(network, [(pictures.detach(), torch.arange(8) % 2)], metrics="nc1_trace", layers="blocks.*")
+    assert set(ds["reduction"].values) == {"cls"}
+
+
+def test_mixup_trains_on_mixtures_of_pairs_and_evaluates_the_network_itself():
+    torch.manual_seed(0)
+    network, inputs = torch.nn.Linear(3, 2, bias=False), torch.randn(6, 3)
+    wrapped = Mixup(network)
+    made = wrapped(inputs)
+    # Of a linear map the mixture of outputs is that of the mixture, and so is a loss that is linear in them.
+    expected = made.share * network(inputs) + (1 - made.share) * network(inputs[made.order])
+    torch.testing.assert_close(made.outputs, expected)
+    targets = torch.arange(6.0)
+    loss = mixed(lambda outputs, wanted: (outputs[:, 0] * wanted).mean())(made, targets)
+    wanted = made.share * targets + (1 - made.share) * targets[made.order]
+    torch.testing.assert_close(loss, (expected[:, 0] * wanted).mean())
+    assert 0 < float(made.share) < 1
+    torch.testing.assert_close(wrapped.eval()(inputs), network(inputs))
 
 
 def test_few_shot_accuracy_is_perfect_on_clusters_and_chance_on_noise():
