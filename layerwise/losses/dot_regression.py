@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 __all__ = ["dot_regression"]
 
 
-def dot_regression(logits: Tensor, labels: Tensor, scale: float = 1.0) -> Tensor:
+def dot_regression(logits: Tensor, labels: Tensor, scale: float | Tensor = 1.0) -> Tensor:
     """Squared distance of each sample's own logit from the greatest that it can have, averaged over samples.
 
     ``1/(2 s) mean_i (w_{y_i} . h_i - s)^2`` with ``s = sqrt(E_W E_H)``, for rows of a fixed classifier of norm
@@ -21,8 +22,9 @@ def dot_regression(logits: Tensor, labels: Tensor, scale: float = 1.0) -> Tensor
         Shape ``(n, K)``.
     labels : Tensor
         Class indices, shape ``(n,)``.
-    scale : float
-        ``s``; `ETFClassifier.scale` of the classifier that gave the logits.
+    scale : float or Tensor
+        ``s``; `ETFClassifier.scale` of the classifier that gave the logits. Of features that are taken as they are, one
+        for each sample, shape ``(n,)``: the row's length times the feature's own, through which no gradient goes.
 
     Returns
     -------
@@ -36,4 +38,5 @@ def dot_regression(logits: Tensor, labels: Tensor, scale: float = 1.0) -> Tensor
     tensor(0.2500)
     """
     own = logits.gather(1, labels[:, None]).squeeze(1)
-    return (own - scale).square().mean() / (2 * scale)
+    scale = torch.as_tensor(scale, dtype=own.dtype, device=own.device).detach()
+    return ((own - scale).square() / (2 * scale)).mean()

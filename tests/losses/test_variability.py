@@ -87,6 +87,18 @@ def test_dot_regression_is_that_of_the_theorem():
     np.testing.assert_allclose(given.grad.numpy(), slope)
 
 
+def test_dot_regression_in_units_of_each_features_own_length_pulls_along_the_row_alone():
+    # Yang 2022: the gradient is -(1 - cos(h, w)) w, whatever the length of the feature.
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.nn.functional.normalize(torch.randn(3, 5, generator=generator, dtype=torch.float64))
+    features = 7 * torch.randn(6, 5, generator=generator, dtype=torch.float64)
+    features.requires_grad_()
+    labels, lengths = torch.arange(6) % 3, features.norm(dim=1)
+    dot_regression(features @ rows.T, labels, lengths).backward()
+    cosines = (features.detach() * rows[labels]).sum(1) / lengths.detach()
+    torch.testing.assert_close(6 * features.grad, -(1 - cosines)[:, None] * rows[labels])
+
+
 @pytest.mark.parametrize("labels", [torch.zeros(4), torch.zeros(5, dtype=torch.long), torch.zeros(4, 1).long()])
 def test_labels_that_are_not_one_integer_a_sample_are_refused(labels):
     with pytest.raises(InvalidLabels, match="an integer for each of 4 samples"):
