@@ -22,12 +22,15 @@ from matplotlib.figure import Figure
 
 from layerwise.store import Store
 from layerwise.studies.frame import Claim, Seed, claim, over_seeds
+from layerwise.studies.frame.drawing import plain_log
 from layerwise.theory import feature_flow, perturbed_minimiser
 from layerwise.theory.optimise import best, solve_many
 from layerwise.theory.perturbation import perturbed
 from layerwise.theory.problems import class_means
 
-__all__ = ["SCALES", "Settings", "claims", "figure", "run"]
+__all__ = ["GROUP", "SCALES", "Settings", "claims", "figure", "run"]
+
+GROUP = "theory"
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,7 @@ def figure(ds: xr.Dataset) -> Figure:
     within, between = sns.color_palette("colorblind", 2)
     for place in range(ds.sizes["seed"]):
         of_seed = ds.isel(seed=place)
-        words = (r"$e^{2\lambda_H t}$ tr $S_W$", r"$e^{2\lambda_H t}$ tr $S_B$") if place == 0 else (None, None)
+        words = (r"tr $S_W$", r"tr $S_B$") if place == 0 else (None, None)
         left.plot(ds["time"], growth * of_seed["within"], color=within, linewidth=1, label=words[0])
         left.plot(ds["time"], growth * of_seed["between"], color=between, linewidth=1, label=words[1])
         middle.plot(ds["level"], of_seed["norm"].mean("class"), "o", color=within, markersize=3)
@@ -151,8 +154,9 @@ def figure(ds: xr.Dataset) -> Figure:
     fine = np.linspace(0, float(ds["level"].max()), 200)
     middle.plot(fine, 2 * (1 - fine).clip(min=0), color="0.3", linewidth=0.8, zorder=0, label="closed form")
     middle.plot([], [], "o", color=within, markersize=3, label="found by descent")
-    left.set(yscale="log", xlabel="time")
-    middle.set(xlabel=r"$c=\sqrt{\lambda_W\lambda_H}$", ylabel="squared norm of a class mean")
+    left.set(yscale="log", xlabel="time", ylabel=r"$e^{2\lambda_H t}$ times the trace")
+    plain_log(left.yaxis)
+    middle.set(xlabel=r"$c=\sqrt{\lambda_W\lambda_H}$", ylabel="squared norm of a mean")
     right.set(xscale="log", yscale="log", xlabel=r"attachment $\beta$", ylabel=r"tr $S_W$ / tr $S_B$")
     for ax in (left, middle):
         ax.legend(fontsize="x-small", frameon=False)

@@ -22,11 +22,14 @@ from matplotlib.figure import Figure
 
 from layerwise.store import Store
 from layerwise.studies.frame import Claim, Seed, claim, over_seeds
+from layerwise.studies.frame.drawing import plain_log
 from layerwise.theory import linear_head
 from layerwise.theory.optimise import best, solve, solve_many
 from layerwise.theory.problems import class_means, labels_of, network
 
-__all__ = ["SCALES", "Settings", "claims", "figure", "run"]
+__all__ = ["GROUP", "SCALES", "Settings", "claims", "figure", "run"]
+
+GROUP = "theory"
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,7 @@ def figure(ds: xr.Dataset) -> Figure:
     left.plot([], [], color="0.4", linewidth=0.8, label=r"closed form $\kappa(B)^{1/D}$")
     left.legend(fontsize="small", frameon=False)
     left.set(yscale="log", xlabel="1 / linear layers", ylabel="condition number of a layer")
+    plain_log(left.yaxis)
     right.set(
         yscale="log", xlabel="linear layers", ylabel=r"tr $S_W$ / tr $S_B$ before the last", xticks=ds["depth"].values
     )

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from string import ascii_lowercase
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -23,7 +24,9 @@ from layerwise.store import Store
 from layerwise.studies.closed_forms import MODELS, PhaseModel
 from layerwise.studies.frame import Claim, Seed, claim, over_seeds
 
-__all__ = ["SCALES", "Settings", "claims", "figure", "run"]
+__all__ = ["GROUP", "SCALES", "Settings", "claims", "figure", "run"]
+
+GROUP = "theory"
 
 #: What descent and closed form may differ by, in units of the largest order parameter or of the loss.
 AGREEMENT = 1e-6
@@ -46,14 +49,14 @@ class Settings:
     """
 
     models: tuple[str, ...] = tuple(MODELS)
-    grid: int = 12
-    seeds: int = 1
+    grid: int = 10
+    seeds: int = 5
 
 
 SCALES = {
-    "quick": Settings(models=("squared_error", "merging"), grid=3),
+    "quick": Settings(models=("squared_error", "merging"), grid=3, seeds=1),
     "default": Settings(),
-    "full": Settings(grid=40, seeds=5),
+    "full": Settings(grid=40),
 }
 
 
@@ -128,14 +131,17 @@ def figure(ds: xr.Dataset) -> Figure:
     names = _names(ds)
     size = (7.2, 2.4 * len(names))
     drawn, axes = plt.subplots(len(names), 2, figsize=size, layout="constrained", squeeze=False, sharey="row")
-    for name, row in zip(names, axes, strict=True):
+    for letter, name, row in zip(ascii_lowercase, names, axes, strict=False):
         model, predicted = MODELS[name], ds[f"{name}_predicted"].isel(seed=0)
-        x = np.linspace(model.across[0], model.across[-1], 200)
+        half = (model.across[1] - model.across[0]) / 2
+        x = np.linspace(model.across[0] - half, model.across[-1] + half, 200)
         boundary = xr.DataArray([model.boundary(at) for at in x], {f"{name}_across": x}, [f"{name}_across"])
         ends = 0.0, float(predicted.max())
         found = ds[f"{name}_found"].median("seed", keep_attrs=True)
-        phase_diagram(found, boundary, scale=ends, bar=False, title=f"{model.title}\nfound by descent", ax=row[0])
-        phase_diagram(predicted, boundary, scale=ends, title="closed form", ax=row[1])
+        phase_diagram(
+            found, boundary, scale=ends, bar=False, title=f"{letter}  {model.title}\nfound by descent", ax=row[0]
+        )
+        phase_diagram(predicted, boundary, scale=ends, title="closed form, dashed: its boundary", ax=row[1])
         row[1].set_ylabel("")
     return drawn
 

@@ -58,19 +58,19 @@ class PhaseModel:
     valleys: bool = False
 
     def solve(self, across: float, up: float, seed: int) -> Solution:
-        """The best of the descents from random starts, to the last digits.
+        """The best of the descents from random starts.
 
-        Where there are valleys, those in which all live are among the starts, come to from weaker regularisation; those
-        in which the small ones have died, come to from beyond the boundary; and those near zero.
+        Where there are valleys, those in which all live are among the starts, come to from weaker regularisation, and
+        those in which the small ones have died, come to from beyond the boundary.
         """
         problem, generator = self.problem(across, up), np.random.default_rng(seed)
         starts = [problem.draw(generator)]
         if self.valleys:
             weaker = [self.problem(across, share * up) for share in (0.1, 0.4)]
             beyond = self.problem(across, self.boundary(across) ** 0.5)
-            alive = [_follow(weaker, problem.draw(generator)) for _ in range(2)]
-            starts += [*alive, *(_follow([beyond], start) for start in alive), problem.draw(generator, 0.1)]
-        return solve(problem, best([solve(problem, start, polish=0) for start in starts]).point)
+            alive = _follow(weaker, problem.draw(generator))
+            starts += [alive, _follow([beyond], alive)]
+        return best([solve(problem, start, polish=0) for start in starts])
 
 
 def _follow(problems: Sequence[Problem], start: Point) -> Point:
@@ -188,7 +188,7 @@ def _learnt(smaller: float, point: Point) -> float:
 
 
 _RATIOS = tuple(float(ratio) for ratio in range(2, 14))
-_STRENGTH = "strength, 1: large classes go"
+_STRENGTH = "regularisation,\n1: large classes go"
 _RATIO = "large class / small class"
 
 #: By name: theorems 2, 6, 7, 8 and 11 of the theory.
@@ -207,7 +207,7 @@ MODELS: dict[str, PhaseModel] = {
         "Deep linear network: small classes die",
         *(_RATIO, _STRENGTH, "own logit of a small class"),
         across=_RATIOS,
-        highest=1.1,
+        highest=0.8,
         boundary=lambda ratio: ratio ** (-2 / 3),
         problem=_deep_linear,
         predicted=_predict_deep_linear,
@@ -218,7 +218,7 @@ MODELS: dict[str, PhaseModel] = {
         "Cross entropy behind a ReLU: small classes die",
         *(_RATIO, _STRENGTH, "margin of a small class"),
         across=_RATIOS,
-        highest=1.1,
+        highest=0.8,
         boundary=lambda ratio: float(np.sqrt(3 / (4 * ratio))),
         problem=_nonnegative,
         predicted=_predict_nonnegative,
@@ -229,7 +229,7 @@ MODELS: dict[str, PhaseModel] = {
         "Cross entropy: small classes merge",
         *(_RATIO, _STRENGTH, "probability gap to its twin"),
         across=_RATIOS,
-        highest=1.1,
+        highest=0.8,
         boundary=lambda ratio: ratio**-0.5,
         problem=_cross_entropy,
         predicted=_predict_merging,
