@@ -341,7 +341,7 @@ def demo(
 
 @app.command()
 def study(
-    name: Annotated[str | None, typer.Argument(help="A study, as --list shows it, or all.")] = None,
+    name: Annotated[str | None, typer.Argument(help="A study or a group of them, as --list shows it, or all.")] = None,
     scale: Annotated[str, typer.Option(help="quick, default or full (the paper's own, for a GPU).")] = "default",
     seeds: Annotated[int | None, typer.Option(min=1, help="How many; five by default.")] = None,
     settings: Annotated[
@@ -350,11 +350,13 @@ def study(
     config: Annotated[Path | None, typer.Option(help="A TOML file of settings.")] = None,
     store: Annotated[str, typer.Option(help="Where seeds and epochs are kept, to go on from.")] = "studies.lw",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder of the figure; of all, also of studies.md (docs).")
+        Path | None,
+        typer.Option("--output", "-o", help="Folder of the figure; of more than one, also of the report."),
     ] = None,
     show: Annotated[bool, typer.Option("--list", help="List the studies.")] = False,
 ) -> None:
     """Run a published claim: measure it over seeds, judge it against its bound, and draw it."""
+    from layerwise.studies.frame.catalogue import is_group
     from layerwise.studies.frame.command import list_text, run_all, run_one
 
     if show or name is None:
@@ -363,6 +365,8 @@ def study(
     changes: dict[str, Any] = {"seeds": seeds, "words": settings, "config": config}
     if name == "all":
         run_all(scale, store, output or Path("docs"), typer.echo, **changes)
+    elif is_group(name):
+        run_all(scale, store, output or Path(), typer.echo, group=name, **changes)
     else:
         run_one(name, scale, store, output or Path(), typer.echo, **changes)
 

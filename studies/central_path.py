@@ -28,7 +28,9 @@ from layerwise.studies.networks import ResidualMLP
 from layerwise.studies.training import Recipe, train
 from layerwise.theory import least_squares, loss_parts
 
-__all__ = ["SCALES", "Settings", "claims", "figure", "run"]
+__all__ = ["GROUP", "SCALES", "Settings", "claims", "figure", "run"]
+
+GROUP = "theory"
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,9 @@ from layerwise.theory import cross_entropy_minimiser, normalised_minimiser, squa
 from layerwise.theory.optimise import Point, Problem, hessian, solve
 from layerwise.theory.problems import chain, cross_entropy, labels_of, unconstrained_features
 
-__all__ = ["SCALES", "Settings", "claims", "figure", "run"]
+__all__ = ["GROUP", "SCALES", "Settings", "claims", "figure", "run"]
+
+GROUP = "theory"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from layerwise.store import Store
     from layerwise.studies.frame.claim import Claim
 
-__all__ = ["Study", "find_study", "list_studies", "scaled", "title"]
+__all__ = ["Study", "find_study", "group_of", "is_group", "list_groups", "list_studies", "scaled", "title"]
 
 _HOME = "layerwise.studies"
 
@@ -25,7 +25,7 @@ class Study(Protocol):
     """What a module in `studies` has.
 
     Its docstring says the claim in the first line; then the paper, what is measured, what would refute the claim, and
-    the negative control.
+    the negative control. A module that belongs to a group of studies says so by its ``GROUP``.
     """
 
     __doc__: str | None
@@ -43,10 +43,27 @@ class Study(Protocol):
         """Draw."""
 
 
-def list_studies() -> list[str]:
-    """The names of the studies: the modules of `layerwise.studies` that are no packages."""
+def list_studies(group: str | None = None) -> list[str]:
+    """The names of the studies, or of those of a group: the modules of `layerwise.studies` that are no packages."""
     package = import_module(_HOME)
-    return sorted(module.name for module in pkgutil.iter_modules(package.__path__) if not module.ispkg)
+    names = sorted(module.name for module in pkgutil.iter_modules(package.__path__) if not module.ispkg)
+    return names if group is None else [name for name in names if group_of(find_study(name)) == group]
+
+
+def list_groups() -> list[str]:
+    """The groups that studies belong to."""
+    return sorted({group for name in list_studies() if (group := group_of(find_study(name)))})
+
+
+def is_group(name: str) -> bool:
+    """Whether a name is that of a group, and not of a study."""
+    return name.replace("-", "_") not in list_studies() and name in list_groups()
+
+
+def group_of(study: Study) -> str:
+    """The group of a study; empty for one that stands alone."""
+    group: str = getattr(study, "GROUP", "")
+    return group
 
 
 def find_study(name: str) -> Study:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from layerwise.errors import InvalidData
 from layerwise.progress import logger
 from layerwise.shares import is_follower, together
-from layerwise.studies.frame.catalogue import Study, find_study, list_studies, scaled, title
+from layerwise.studies.frame.catalogue import Study, find_study, group_of, list_groups, list_studies, scaled, title
 from layerwise.studies.frame.claim import Claim, claims_table
 from layerwise.studies.frame.settings import changed, from_toml, from_words
 
@@ -34,6 +34,8 @@ class Outcome:
     seeds : int
     figure : Path
         The picture that was written.
+    group : str
+        That it belongs to; empty where it stands alone.
     """
 
     name: str
@@ -42,13 +44,16 @@ class Outcome:
     seconds: float
     seeds: int
     figure: Path
+    group: str = ""
 
 
 def list_text() -> str:
-    """The studies, a line each: name and claim."""
-    names = list_studies()
-    width = max(map(len, names))
-    return "\n".join(f"{name:<{width}}  {title(find_study(name))}" for name in names)
+    """The studies, a line each: name and claim; and the groups of them."""
+    names, groups = list_studies(), list_groups()
+    width = max(map(len, [*names, *groups]))
+    lines = [f"{name:<{width}}  {title(find_study(name))}" for name in names]
+    lines += [f"{group:<{width}}  All of these: {', '.join(list_studies(group))}." for group in groups]
+    return "\n".join(lines)
 
 
 def run_one(
@@ -109,26 +114,27 @@ def run_all(
     output: Path,
     say: Callable[[str], object],
     *,
+    group: str | None = None,
     seeds: int | None = None,
     words: list[str] | None = None,
     config: Path | None = None,
 ) -> None:
-    """Run every study, and write ``studies.md`` with claims, figures and times into a folder; as `run_one`.
+    """Run every study, or all of a group, and write a report of claims, figures and times into a folder; as `run_one`.
 
-    The report is written anew after each study, and says which have not run yet.
+    The report, ``studies.md`` or ``GROUP.md``, is written anew after each study, and says which have not run yet.
     """
     from layerwise.studies.frame.report import report
 
     if words or config:
         raise InvalidData("settings are a study's own: --set and --config go with the name of one")
     figures = output / "images" / "studies"
-    left, outcomes = list_studies(), []
+    left, outcomes = list_studies(group), []
     while left:
         outcome = run_one(left.pop(0), scale, store, figures, say, seeds=seeds)
         if outcome is not None:
             outcomes.append(outcome)
-            path = output / "studies.md"
-            path.write_text(report(outcomes, scale, output, left), encoding="utf-8")
+            path = output / f"{group or 'studies'}.md"
+            path.write_text(report(outcomes, scale, output, left, group or "all"), encoding="utf-8")
             say(f"wrote {path}")
 
 
@@ -151,7 +157,7 @@ def _show(study: Study, ds: xr.Dataset, output: Path, say: Callable[[str], objec
     plt.close(figure)
     logger.info(f"wrote {path}")
     seconds = float(ds["seconds"].sum()) if "seconds" in ds else float("nan")
-    return Outcome(name, (study.__doc__ or "").strip(), tuple(claims), seconds, ds.sizes["seed"], path)
+    return Outcome(name, (study.__doc__ or "").strip(), tuple(claims), seconds, ds.sizes["seed"], path, group_of(study))
 
 
 def _text(claims: list[Claim]) -> str:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["report"]
 
 
-def report(outcomes: Sequence[Outcome], scale: str, folder: Path, left: Sequence[str] = ()) -> str:
-    """Every study with its claims, measured values, figure, and the time it took.
+def report(outcomes: Sequence[Outcome], scale: str, folder: Path, left: Sequence[str] = (), name: str = "all") -> str:
+    """Every study with its claims, measured values, figure, and the time it took; of a group also what all took.
 
     Parameters
     ----------
@@ -27,6 +27,8 @@ def report(outcomes: Sequence[Outcome], scale: str, folder: Path, left: Sequence
         Where the report goes, so that it finds its figures.
     left : sequence of str
         Names of the studies that have not run yet.
+    name : str
+        What the command was called with.
 
     Returns
     -------
@@ -38,10 +40,10 @@ def report(outcomes: Sequence[Outcome], scale: str, folder: Path, left: Sequence
     lines = [
         "# Studies",
         "",
-        f"Written by `layerwise study all --scale {scale}`. Measured values are mean ± standard deviation over seeds; "
-        "a claim is held when it held for every seed. Bounds are the papers' where they give one, and were there "
-        "before these runs; how networks are trained was settled on pilot runs. Times are of a clock on the wall. "
-        "Controls take the cause away: there the effect has to be gone.",
+        f"Written by `layerwise study {name} --scale {scale}`. Measured values are mean ± standard deviation over "
+        "seeds; a claim is held when it held for every seed. Bounds are the papers' where they give one, and were "
+        "there before these runs; how networks are trained was settled on pilot runs. Times are of a clock on the "
+        "wall. Controls take the cause away: there the effect has to be gone.",
         "",
         f"{held} of {len(all_claims)} claims held." + (f" Not run yet: {', '.join(left)}." if left else ""),
         "",
@@ -51,7 +53,12 @@ def report(outcomes: Sequence[Outcome], scale: str, folder: Path, left: Sequence
     for outcome in outcomes:
         own = sum(item.held for item in outcome.claims)
         held_here = f"{own} of {len(outcome.claims)}"
-        lines.append(f"| [{outcome.name}](#{outcome.name}) | {held_here} | {outcome.seeds} | {_time(outcome)} |")
+        lines.append(
+            f"| [{outcome.name}](#{outcome.name}) | {held_here} | {outcome.seeds} | {_time(outcome.seconds)} |"
+        )
+    for group in sorted({outcome.group for outcome in outcomes if outcome.group}):
+        seconds = sum(outcome.seconds for outcome in outcomes if outcome.group == group)
+        lines += ["", f"All studies of the group `{group}` together took {_time(seconds)}."]
     for outcome in outcomes:
         lines += ["", f"## {outcome.name}", "", outcome.doc, "", *_table(outcome), ""]
         lines.append(f"![{outcome.name}]({Path(os.path.relpath(outcome.figure, folder)).as_posix()})")
@@ -64,7 +71,7 @@ def _table(outcome: Outcome) -> list[str]:
     return lines + [f"| {' | '.join(value.replace('|', chr(92) + '|') for value in row.values())} |" for row in rows]
 
 
-def _time(outcome: Outcome) -> str:
-    if outcome.seconds != outcome.seconds:
+def _time(seconds: float) -> str:
+    if seconds != seconds:
         return "-"
-    return f"{outcome.seconds:.0f} s" if outcome.seconds < 120 else f"{outcome.seconds / 60:.1f} min"
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"

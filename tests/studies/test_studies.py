@@ -8,8 +8,9 @@ import xarray as xr
 
 from layerwise.errors import UnknownName
 from layerwise.store import open_store
-from layerwise.studies.frame import find_study, list_studies
-from layerwise.studies.frame.command import list_text, run_one
+from layerwise.studies.frame import command, find_study, list_studies
+from layerwise.studies.frame.catalogue import is_group, list_groups
+from layerwise.studies.frame.command import list_text, run_all, run_one
 from layerwise.studies.frame.report import report
 from layerwise.studies.frame.settings import SCALES, changed
 
@@ -53,9 +54,21 @@ def test_a_study_that_is_not_there_is_one_clear_error():
         find_study("separation-lore")
 
 
-def test_the_list_has_every_study_with_its_claim():
+def test_the_list_has_every_study_with_its_claim_and_every_group():
     lines = list_text().splitlines()
-    assert [line.split()[0] for line in lines] == STUDIES
+    assert [line.split()[0] for line in lines] == [*STUDIES, *list_groups()]
+
+
+def test_a_group_runs_all_its_studies_and_says_what_they_took_together(tmp_path, monkeypatch):
+    assert "phases" in list_studies("theory")
+    assert "separation_law" not in list_studies("theory")
+    assert is_group("theory")
+    assert not is_group("phases")
+    monkeypatch.setattr(command, "list_studies", lambda group: list_studies(group)[:2])
+    run_all("quick", "memory://", tmp_path, lambda said: None, group="theory", seeds=1)
+    text = (tmp_path / "theory.md").read_text()
+    assert "Written by `layerwise study theory --scale quick`." in text
+    assert "All studies of the group `theory` together took" in text
 
 
 def test_a_study_goes_from_words_to_a_table_a_figure_and_a_report(tmp_path):
