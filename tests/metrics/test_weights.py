@@ -37,6 +37,18 @@ def test_they_equal_the_oracle_whichever_side_is_wider(shape, inputs):
         assert measure(name, reading, giving) == pytest.approx(expected[name], rel=1e-10)
 
 
+@pytest.mark.parametrize("condition", [1e1, 1e3, 1e4, 1e8, 1e12])
+@pytest.mark.parametrize("shape", [(20, 8), (8, 8), (8, 20)])
+def test_singular_values_and_directions_are_exact_however_badly_conditioned_a_map_is(shape, condition):
+    values = np.geomspace(1.0, 1 / condition, 8)
+    left, right = rotation(shape[0], 6)[:, :8], rotation(shape[1], 7)[:, :8]
+    found, directions = Weights((left * values) @ right.T).decomposition
+    # Known to the rounding of the map itself, which is 1e-16 of its largest singular value.
+    assert found == pytest.approx(values, rel=1e-9, abs=1e-15)
+    # The widest directions, which an alignment looks at, up to their signs.
+    assert np.abs((directions[:3] @ right[:, :3]).diagonal()) == pytest.approx(np.ones(3), abs=1e-12)
+
+
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_scale_and_a_rotation_of_the_features_change_nothing(name):
     generator = np.random.default_rng(1)
