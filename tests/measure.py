@@ -61,6 +61,8 @@ def evidence_of(
         reference = moments_of(split(*train, sizes)).finish()
         judged = Centers.of(reference, int(train[1].max()) + 1).covering(classes)
     ridge = fit_ridge(reference, RIDGE)
+    judged = judged.beside(torch.from_numpy(ridge.weight))
+    own = judged if train is None else own
     projections = CenterProjections(own, judged, ridge)
     probe = ProbeErrors(ridge)
     done = 0

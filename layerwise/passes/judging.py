@@ -175,6 +175,9 @@ class Judging:
                 if (sketch := self.sketches[key[1]]) is not None:
                     weight = sketch.lift(torch.from_numpy(probe.weight)).numpy()
                     probe = replace(probe, weight=weight, mean=moments.shares @ moments.means)
+                # The weights lie below the basis, and only there.
+                own = own.beside(torch.from_numpy(probe.weight))
+                probe = replace(probe, weight=own.frame[len(own.basis) :].T.cpu().numpy())
             self.result.references[key] = Reference(own, probe)
         reference = self.train.references[key]
         judged = own if self.train is self.result else reference.centers.covering(classes)

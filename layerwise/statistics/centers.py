@@ -43,8 +43,9 @@ class Centers:
         Row of every label in `points`, shape ``(C,)``.
     points : Tensor
         Shape ``(k + 1, d)``.
-    basis : Tensor
-        Orthonormal rows that span the centred class means, shape ``(r, d)``.
+    frame : Tensor
+        Orthonormal rows that span the centred class means, shape ``(r, d)``; below them, perhaps, the weights of a
+        linear classifier, so that one product sees both.
     coordinates : Tensor
         The centred class means in that basis, shape ``(k + 1, r)``.
     counts : Tensor
@@ -54,7 +55,7 @@ class Centers:
     classes: Tensor
     rows: Tensor
     points: Tensor
-    basis: Tensor
+    frame: Tensor
     coordinates: Tensor
     counts: Tensor
 
@@ -71,10 +72,19 @@ class Centers:
             classes=present,
             rows=rows,
             points=torch.cat([means, means.mean(0, keepdim=True)]),
-            basis=basis,
+            frame=basis,
             coordinates=torch.cat([centered @ basis.T, basis.new_zeros(1, len(basis))]),
             counts=torch.from_numpy(moments.counts).to(device),
         )
+
+    @property
+    def basis(self) -> Tensor:
+        """The orthonormal rows alone, shape ``(r, d)``."""
+        return self.frame[: self.coordinates.shape[1]]
+
+    def beside(self, weight: Tensor) -> Centers:
+        """The same centres, with the weights of a linear classifier, shape ``(d, k)``, in the frame."""
+        return replace(self, frame=torch.cat([self.basis, weight.T.to(self.frame)]))
 
     def covering(self, classes: int) -> Centers:
         """The same centres, for labels in ``0 .. classes - 1``; those beyond the known ones have no mean."""
@@ -100,7 +110,7 @@ class Centers:
 def _project(features: Tensor, points: Tensor, rows: Tensor, *frames: Tensor) -> list[Tensor]:
     """Residuals from the points at `rows` along the rows of each frame: ``(n, d)`` to ``(n, r)`` each, float64."""
     projected = [features.new_zeros(len(features), len(frame), dtype=torch.float64) for frame in frames]
-    for block, residual in residuals(features, points, rows):
+    for block, _, residual in residuals(features, points, rows):
         for coordinates, frame in zip(projected, frames, strict=True):
             coordinates.addmm_(residual, frame[:, block].T)
     return projected
@@ -168,7 +178,7 @@ class CenterProjections:
         The class means that the samples are judged against; the same object for the training split, so that one
         product serves both.
     probe : RidgeProbe, optional
-        A linear classifier of the same features, whose scores come beside.
+        A linear classifier of the same features, whose weights are in the frame of `train`: its scores come beside.
 
     Attributes
     ----------
@@ -182,7 +192,8 @@ class CenterProjections:
         self.own = own
         self.train = train
         self.judge = probe
-        self._frames, self._starts = self._views()
+        self._start = self._projected_centers()
+        self._scores_of_label = self._scores_of_labels()
         self.at_a_time = max(_JUDGED // max(len(own.points), len(train.points)), 1)
         directions, device = len(own.basis), own.basis.device
         self.scatter = torch.zeros(directions, directions, dtype=torch.float64, device=device)
@@ -202,42 +213,41 @@ class CenterProjections:
             Of the probe, shape ``(n, k)``.
         """
         rows = self.own.rows[labels]
-        seen = _project(features, self.own.points, rows, *self._frames)
-        for coordinates, start in zip(seen, self._starts, strict=True):
-            coordinates += self._scores(self.own.points[rows]) if start is None else start[labels]
-        own, judged = seen[:2] if self.train is not self.own else (seen[0], seen[0])
+        frames = [self.train.frame] if self.train is self.own else [self.own.basis, self.train.frame]
+        seen = _project(features, self.own.points, rows, *frames)
+        own, judged = seen[0][:, : len(self.scatter)], seen[-1][:, : len(self.train.basis)]
+        if self._start is not None:
+            judged = judged + self._start[labels]
         self.scatter.addmm_(own.T, own)
         self.scatter_by_class.addmm_(own.T, own / self.own.counts[rows][:, None])
         nearest = self.train.nearest(judged, self.train.rows[labels])
         self.counts += torch.bincount(labels, minlength=len(self.counts))
         self.errors += torch.bincount(labels[nearest != labels], minlength=len(self.counts))
-        return nearest, None if self.judge is None else seen[-1]
+        if self.judge is None:
+            return nearest, None
+        known = self._scores_of_label
+        at_centers = self._scores(self.own.points[rows]) if known is None else known[labels]
+        return nearest, seen[-1][:, judged.shape[1] :] + at_centers
 
-    def _views(self) -> tuple[list[Tensor], list[Tensor | None]]:
-        """Directions to look along, rows ``(r, d)``, and where each label's own centre lies then, ``(C, r)``.
+    def _projected_centers(self) -> Tensor | None:
+        """Each label's own centre as seen from the one that judges it, ``(C, r)``; None where they are the same."""
+        own, train = self.own, self.train
+        if train is own:
+            return None
+        return _project(own.points[own.rows], train.points, train.rows[: len(own.rows)], train.basis)[0]
 
-        None stands for the scores of so many classes at the centres of as many that they are not kept.
-        """
-        own, train, device = self.own, self.train, self.own.basis.device
-        frames = [own.basis]
-        starts: list[Tensor | None] = [own.basis.new_zeros(len(own.rows), len(own.basis))]
-        if train is not own:
-            frames.append(train.basis)
-            starts += _project(own.points[own.rows], train.points, train.rows[: len(own.rows)], train.basis)
-        if self.judge is not None:
-            frames.append(torch.from_numpy(self.judge.weight).to(device).T)
-            kept = len(own.rows) * len(self.judge.bias) <= _KEPT_SCORES
-            starts.append(self._scores(own.points)[own.rows] if kept else None)
-        return frames, starts
+    def _scores_of_labels(self) -> Tensor | None:
+        """Scores of the probe at each label's own centre, ``(C, k)``; None for more than are worth keeping."""
+        if self.judge is None or len(self.own.rows) * len(self.judge.bias) > _KEPT_SCORES:
+            return None
+        return self._scores(self.own.points)[self.own.rows]
 
     def _scores(self, points: Tensor) -> Tensor:
         """Scores of the probe, ``(n, d)`` to ``(n, k)``."""
         assert self.judge is not None
-        weight, mean, bias = (
-            torch.from_numpy(value).to(points.device) for value in (self.judge.weight, self.judge.mean, self.judge.bias)
-        )
+        mean, bias = (torch.from_numpy(value).to(points.device) for value in (self.judge.mean, self.judge.bias))
         one = torch.zeros(len(points), dtype=torch.int64, device=points.device)
-        return bias + _project(points, mean[None], one, weight.T)[0]
+        return bias + _project(points, mean[None], one, self.train.frame[len(self.train.basis) :])[0]
 
     def compare(self, nearest: Tensor, predictions: Tensor) -> None:
         """Count where the nearest class is not the one that the network predicts; both of shape ``(n,)``."""

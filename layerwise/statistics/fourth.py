@@ -36,7 +36,7 @@ class FourthMoment:
         """Take in a batch, features ``(n, d)``."""
         squares = torch.zeros(len(features), dtype=torch.float64, device=features.device)
         rows = torch.zeros(len(features), dtype=torch.int64, device=features.device)
-        for _, residual in residuals(features, self.mean, rows):
+        for _, _, residual in residuals(features, self.mean, rows):
             squares += residual.square().sum(1)
         self.total += squares.square().sum()
         self.samples += len(features)

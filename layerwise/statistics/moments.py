@@ -145,9 +145,9 @@ class ClassMoments:
         norms = torch.zeros_like(squares)
         whole = features.new_empty(features.shape, dtype=torch.float64) if self.scatter is not None else None
         everyone = len(present) == self.classes
-        for block, residual in residuals(features, self.pivot, labels):
+        for block, values, residual in residuals(features, self.pivot, labels):
             squares += torch.linalg.vector_norm(residual, dim=1).square()
-            norms += torch.linalg.vector_norm(features[:, block].double(), dim=1).square()
+            norms += torch.linalg.vector_norm(values, dim=1).square()
             if membership is None:
                 self.total[:, block].index_add_(0, labels, residual)
             elif everyone:
@@ -240,7 +240,7 @@ class ClassMoments:
         first = features[members.int().argmax(1)].to(self.pivot.dtype)
         own = fresh[rows]
         share = members[:, own].double() / members.sum(1, keepdim=True)
-        for block, apart in residuals(features[own], first, (fresh.cumsum(0) - 1)[rows[own]]):
+        for block, _, apart in residuals(features[own], first, (fresh.cumsum(0) - 1)[rows[own]]):
             first[:, block] += (share @ apart).to(first.dtype)
         self.pivot[present[fresh]] = first
 

@@ -22,7 +22,7 @@ def columns(features: Tensor) -> Iterator[slice]:
         yield slice(start, min(start + step, width))
 
 
-def residuals(features: Tensor, reference: Tensor, rows: Tensor) -> Iterator[tuple[slice, Tensor]]:
+def residuals(features: Tensor, reference: Tensor, rows: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """Differences ``features[i] - reference[rows[i]]``, block by block.
 
     The difference is taken in float64, where two numbers of half or single precision subtract without error, so
@@ -41,15 +41,16 @@ def residuals(features: Tensor, reference: Tensor, rows: Tensor) -> Iterator[tup
     ------
     block : slice
         The columns.
-    residual : Tensor
-        Shape ``(n, len(block))``, float64; only until the next block, which takes its memory.
+    values, residual : Tensor
+        The features and their differences, shape ``(n, len(block))``, float64; only until the next block, which takes
+        their memory.
     """
     held: list[Tensor] = []
     for block in columns(features):
         shape = (len(features), block.stop - block.start)
         if not held or held[0].shape != shape:
             held = [features.new_empty(shape, dtype=torch.float64) for _ in range(2)]
-        residual, points = held
-        residual.copy_(features[:, block])
+        values, points = held
+        values.copy_(features[:, block])
         torch.index_select(reference[:, block].double(), 0, rows, out=points)
-        yield block, residual.sub_(points)
+        yield block, values, torch.sub(values, points, out=points)
