@@ -16,6 +16,7 @@ from layerwise.passes.request import Request
 from layerwise.passes.result import SplitResult
 from layerwise.passes.tally import Tally
 from layerwise.passes.views import Seen, Shuffles, Views
+from layerwise.passes.waiting import Waiting
 from layerwise.provenance import DataFingerprint
 from layerwise.shares import pooled
 from layerwise.statistics import State, restore, state_of
@@ -40,9 +41,11 @@ class FirstPass:
         # The first sees every sample; under shuffled labels its covariance is that of all.
         own = [True] * (1 + request.jackknife) + [False] * request.null
         self.gathered = [Gathering(request, self.sketches, device, scatter=scatter) for scatter in own]
+        self.waiting = Waiting()
         self.labels: dict[str, Tensor] = {}
         self.targets: dict[str, Seen] = {}
         self.seen: list[dict[str, Seen]] = []
+        self.size = 0
 
     def begin(self, batch: Batch, number: int) -> None:
         """Look at what comes with the features of a batch."""
@@ -78,6 +81,7 @@ class FirstPass:
         for name, (_, present) in self.targets.items():
             if present is not None:
                 self.tally.leave_out_of_target(name, int((~present).sum()))
+        self.size = batch.size
         self.tally.see(self.labels, batch.size)
         self.request.plan.make_room(max(self.tally.classes.values(), default=0))
         every: dict[str, Seen] = {**{name: (values, None) for name, values in self.labels.items()}, **self.targets}
@@ -87,13 +91,25 @@ class FirstPass:
         """Take in the features of one layer, shape ``(n, d)``."""
         if self.bank is not None:
             self.bank.put(reading.name, features)
+        if not self.waiting.hold(reading, features):
+            self._take_in(reading, features, self.seen)
+
+    def _take_in(self, reading: Reading, features: Tensor, every: list[dict[str, Seen]]) -> None:
+        """Take in the features of one layer, of one batch or of several, and what is seen of them."""
         kept = finite_rows(features, self.request.nonfinite)
         if kept is not None:
             self.tally.leave_out(reading.name, int((~kept).sum()))
         sketch = self.sketches[reading.name]
         narrow = sketch(features) if sketch is not None else None
-        for gathering, seen in zip(self.gathered, self.seen, strict=True):
+        for gathering, seen in zip(self.gathered, every, strict=True):
             gathering.update(reading, features, narrow, kept, seen)
+
+    def _take_in_waiting(self) -> None:
+        """Take in what waits."""
+        waiting, seen = self.waiting.take()
+        for reading in self.request.readings:
+            if reading.name in waiting:
+                self._take_in(reading, waiting[reading.name], seen)
 
     def end(self, answer: Answer) -> None:
         """Take in what the network itself makes of the batch."""
@@ -104,6 +120,8 @@ class FirstPass:
                 self.bank.put(f"labels of {target}", labels)
             if answer.predicted is not None:
                 self.bank.put("predictions", answer.predicted)
+        if self.waiting.end(self.seen, self.size):
+            self._take_in_waiting()
 
     @property
     def samples(self) -> int:
@@ -113,7 +131,7 @@ class FirstPass:
     @property
     def finite(self) -> bool:
         """Whether all features so far were finite."""
-        return self.gathered[0].finite
+        return self.gathered[0].finite and (self.request.nonfinite == "drop" or self.waiting.finite)
 
     def state(self) -> State:
         """What was accumulated so far, and what the bank holds."""
@@ -123,6 +141,7 @@ class FirstPass:
             "fingerprint": state_of(self.fingerprint),
             "views": self.views.state(),
             "gathered": [gathering.state() for gathering in self.gathered],
+            "waiting": self.waiting.state(),
             "bank": None if self.bank is None else self.bank.save(),
         }
 
@@ -135,11 +154,13 @@ class FirstPass:
         self.views.restore(state["views"])
         for gathering, held in zip(self.gathered, state["gathered"], strict=True):
             gathering.restore(held)
+        self.waiting.restore(state["waiting"], self.device)
         if self.bank is not None:
             self.bank.restore(state["bank"])
 
     def merge(self, shared: bool) -> None:
         """Take in what the other processes accumulated, if the samples are shared."""
+        self._take_in_waiting()
         self.tally = pooled(self.tally, lambda: Tally({}), self.device, shared)
         self.mistakes = [pooled(mistakes, Mistakes, self.device, shared) for mistakes in self.mistakes]
         self.fingerprint = pooled(self.fingerprint, DataFingerprint, self.device, shared)

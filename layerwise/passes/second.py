@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cache
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -15,7 +16,8 @@ from layerwise.passes.checks import finite_rows
 from layerwise.passes.judging import Judged, Judging
 from layerwise.passes.request import Request
 from layerwise.passes.result import SplitResult
-from layerwise.passes.views import Seen, Shuffles, Views
+from layerwise.passes.views import Seen, Shuffles, Views, joined
+from layerwise.passes.waiting import lumps
 from layerwise.provenance import DataFingerprint
 from layerwise.statistics import State, restore, state_of
 
@@ -88,11 +90,14 @@ class SecondPass:
         views = Views(self.request, self.shuffles)
         batches = [dict(zip(self.result.classes, values, strict=True)) for values in zip(*labels, strict=True)]
         seen = [self._see(views, values) for values in batches]
+        sizes = [len(values) for values in labels[0]] if labels else []
         predictions = list(bank.get("predictions"))
         for reading in readings:
-            for number, features in enumerate(bank.get(reading.name)):
-                nearest = self._update(reading, features, seen[number])
-                self._compare(nearest, predictions[number] if predictions else None)
+            batches = bank.get(reading.name)
+            for lump in lumps(sizes, reading.features):
+                features = torch.cat(list(islice(batches, lump.stop - lump.start)))
+                nearest = self._update(reading, features, joined(seen[lump]))
+                self._compare(nearest, torch.cat(predictions[lump]) if predictions else None)
             self.finish(reading)
 
     def state(self) -> State:

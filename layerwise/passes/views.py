@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from layerwise.passes.request import Request
 from layerwise.shares import place
 from layerwise.statistics import State
 
-__all__ = ["Groups", "Seen", "Shuffles", "Views", "all_of", "numbered"]
+__all__ = ["Groups", "Seen", "Shuffles", "Views", "all_of", "joined", "numbered"]
 
 #: Labels ``(n,)`` or values ``(n, q)`` of a target, and which samples of the batch count, shape ``(n,)``; None for all.
 Seen = tuple[Tensor, Tensor | None]
@@ -23,6 +23,24 @@ def all_of(first: Tensor | None, second: Tensor | None) -> Tensor | None:
     if first is None or second is None:
         return second if first is None else first
     return first & second.to(first.device)
+
+
+def joined(batches: Sequence[list[dict[str, Seen]]]) -> list[dict[str, Seen]]:
+    """What every measurement sees of several batches, as of one."""
+    return [
+        {target: _one_after_other([part[target] for part in parts]) for target in parts[0]}
+        for parts in zip(*batches, strict=True)
+    ]
+
+
+def _one_after_other(seen: Sequence[Seen]) -> Seen:
+    device = seen[-1][0].device
+    seen = [(own.to(device), counts) for own, counts in seen]
+    values = torch.cat([own for own, _ in seen])
+    if all(counts is None for _, counts in seen):
+        return values, None
+    every = [torch.ones(len(own), dtype=torch.bool, device=own.device) for own, _ in seen]
+    return values, torch.cat([all_of(counts, own) for own, (_, counts) in zip(every, seen, strict=True)])
 
 
 class Views:

@@ -1,0 +1,87 @@
+"""Small batches of narrow features wait until there are enough of them to be worth a call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from layerwise.nest import mapped
+from layerwise.network import Reading
+from layerwise.passes.views import Seen, joined
+from layerwise.statistics import State
+
+__all__ = ["Waiting", "lumps"]
+
+# Wider features fill the cores batch by batch.
+_WIDEST = 2048
+# Samples that are taken in at once.
+_ENOUGH = 256
+# Numbers that are read at once from what waits as a whole.
+_LUMP = 1 << 20
+
+
+class Waiting:
+    """Keeps the narrow features of the last few batches, until they are taken in together.
+
+    Attributes
+    ----------
+    samples : int
+        That wait.
+    """
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self.features: dict[str, list[Tensor]] = {}
+        self.seen: list[list[dict[str, Seen]]] = []
+
+    def hold(self, reading: Reading, features: Tensor) -> bool:
+        """Keep the features of one layer and batch, shape ``(n, d)``, if they are worth it; says whether."""
+        if reading.features > _WIDEST or len(features) >= _ENOUGH:
+            return False
+        # What the network does to its tensor afterwards is not to be seen here.
+        self.features.setdefault(reading.name, []).append(features.clone())
+        return True
+
+    def end(self, seen: list[dict[str, Seen]], size: int) -> bool:
+        """End a batch, of which so much is seen; says whether enough samples wait."""
+        if self.features:
+            self.seen.append(seen)
+            self.samples += size
+        return self.samples >= _ENOUGH
+
+    @property
+    def finite(self) -> bool:
+        """Whether what waits of the last batch is finite."""
+        sums = [batches[-1].sum(dtype=torch.float64).cpu() for batches in self.features.values()]
+        return not sums or bool(torch.isfinite(torch.stack(sums)).all())
+
+    def take(self) -> tuple[dict[str, Tensor], list[dict[str, Seen]]]:
+        """The features of all that wait, by layer, and what is seen of them; none wait afterwards."""
+        features = {name: torch.cat(batches) for name, batches in self.features.items()}
+        seen = joined(self.seen)
+        self.samples, self.features, self.seen = 0, {}, []
+        return features, seen
+
+    def state(self) -> State:
+        """What waits."""
+        held = {"samples": self.samples, "features": self.features, "seen": self.seen}
+        return dict(mapped(held, lambda tensor: tensor.cpu()))
+
+    def restore(self, state: State, device: torch.device) -> None:
+        """Go on from a state."""
+        held = mapped(state, lambda tensor: tensor.to(device))
+        self.samples, self.features, self.seen = held["samples"], held["features"], held["seen"]
+
+
+def lumps(sizes: Sequence[int], width: int) -> Iterator[slice]:
+    """Batches of so many samples cut into a few that are read at once, of so many features a sample."""
+    start, rows = 0, 0
+    for number, size in enumerate(sizes):
+        if rows and (rows + size) * width > _LUMP:
+            yield slice(start, number)
+            start, rows = number, 0
+        rows += size
+    if rows:
+        yield slice(start, len(sizes))
