@@ -93,9 +93,9 @@ class SecondPass:
         sizes = [len(values) for values in labels[0]] if labels else []
         predictions = list(bank.get("predictions"))
         for reading in readings:
-            batches = bank.get(reading.name)
+            features_of = bank.get(reading.name)
             for lump in lumps(sizes, reading.features):
-                features = torch.cat(list(islice(batches, lump.stop - lump.start)))
+                features = torch.cat(list(islice(features_of, lump.stop - lump.start)))
                 nearest = self._update(reading, features, joined(seen[lump]))
                 self._compare(nearest, torch.cat(predictions[lump]) if predictions else None)
             self.finish(reading)

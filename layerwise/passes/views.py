@@ -39,8 +39,10 @@ def _one_after_other(seen: Sequence[Seen]) -> Seen:
     values = torch.cat([own for own, _ in seen])
     if all(counts is None for _, counts in seen):
         return values, None
-    every = [torch.ones(len(own), dtype=torch.bool, device=own.device) for own, _ in seen]
-    return values, torch.cat([all_of(counts, own) for own, (_, counts) in zip(every, seen, strict=True)])
+    every = [torch.ones(len(own), dtype=torch.bool, device=device) for own, _ in seen]
+    return values, torch.cat(
+        [own if counts is None else counts.to(device) for own, (_, counts) in zip(every, seen, strict=True)]
+    )
 
 
 class Views:
