@@ -72,6 +72,26 @@ class TestTruth:
         assert not truth.is_cut(traced, [truth.value_of(traced, layers[1])])
         assert truth.is_linked(traced, layers, 1) == linked
 
+    def test_a_list_of_features_of_several_depths_is_no_bypass(self) -> None:
+        class Pyramid(torch.nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.first, self.second, self.fuse = mlp(5, 8, 8), mlp(8, 8, 8), Fuse()
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                first = self.first(x)
+                return self.fuse([first, self.second(first)])
+
+        class Fuse(torch.nn.Module):
+            def forward(self, features: list[torch.Tensor]) -> torch.Tensor:
+                return torch.cat(features, 1).tanh()
+
+        net = Pyramid()
+        traced = trace(net, lambda: net(torch.ones(2, 5)))
+        layers = choose(traced, ["first", "second"])
+        assert not truth.is_cut(traced, [truth.value_of(traced, layers[1])])
+        assert truth.is_linked(traced, layers, 1)
+
     def test_layers_out_of_their_order_are_seen(self) -> None:
         net = mlp(5, 8, 8, 3)
         traced = trace(net, lambda: net(torch.ones(2, 5)))
@@ -84,6 +104,28 @@ class TestTruth:
         traced = trace(net, lambda: net(torch.ones(2, 5), torch.ones(2, 6)))
         once, more, twice = (truth.value_of(traced, layer) for layer in choose(traced, ["left.1", "left.3", "right.1"]))
         assert truth.steps(traced, once) == truth.steps(traced, twice) != truth.steps(traced, more)
+
+
+class TestHiddenStates:
+    def test_states_are_known_behind_a_norm_and_with_their_padding_cut_off(self) -> None:
+        class Stated(torch.nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.blocks, self.norm = torch.nn.ModuleList([Gated(), Gated()]), torch.nn.LayerNorm(8)
+
+            def forward(self, x: torch.Tensor) -> dict[str, object]:
+                states = [x]
+                for block in self.blocks:
+                    states.append(block(states[-1]))
+                inside = states[1] + 1
+                return {"last": states[-1], "states": [self.norm(states[1]), states[2][:, :3], inside]}
+
+        net = Stated()
+        traced = trace(net, lambda: net(torch.ones(2, 5, 8)))
+        layers = choose(traced, ["blocks.0", "blocks.1"])
+        places = transformers_zoo.layers_of_states(traced, layers)
+        states = [slot.value for slot in traced.outputs if slot.item[0] == "states"]
+        assert [places.get(state) for state in states] == [0, 1, None]
 
 
 def test_records_are_kept_and_a_line_cut_short_is_no_record(tmp_path: Path) -> None:

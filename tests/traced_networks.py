@@ -209,6 +209,95 @@ class TwoStreams(nn.Module):
         return streams[0]
 
 
+class CrossStage(nn.Module):
+    """Half of its features go round its blocks, and are put beside what these give."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before, self.behind = nn.Linear(8, 8), nn.Linear(4, 4)
+        self.blocks = nn.Sequential(mlp(4, 8, 4), mlp(4, 8, 4))
+        self.mix = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        left, right = self.before(x).chunk(2, 1)
+        return self.mix(torch.cat([left, self.behind(self.blocks(right))], 1))
+
+
+class Restorer(nn.Module):
+    """One residual round all of its blocks, as networks that restore pictures have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.last = nn.Linear(5, 8), nn.Linear(8, 8)
+        self.blocks = nn.ModuleList([Gated() for _ in range(3)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = x = self.stem(x)
+        for block in self.blocks:
+            x = block(x)
+        return first + self.last(x)
+
+
+class Turn(nn.Module):
+    """A residual block that looks at something else as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.look = mlp(8, 16, 8), nn.Linear(8, 8)
+
+    def forward(self, x: Tensor, aside: Tensor) -> Tensor:
+        x = x + self.look(aside)
+        return x + self.inner(x)
+
+
+class Refining(nn.Module):
+    """A decoder that moves its boxes from layer to layer, and gives what every layer said."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.boxes, self.position = nn.Linear(5, 8), nn.Linear(5, 4), nn.Linear(4, 8)
+        self.layers = nn.ModuleList([Turn() for _ in range(3)])
+        self.move = mlp(8, 8, 4)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        boxes, x = self.boxes(x), self.stem(x)
+        every = []
+        for layer in self.layers:
+            x = layer(x, self.position(boxes))
+            boxes = boxes + self.move(x)
+            every.append(x)
+        return {"last": x, "every": torch.stack(every, 1), "boxes": boxes}
+
+
+class Reminded(nn.Module):
+    """Its blocks run twice, and are given the input again in between."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Linear(5, 8)
+        self.blocks = nn.ModuleList([Gated() for _ in range(2)])
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = x = self.stem(x)
+        for turn in range(2):
+            x = x if turn == 0 else x + first
+            for block in self.blocks:
+                x = block(x)
+        return self.head(x)
+
+
+class OneOfTwo(nn.Module):
+    """Has a large tower for pictures, and a small one for texts, which alone runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.picture, self.text = mlp(*[8] * 20), nn.Sequential(Gated(), Gated())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.text(x)
+
+
 def stack(block: type[nn.Module], count: int = 3) -> nn.Sequential:
     """A few blocks of one class, then a classifier."""
     return nn.Sequential(*[block() for _ in range(count)], nn.Linear(8, 3))

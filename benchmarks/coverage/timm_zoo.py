@@ -104,7 +104,10 @@ def _made(name: str) -> tuple[Any, torch.Tensor]:
 
 
 def _against_feature_info(model: nn.Module, traced: Trace, layers: list[Layer]) -> list[str]:
-    """Modules that timm takes features from, and that are no layer, nor have one as their last block."""
+    """Modules that timm takes features from, and that are no layer, nor have one as their last block.
+
+    What timm takes out of the inside of a residual branch is no cut, and so no layer.
+    """
     information: Any = getattr(model, "feature_info", None) or []
     published = [item["module"] for item in getattr(information, "info", information)]
     present = {name for name, _ in model.named_modules()}
@@ -113,13 +116,14 @@ def _against_feature_info(model: nn.Module, traced: Trace, layers: list[Layer]) 
     missing, last = [], -1
     for path in dict.fromkeys(published):
         calls = [call for call in traced.calls if call.path == path]
-        if path not in present or not calls:
+        if not path or path not in present or not calls:
             continue
-        behind = {weights[slot.value] for slot in calls[-1].outputs}
+        values = [slot.value for slot in calls[-1].outputs]
+        behind = {weights[value] for value in values}
         places = [place for place, bits in enumerate(found) if bits in behind]
-        if not places:
+        if not places and truth.is_cut(traced, values):
             missing.append(f"feature_info's {path} is no layer")
-        elif places[-1] < last:
+        elif places and places[-1] < last:
             missing.append(f"feature_info's {path} comes before a shallower one")
         last = places[-1] if places else last
     return missing

@@ -17,7 +17,6 @@ from torch import nn
 from benchmarks.coverage.inputs import generated
 from benchmarks.coverage.record import Record
 from benchmarks.coverage.shrink import DEPTH, shrunken
-from benchmarks.coverage.truth import weights_behind
 from layerwise.adapters import adapter_named
 from layerwise.adapters.protocol import Batch
 from layerwise.finding.blocks import find_blocks
@@ -25,7 +24,7 @@ from layerwise.finding.trace import Trace, trace
 from layerwise.layers import Layer
 from layerwise.quiet import quiet
 
-__all__ = ["examine", "names"]
+__all__ = ["examine", "layers_of_states", "names"]
 
 _KINDS = {
     "AutoModel": "MODEL_MAPPING_NAMES",
@@ -130,21 +129,37 @@ def _against_hidden_states(model: Any, batch: Batch, layers: list[Layer]) -> lis
     lists = _hidden_states(traced)
     if not lists:
         return _against_configuration(model, layers)
-    values = _values(traced, layers, hasattr(model.config, "depths"))
+    values = layers_of_states(traced, layers)
     faults = []
     for name, states in lists.items():
         places = [values.get(state, -1) for state in states]
         inner = places[1:-1]
-        missing = [place for place, found in enumerate(inner, 1) if found < 0]
+        missing = [
+            place
+            for place, found in enumerate(inner, 1)
+            if found < 0 and not _starts(traced, *states[place : place + 2])
+        ]
+        # Encoder and decoder in one list: what the decoder begins with is in between.
+        inner = [place for place in inner if place >= 0]
         if missing:
             faults.append(f"{name}: {len(missing)} of {len(states)} are no layers, the first is number {missing[0]}")
         elif inner != sorted(inner):
             faults.append(f"{name}: not in the order of the layers")
-        elif inner:
+        elif inner and not any(set(states) < set(others) for others in lists.values()):
             between = [layer for layer in layers[inner[0] : inner[-1] + 1] if layer.role != "stem"]
             if len(between) != len(inner) and not _of_stages(traced, layers, states[1:-1], inner):
                 faults.append(f"{name}: {len(between)} layers where there are {len(inner)}")
     return faults
+
+
+def _starts(traced: Trace, state: int, after: int) -> bool:
+    """Whether a state is what the first of a list of modules takes, and the next one what it gives."""
+    return any(
+        call.path.rpartition(".")[2] == "0"
+        and state in {slot.value for slot in call.inputs}
+        and after in {slot.value for slot in call.outputs}
+        for call in traced.calls
+    )
 
 
 def _of_stages(traced: Trace, layers: list[Layer], states: list[int], places: list[int]) -> bool:
@@ -174,8 +189,12 @@ def _hidden_states(traced: Trace) -> dict[str, list[int]]:
     return {name: states for name, states in found.items() if len(states) > 1}
 
 
-def _values(traced: Trace, layers: list[Layer], normed: bool) -> dict[int, int]:
-    """The place of the layer that each value is, views of it included; and where `normed`, what a norm makes of it."""
+def layers_of_states(traced: Trace, layers: list[Layer]) -> dict[int, int]:
+    """The place of the layer that each value is.
+
+    Views of it are, what a norm makes of it, and what is left of its positions where padding, prompts or a second
+    stream are cut off.
+    """
     from layerwise.finding.cuts import graph
 
     live = graph(traced)
@@ -186,14 +205,30 @@ def _values(traced: Trace, layers: list[Layer], normed: bool) -> dict[int, int]:
         for slot in call.outputs if layer.side == "output" else call.inputs:
             if slot.item == layer.item:
                 found.setdefault(live.same(slot.value), place)
-    weights = weights_behind(traced) if normed else []
-    behind = {weights[value]: place for value, place in found.items()} if normed else {}
+    normed = dict(found)
+    for call in traced.calls:
+        if call.leaf and not traced.modules[call.path].matrix:
+            taken = [found[live.same(slot.value)] for slot in call.inputs if live.same(slot.value) in found]
+            for slot in call.outputs if taken else ():
+                normed.setdefault(live.same(slot.value), taken[0])
     places: dict[int, int] = {}
     for slot in traced.outputs:
-        place = found.get(live.same(slot.value), behind.get(weights[slot.value]) if normed else None)
-        if place is not None:
-            places[slot.value] = place
+        value = live.same(slot.value)
+        while value not in normed and (whole := _whole(traced, live.maker.get(value))) is not None:
+            value = live.same(whole)
+        if value in normed:
+            places[slot.value] = normed[value]
     return places
+
+
+def _whole(traced: Trace, maker: int | None) -> int | None:
+    """What an operation cuts a run of positions out of."""
+    operation = traced.operations[maker] if maker is not None else None
+    if operation is None or operation.name != "slice":
+        return None
+    (whole, *_), (part, *_) = operation.inputs, operation.outputs
+    sizes = traced.values[whole].shape, traced.values[part].shape
+    return whole if sizes[0][:1] + sizes[0][2:] == sizes[1][:1] + sizes[1][2:] else None
 
 
 def _against_configuration(model: Any, layers: list[Layer]) -> list[str]:

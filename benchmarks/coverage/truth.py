@@ -120,10 +120,11 @@ def is_cut(trace: Trace, values: Collection[int]) -> bool:
 
 
 def is_linked(trace: Trace, layers: Sequence[Layer], place: int) -> bool:
-    """Whether a layer is a cut beside layers before it that a later module takes as well, as an argument of its own.
+    """Whether a layer is a cut beside layers before it that a later module takes as well, in a place of its own.
 
-    Encoders are linked with decoders so, cells with the cells before the last, queries with what they look at. Or the
-    network itself puts the layer beside them, as a U-Net does.
+    Encoders are linked with decoders so, cells with the cells before the last, queries with what they look at, and
+    features of several depths where a pyramid takes a list of them. Or the network itself puts the layer beside them,
+    as a U-Net does.
     """
     own = value_of(trace, layers[place])
     before = [value_of(trace, layer) for layer in layers[:place]]
@@ -131,12 +132,15 @@ def is_linked(trace: Trace, layers: Sequence[Layer], place: int) -> bool:
         return False
     behind = _reached(trace, [own])
     aside = _reached(trace, before, without=own) - behind
+    shallower = {value for value in before if own in _reached(trace, [value])}
     for call in trace.calls:
         arguments: dict[str | int, set[bool]] = {}
         for slot in call.inputs:
             if slot.value in behind | aside:
                 arguments.setdefault(slot.item[0], set()).add(slot.value in behind)
         if {True} in arguments.values() and {False} in arguments.values():
+            return True
+        if {True, False} in arguments.values() and not shallower.isdisjoint(slot.value for slot in call.inputs):
             return True
     return any(
         operation.name == "cat"

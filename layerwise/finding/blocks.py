@@ -10,8 +10,9 @@ cuts are opened; a module whose insides are jumped over by a residual, a branch 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import Literal
 
 from layerwise.finding.cuts import Graph, graph
 from layerwise.finding.heads import classifiers_of
@@ -144,13 +145,24 @@ def _sides(trace: Trace) -> list[tuple[Layer, Call]]:
     """What goes into every call and what comes out of it, in execution order."""
     live = graph(trace)
     found = []
-    for index, call in enumerate(trace.calls):
-        taken, given = _main(live, call.inputs), _main(live, call.outputs)
-        if taken is not None:
-            found.append(((call.start, 1, index), _layer(live, Found(index, "input", taken)), call))
-        if given is not None:
-            found.append(((call.stop, 0, -index), _layer(live, Found(index, "output", given)), call))
-    return [(layer, call) for _, layer, call in sorted(found, key=lambda item: item[0])]
+    for index, side in _events(trace.calls):
+        call = trace.calls[index]
+        slot = _main(live, call.inputs if side == "input" else call.outputs)
+        if slot is not None:
+            found.append((_layer(live, Found(index, side, slot)), call))
+    return found
+
+
+def _events(calls: Sequence[Call]) -> Iterator[tuple[int, Literal["input", "output"]]]:
+    """When each call is entered and when it is left, by its place."""
+    entered: list[int] = []
+    for index, call in enumerate(calls):
+        while entered and entered[-1] != call.parent:
+            yield entered.pop(), "output"
+        yield index, "input"
+        entered.append(index)
+    while entered:
+        yield entered.pop(), "output"
 
 
 def _main(live: Graph, slots: Iterable[Slot]) -> Slot | None:
@@ -191,7 +203,7 @@ def _samples(trace: Trace) -> int:
 
 def _with_stem(live: Graph, layers: Sequence[Layer], found: Sequence[Found]) -> list[Layer]:
     """Tell the stem from the blocks: it comes before the lists that hold the weights, or begins a tower."""
-    main = _main_list(live.trace, layers, found)
+    main = _main_list(live, layers, found)
     roles: list[Layer] = []
     reached = 0
     for place, (layer, item) in enumerate(zip(layers, found, strict=True)):
@@ -202,15 +214,17 @@ def _with_stem(live: Graph, layers: Sequence[Layer], found: Sequence[Found]) -> 
     return roles
 
 
-def _main_list(trace: Trace, layers: Sequence[Layer], found: Sequence[Found]) -> list[bool]:
+def _main_list(live: Graph, layers: Sequence[Layer], found: Sequence[Found]) -> list[bool]:
     """Which layers are of a list of blocks; of the commonest class when there is no list.
 
-    A list of few weights whose members are all unlike, in class or in shape, may be part of the stem.
+    A list of few weights whose members are all unlike, in class or in shape, may be part of the stem. Where tokens are
+    looked up is a stem, even if it is called twice.
     """
+    members = [item.member and bool(live.parents.get(live.same(item.slot.value))) for item in found]
     lists: dict[str, list[Layer]] = {}
-    for layer, item in zip(layers, found, strict=True):
-        if item.member:
-            lists.setdefault(_list(layer.path, trace), []).append(layer)
+    for layer, member in zip(layers, members, strict=True):
+        if member:
+            lists.setdefault(_list(layer.path, live.trace), []).append(layer)
     if not lists:
         count = Counter(layer.kind for layer in layers)
         most = max(layers, key=lambda layer: (count[layer.kind], layer.parameters), default=None)
@@ -221,7 +235,7 @@ def _main_list(trace: Trace, layers: Sequence[Layer], found: Sequence[Found]) ->
     }
     large = {name for name, size in sizes.items() if size >= _LARGE * max(sizes.values())}
     kinds = {layer.kind for name in large | even for layer in lists[name]}
-    return [item.member and layer.kind in kinds for layer, item in zip(layers, found, strict=True)]
+    return [member and layer.kind in kinds for layer, member in zip(layers, members, strict=True)]
 
 
 def _with_classifiers(

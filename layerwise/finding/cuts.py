@@ -7,6 +7,7 @@ a *cut* when everything that comes of them comes of them alone.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -126,14 +127,9 @@ class Graph:
         return found
 
     def positions(self, value: int) -> int:
-        """Over how many places the features of one sample lie."""
+        """Over how many places the features of all samples lie: windows and patches may be rows of their own."""
         shape = self.trace.values[value].shape
-        if len(shape) < 3:
-            return 1
-        size = 1
-        for length in shape[1:]:
-            size *= length
-        return size // max(shape[self.channels(value)], 1)
+        return math.prod(shape) // max(shape[self.channels(value)], 1)
 
     def _axis(self, value: int, forwards: bool) -> int | None:
         queue = [(value, True, True)]  # whether axis 1 and the last axis are still those of `value`

@@ -46,12 +46,12 @@ def _heads(live: Graph, sink: int, made: dict[int, Call]) -> list[int]:
     stack, seen = [sink], {sink}
     while stack:
         value = stack.pop()
-        name = live.operation(value)
         if value in made:
             found.append(value)
             continue
-        read = len(live.parents[value]) == 1 and any(word in name for word in _READ_OUT)
-        if not read and name.rstrip("_") not in _TOGETHER:
+        names = _names(live, value)
+        read = len(live.parents[value]) == 1 and all(any(word in name for word in _READ_OUT) for name in names)
+        if not names or not (read or all(name.rstrip("_") in _TOGETHER for name in names)):
             return []
         fresh = [parent for parent in live.parents[value] if parent not in seen]
         stack += fresh
@@ -59,6 +59,16 @@ def _heads(live: Graph, sink: int, made: dict[int, Call]) -> list[int]:
     if any(live.leads(one, other) for one in found for other in found):
         return []
     return found
+
+
+def _names(live: Graph, value: int) -> list[str]:
+    """The operations that made a value: the one, or all of a module without children, but for views and copies."""
+    if value not in live.maker:
+        return []
+    made = live.trace.operations[live.maker[value]]
+    call = live.trace.calls[made.call]
+    inside = live.trace.operations[call.start : call.stop] if made.call >= 0 and call.leaf else (made,)
+    return [operation.name for operation in inside if any(output not in live.origin for output in operation.outputs)]
 
 
 def _in_block(trace: Trace, call: Call) -> bool:

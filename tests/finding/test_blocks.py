@@ -11,11 +11,16 @@ from torch import Tensor, nn
 from traced_networks import (
     Branches,
     Convolved,
+    CrossStage,
     Functional,
     Gated,
     LoopedMLP,
+    OneOfTwo,
     Recurrent,
+    Refining,
+    Reminded,
     ResidualMLP,
+    Restorer,
     StructuredStack,
     TwoStreams,
     TwoTowers,
@@ -81,7 +86,7 @@ class TestPlainNetworks:
         layers = blocks_of(Recurrent(), TOKENS[:, :3])
         assert names(layers) == ["embed", "cell", "cell#2", "cell#3", "head"]
 
-    @pytest.mark.parametrize("block", [Branches, Gated])
+    @pytest.mark.parametrize("block", [Branches, CrossStage, Gated])
     def test_lists_in_branches_and_in_residuals_stay_closed(self, block: type[nn.Module]) -> None:
         assert names(blocks_of(stack(block), torch.ones(2, 8))) == ["0", "1", "2", "3"]
 
@@ -120,6 +125,43 @@ class TestPlainNetworks:
     def test_of_two_streams_the_one_that_leads_to_the_first_output_is_named(self) -> None:
         layers = blocks_of(TwoStreams(), torch.ones(2, 8))
         assert [(layer.name, layer.item) for layer in layers] == [("blocks.0", (0,)), ("blocks.1", (0,))]
+
+    def test_a_residual_round_most_of_the_network_makes_no_block_of_it(self) -> None:
+        layers = blocks_of(Restorer(), torch.ones(2, 5))
+        assert names(layers) == ["stem", *(f"blocks.{block}" for block in range(3)), "last", "Restorer"]
+
+    def test_what_is_refined_beside_the_stream_and_what_is_stacked_do_not_close_a_list(self) -> None:
+        layers = blocks_of(Refining(), torch.ones(2, 5))
+        assert [name for name in names(layers) if "layers" in name] == [f"layers.{layer}" for layer in range(3)]
+
+    def test_a_loop_that_is_given_its_input_again_is_open(self) -> None:
+        layers = blocks_of(Reminded(), torch.ones(2, 5))
+        calls = [f"blocks.{block}{turn}" for turn in ("", "#2") for block in (0, 1)]
+        assert names(layers) == ["stem", *calls, "head"]
+
+    def test_a_tower_that_does_not_run_has_no_say(self) -> None:
+        layers = blocks_of(nn.Sequential(OneOfTwo(), nn.Linear(8, 3)), torch.ones(2, 8))
+        assert names(layers) == ["0.text.0", "0.text.1", "1"]
+
+    def test_unlike_weights_with_their_norms_between_blocks_and_classifier_are_blocks_each(self) -> None:
+        def normed(width: int, after: int) -> nn.Sequential:
+            return nn.Sequential(nn.Linear(width, after), nn.LayerNorm(after), nn.ReLU())
+
+        head = nn.Sequential(normed(8, 16), normed(16, 24))
+        net = nn.Sequential(*(Branches() for _ in range(6)), head, nn.Linear(24, 3))
+        assert names(blocks_of(net, torch.ones(2, 8))) == [*map(str, range(6)), "6.0", "6.1", "7"]
+
+    def test_where_tokens_are_looked_up_twice_is_a_stem(self) -> None:
+        class Looked(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.table, self.blocks = nn.Embedding(2000, 8), stack(Gated)
+
+            def forward(self, tokens: Tensor) -> Tensor:
+                return self.blocks(torch.cat([self.table(tokens), self.table(tokens * 0)], 1))
+
+        layers = blocks_of(Looked(), TOKENS)
+        assert names(layers, "stem") == ["table", "table#2"]
 
     def test_finding_blocks_twice_gives_the_same(self) -> None:
         assert blocks_of(UNet(), torch.ones(2, 3, 16, 16)) == blocks_of(UNet(), torch.ones(2, 3, 16, 16))
@@ -160,7 +202,7 @@ TIMM: dict[str, list[str]] = {
         *(f"Mixed_{name}" for name in ("5b", "5c", "5d", "6a", "6b", "6c", "6d", "6e", "7a", "7b", "7c")),
     ],
     "nasnetalarge": [
-        *("conv0", "cell_stem_1", *(f"cell_{cell}" for cell in range(6)), "reduction_cell_0"),
+        *("conv0", "cell_stem_0", "cell_stem_1", *(f"cell_{cell}" for cell in range(6)), "reduction_cell_0"),
         *(*(f"cell_{cell}" for cell in range(6, 12)), "reduction_cell_1", *(f"cell_{cell}" for cell in range(12, 18))),
     ],
 }
@@ -368,6 +410,20 @@ class TestChoosing:
             *("Conv2d", "BatchNorm2d", "ReLU", "MaxPool2d", "AdaptiveAvgPool2d", "Linear"),
         }
         assert names(leaves(resnet))[:3] == ["conv1", "bn1", "relu"]
+
+    def test_idle_branches_are_listed_in_the_order_in_which_they_ran(self) -> None:
+        class Idle(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.left, self.right, self.head = nn.Identity(), nn.Sequential(nn.Identity()), nn.Linear(8, 3)
+
+            def forward(self, x: Tensor) -> Tensor:
+                return self.head(self.left(x) + self.right(x))
+
+        net = Idle()
+        found = trace(net, lambda: net(torch.ones(2, 8)))
+        assert names(leaves(found)) == ["left", "right.0", "head"]
+        assert names(all_calls(found)) == ["left", "right.0", "right", "head", "Idle"]
 
     def test_every_call_is_there_with_parents_after_their_children(self, resnet: Trace) -> None:
         found = names(all_calls(resnet))

@@ -86,3 +86,19 @@ def test_a_classifier_on_whole_numbers_has_no_features() -> None:
     ]
     ds = profile(net, [(torch.arange(24).reshape(6, 4), torch.arange(6) % 3)], metrics="nc1")
     assert list(ds["layer"].values) == ["0"]
+
+
+def test_what_is_pooled_and_normed_by_hand_behind_a_map_is_no_classifier_of_it() -> None:
+    class RootMeanSquare(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * (x.pow(2).mean(-1, keepdim=True) + 1e-6).rsqrt()
+
+    class Projected(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.project, self.norm = mlp(5, 8, 8), nn.Linear(8, 6), RootMeanSquare()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.norm(self.project(self.body(x)).mean(1))
+
+    assert classifiers_of(traced(Projected(), torch.ones(2, 4, 5))) == []
