@@ -46,6 +46,7 @@ class Forecast:
             "passes": self.plan.passes,
             "second_pass_from": self.plan.second,
             "statistics_bytes": self.plan.statistics_bytes,
+            "finishing_bytes": self.plan.finishing_bytes,
             "bank_bytes": self.plan.bank_bytes,
             "reason": self.plan.reason,
         }
@@ -68,11 +69,13 @@ def forecast(
     batch = network.adapter.batch((inputs, torch.zeros(2, dtype=torch.int64)), network.device)
     traced = trace(network.model, lambda: network.adapter.forward(network.model, batch))
     readings = readings_of(network, traced, choose(traced, layers, network.head), batch, reduce, seed=0)
+    metrics = select()
     plan = make_plan(
         [reading.features for reading in readings],
         classes=classes,
         samples=samples,
-        needs={need for metric in select() for need in metric.needs},
+        needs={need for metric in metrics for need in metric.needs},
+        metrics=metrics,
         budget=parse_memory(memory),
     )
     found = [reading.layer for reading in readings]

@@ -11,6 +11,8 @@ from typing import Literal
 import psutil
 
 from layerwise.errors import BudgetExceeded, InvalidData, NotRepeatable
+from layerwise.memory import Load
+from layerwise.metrics import Metric
 from layerwise.shares import neighbours
 
 __all__ = ["Plan", "make_plan", "parse_memory", "readable"]
@@ -40,8 +42,9 @@ class Plan:
         Where pass 2 takes the features from: nowhere, a bank, or a second forward.
     covariance_width : int
         Layers up to this width keep their own covariance, wider ones that of a random projection; 0 keeps none.
-    statistics_bytes, bank_bytes : int
-        Forecast of the memory of the statistics and of the bank.
+    statistics_bytes, finishing_bytes, bank_bytes : int
+        Forecast of the memory of the statistics, of what a layer takes beside them for the moment in which it is
+        finished, and of the bank.
     reason : str
         One line for the log.
     class_bytes, budget : int
@@ -52,6 +55,7 @@ class Plan:
     second: Literal["none", "memory", "disk", "rerun"]
     covariance_width: int
     statistics_bytes: int
+    finishing_bytes: int
     bank_bytes: int
     reason: str
     class_bytes: int = 0
@@ -90,11 +94,13 @@ def make_plan(
     targets: int = 1,
     dimensions: Sequence[int] = (),
     needs: Collection[str],
+    metrics: Sequence[Metric] = (),
     budget: int | None = None,
     repeatable: bool = True,
     itemsize: int = 4,
     replicates: int = 0,
     shuffles: int = 0,
+    batch: int = 64,
 ) -> Plan:
     """Choose the passes.
 
@@ -109,6 +115,8 @@ def make_plan(
         Dimension of every regression target.
     needs : collection of str
         Statistics that the metrics ask for (`layerwise.metrics.EVIDENCE`).
+    metrics : sequence of Metric
+        The metrics themselves, for what computing them takes.
     budget : int, optional
         Bytes that statistics and bank may take; by default half of the free memory, shared with neighbours.
     repeatable : bool
@@ -119,6 +127,8 @@ def make_plan(
         How often everything is measured again, without some of the samples.
     shuffles : int
         How often under other labels, which leave the covariance as it is.
+    batch : int
+        Samples in a batch.
 
     Raises
     ------
@@ -128,39 +138,38 @@ def make_plan(
         If a second forward is the only way and a loader runs once.
     """
     budget = budget if budget is not None else psutil.virtual_memory().available // (2 * neighbours())
-    two_passes = bool({"span", "nearest", "probe", "fourth"} & set(needs))
-    times = 1 + replicates + shuffles
-    of_one = sum(_bytes_of_means(width, 1, two_passes) for width in widths) * targets * times
+    regression = tuple(dimensions) if "regression" in needs else ()
+    load = Load(classes, targets, regression, frozenset(needs), metrics, replicates, shuffles, batch, samples)
+    of_one = load.of_a_class(widths)
     means = classes * of_one
     if means > budget:
         widest = max(widths)
-        again = f", measured {times} times over," if times > 1 else ""
+        again = f", measured {load.times} times over," if load.times > 1 else ""
         raise BudgetExceeded(
             f"the class means of {classes} classes in {len(widths)} layers (widest: {widest:,} features){again} take "
             f"{readable(means)}, the memory budget is {readable(budget)}; choose fewer layers, reduce='gap', "
             f"reduce='sketch:{_NARROWEST_COVARIANCE * 4}' or a larger memory"
         )
-    covariance_width, covariances = 0, 0
-    of_classes = targets if {"covariance", "probe"} & set(needs) else 0
-    of_regression = dimensions if "regression" in needs else ()
-    if of_classes or of_regression:
-        covariance_width, covariances = _covariances(widths, budget - means, of_classes, of_regression, replicates)
+    waiting = load.of_waiting(widths)
+    covariance_width, covariances, finishing = _covariances(widths, budget - means - waiting, load)
+    finishing += waiting
     statistics = means + covariances
-    if statistics > budget:
+    if statistics + finishing > budget:
         raise BudgetExceeded(
             f"the covariances of {len(widths)} layers, projected to at most {covariance_width} features, take "
-            f"{readable(covariances)}, the class means {readable(means)}, the memory budget is {readable(budget)}; "
-            "choose fewer layers, metrics without ranks and probes, or a larger memory"
+            f"{readable(covariances)}, the class means {readable(means)}, and finishing a layer {readable(finishing)}; "
+            f"the memory budget is {readable(budget)}; choose fewer layers, metrics without ranks and probes, or a "
+            "larger memory"
         )
     per_sample = sum(widths) * itemsize
     bank = per_sample * samples if samples is not None else None
-    what = f"statistics {readable(statistics)} of {readable(budget)}"
-    if not two_passes:
-        reason = f"one pass: no metric needs the second; {what}"
-        return Plan(1, "none", covariance_width, statistics, 0, reason, of_one, budget)
-    second, reason = _second(per_sample, bank, budget - statistics, repeatable)
+    what = f"statistics {readable(statistics)}, finishing a layer {readable(finishing)}, of {readable(budget)}"
+    taken = (covariance_width, statistics, finishing)
+    if not load.two_passes:
+        return Plan(1, "none", *taken, 0, f"one pass: no metric needs the second; {what}", of_one, budget)
+    second, reason = _second(per_sample, bank, budget - statistics - finishing, repeatable)
     kept = bank or 0 if second in ("memory", "disk") else 0
-    return Plan(2, second, covariance_width, statistics, kept, f"{reason}; {what}", of_one, budget)
+    return Plan(2, second, *taken, kept, f"{reason}; {what}", of_one, budget)
 
 
 def parse_memory(value: str | int | None) -> int | None:
@@ -205,27 +214,17 @@ def readable(count: int) -> str:
     return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
 
 
-def _bytes_of_means(width: int, classes: int, two_passes: bool) -> int:
-    """Sums and pivots of pass 1, or what replaces them in pass 2: means, points, basis and probe, own and train's."""
-    return classes * width * (64 if two_passes else 24)
-
-
-def _covariances(
-    widths: Sequence[int], budget: int, targets: int, dimensions: Sequence[int] = (), replicates: int = 0
-) -> tuple[int, int]:
-    """The width up to which covariances fit, and the bytes that all layers' then take.
-
-    A regression target has the second moment of the normalised features beside the covariance, and eigenvectors. Of
-    replicates only the covariances themselves are all there at a time.
-    """
+def _covariances(widths: Sequence[int], budget: int, load: Load) -> tuple[int, int, int]:
+    """The width up to which covariances fit, and the bytes that all of them and finishing a layer then take."""
+    if not load.of_classes and not load.dimensions:
+        return 0, 0, max(load.of_finishing(width, 0) for width in widths)
     limit = _WIDEST_COVARIANCE
     while True:
         kept = [width if width <= limit else min(limit, _PROJECTED) for width in widths]
-        taken = sum((24 + 8 * replicates) * width**2 for width in kept) * targets
-        of_both = 40 + 16 * replicates
-        taken += sum(of_both * (width + dimension) ** 2 for width in kept for dimension in dimensions)
-        if taken <= budget or limit == _NARROWEST_COVARIANCE:
-            return limit, taken
+        taken = sum(map(load.of_covariances, kept))
+        finishing = max(map(load.of_finishing, widths, kept))
+        if taken + finishing <= budget or limit == _NARROWEST_COVARIANCE:
+            return limit, taken, finishing
         limit //= 2
 
 

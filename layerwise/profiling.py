@@ -189,7 +189,8 @@ class Profiler:
         results: dict[str, SplitResult] = {}
         numbers: dict[str, dict[str, dict[tuple[str, str], np.ndarray]]] = {}
         next_maps: dict[str, str] = {}
-        for split in sorted(self.loaders.splits, key=lambda name: name != "train"):
+        order = sorted(self.loaders.splits, key=lambda name: name != "train")
+        for split in order:
             loader = self.loaders.splits[split]
             if settings.null and split not in self._shuffles:
                 self._shuffles[split] = look(self.network, loader, request, split)
@@ -197,6 +198,9 @@ class Profiler:
                 self.network, loader, request, split, results.get("train"), partial, self._shuffles.get(split)
             )
             _warn_of_few_classes(results[split], split)
+            if split == order[-1]:
+                # Nothing is judged by the training split any more.
+                results[order[0]].judge_no_more()
             numbers[split] = self._evaluation.all_numbers(results[split], self.metrics, next_maps)
             # The numbers are taken; of the statistics only what other splits are judged by stays.
             results[split].let_go()
@@ -277,6 +281,8 @@ class Profiler:
             targets=len(of_classes),
             dimensions=list(self.dimensions.values()),
             needs=self._needs(),
+            metrics=[metric for metric in self.metrics if self._applies(metric)],
+            batch=first.size,
             budget=parse_memory(self.settings.memory),
             repeatable=self.loaders.repeatable,
             replicates=self.settings.jackknife,

@@ -58,9 +58,11 @@ def test_a_bank_says_how_much_will_wait():
 
 def test_what_the_statistics_take_is_not_there_for_the_bank():
     sizes = {"widths": [1000], "classes": 10, "samples": 100}
-    roomy = plan(**sizes, budget=2 * MIB)
+    roomy = plan(**sizes, budget=8 * MIB)
     assert roomy.second == "memory"
-    assert plan(**sizes, budget=roomy.statistics_bytes + 700 * KIB).second == "disk"
+    taken = roomy.statistics_bytes + roomy.finishing_bytes
+    assert plan(**sizes, budget=taken + 900 * KIB).second == "memory"
+    assert plan(**sizes, budget=taken + 700 * KIB).second == "disk"
 
 
 def test_statistics_grow_with_classes_and_targets():
@@ -75,14 +77,14 @@ def test_statistics_grow_with_classes_and_targets():
         ([512], GIB, 2048, 512),
         ([8192], GIB, 2048, 512),
         ([2048], 50 * MIB, 1024, 512),
-        ([700] * 4, 30 * MIB, 512, 512),
-        ([700] * 4, 10 * MIB, 256, 256),
+        ([700] * 4, 40 * MIB, 512, 512),
+        ([700] * 4, 20 * MIB, 256, 256),
     ],
 )
 def test_the_covariance_is_as_wide_as_the_budget_allows(widths, budget, expected, projected):
     made = plan(widths, needs={"moments", "covariance"}, budget=budget)
     assert (made.covariance_width, made.projected_width) == (expected, projected)
-    assert made.statistics_bytes <= budget
+    assert made.statistics_bytes + made.finishing_bytes <= budget
 
 
 def test_no_covariance_is_kept_where_no_metric_needs_one():

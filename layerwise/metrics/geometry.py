@@ -9,6 +9,7 @@ import numpy as np
 from layerwise.metrics.convention import Convention
 from layerwise.metrics.pairs import pair_cosines, pair_distances, unit_rows
 from layerwise.metrics.registry import metric
+from layerwise.metrics.sizes import Sizes, of_pairs
 from layerwise.statistics.moments import Moments
 from layerwise.theory import frames
 
@@ -44,6 +45,11 @@ def _frame_error(vectors: np.ndarray, *, centring: bool) -> float:
     return float(np.sqrt(2 - 2 * cosine))
 
 
+def _room_of_gram(sizes: Sizes) -> int:
+    means = sizes.classes * sizes.features
+    return 3 * means + (5 * sizes.classes**2 if sizes.classes <= 2 * sizes.features else 2 * sizes.features**2)
+
+
 def _mean_over_pairs(sums: Iterable[float], count: int) -> float:
     return float(sum(sums) / (count * (count - 1) / 2))
 
@@ -58,7 +64,7 @@ def equinorm(moments: Moments, convention: Convention) -> float:
     return float(norms.std(ddof=convention.ddof) / norms.mean())
 
 
-@metric("spread of class-mean angles", direction="down", reference="Papyan 2020 (NC2)")
+@metric("spread of class-mean angles", direction="down", reference="Papyan 2020 (NC2)", room=of_pairs)
 def equiangularity(moments: Moments, convention: Convention) -> float:
     """Standard deviation over pairs of classes of ``cos(m_c, m_k)``.
 
@@ -71,7 +77,7 @@ def equiangularity(moments: Moments, convention: Convention) -> float:
     return float(np.sqrt(_mean_over_pairs(squares, count)))
 
 
-@metric("distance from maximal class-mean angles", direction="down", reference="Papyan 2020 (NC2)")
+@metric("distance from maximal class-mean angles", direction="down", reference="Papyan 2020 (NC2)", room=of_pairs)
 def max_angle(moments: Moments, convention: Convention) -> float:
     """Mean over pairs of classes of ``|cos(m_c, m_k) + 1/(C-1)|``.
 
@@ -82,7 +88,7 @@ def max_angle(moments: Moments, convention: Convention) -> float:
     return _mean_over_pairs((np.abs(cosines + least).sum() for _, _, cosines in pair_cosines(means)), len(means))
 
 
-@metric("distance of class means from a simplex ETF", direction="down", reference="Zhu 2021 (NC2)")
+@metric("distance of class means from a simplex ETF", direction="down", reference="Zhu 2021 (NC2)", room=_room_of_gram)
 def etf_error(moments: Moments, convention: Convention) -> float:
     """Distance of the Gram matrix of the class means from that of a simplex equiangular tight frame.
 
@@ -92,7 +98,12 @@ def etf_error(moments: Moments, convention: Convention) -> float:
     return _frame_error(centered(moments, convention), centring=True)
 
 
-@metric("distance of class means from an orthogonal frame", direction="down", reference="Dang 2023, 2024")
+@metric(
+    "distance of class means from an orthogonal frame",
+    direction="down",
+    reference="Dang 2023, 2024",
+    room=_room_of_gram,
+)
 def orthogonality_error(moments: Moments) -> float:
     """Distance of the Gram matrix of the uncentred class means from that of an orthogonal frame.
 
@@ -107,6 +118,7 @@ def orthogonality_error(moments: Moments) -> float:
     direction="down",
     reference="Zhu 2021; Zhou 2022; Dang 2023, 2024",
     default=False,
+    room=_room_of_gram,
 )
 def frame_distance(moments: Moments, frame: frames.Frame) -> float:
     """Distance of the Gram matrix of the class means from that of a given frame.
@@ -118,7 +130,9 @@ def frame_distance(moments: Moments, frame: frames.Frame) -> float:
     return frame.distance(moments.means, moments.classes)
 
 
-@metric("hyperspherical energy of class means", direction="down", reference="Jiang 2023; Wu & Papyan 2024")
+@metric(
+    "hyperspherical energy of class means", direction="down", reference="Jiang 2023; Wu & Papyan 2024", room=of_pairs
+)
 def hyperspherical_energy(moments: Moments, convention: Convention) -> float:
     """Mean over pairs of classes of ``log(1 / ||u_c - u_k||)`` with ``u_c = m_c/||m_c||``.
 

@@ -7,6 +7,7 @@ import numpy as np
 from layerwise.metrics.convention import Convention
 from layerwise.metrics.geometry import centered
 from layerwise.metrics.registry import metric
+from layerwise.metrics.sizes import Sizes, of_svd
 from layerwise.statistics.moments import Moments
 from layerwise.statistics.weights import Weights
 
@@ -24,7 +25,16 @@ def self_duality(moments: Moments, classifier: np.ndarray, convention: Conventio
     return float(((weight / np.linalg.norm(weight) - means / np.linalg.norm(means)) ** 2).sum())
 
 
-@metric("alignment of class means with the next linear map", direction="up", reference="Rangamani 2023 (NC3)")
+def _room_of_alignment(sizes: Sizes) -> int:
+    return of_svd(sizes.classes, sizes.features) + min(sizes.classes, sizes.features) ** 2
+
+
+@metric(
+    "alignment of class means with the next linear map",
+    direction="up",
+    reference="Rangamani 2023 (NC3)",
+    room=_room_of_alignment,
+)
 def weight_alignment(moments: Moments, weights: Weights) -> float:
     """Mean cosine of the principal angles between the class means and what the next linear map reads best.
 

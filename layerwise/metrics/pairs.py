@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.spatial.distance import cdist
 
-__all__ = ["pair_cosines", "pair_distances", "unit_rows"]
+__all__ = ["BLOCK", "pair_cosines", "pair_distances", "unit_rows"]
 
 #: Two arrays of classes and their values, all of shapes that go together.
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]
 
-# Pairs in a block.
-_BLOCK = 1 << 21
+#: Pairs in a block.
+BLOCK = 1 << 21
 # Up to so many classes distances are taken of differences, beyond from inner products.
 _FEW = 2048
 # Squared distances below this share of the squared norms have lost half of their digits to the difference.
@@ -50,7 +50,7 @@ def pair_distances(points: np.ndarray) -> Iterator[Pairs]:
 
 
 def _blocks(count: int) -> Iterator[tuple[int, int]]:
-    step = max(_BLOCK // max(count, 1), 1)
+    step = max(BLOCK // max(count, 1), 1)
     for start in range(0, count, step):
         yield start, min(start + step, count)
 

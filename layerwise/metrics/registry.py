@@ -12,6 +12,7 @@ import numpy as np
 
 from layerwise.errors import InvalidData, UnknownName
 from layerwise.metrics.convention import Convention
+from layerwise.metrics.sizes import Sizes, copies
 from layerwise.schema import Direction, Variable
 
 __all__ = ["EVIDENCE", "Metric", "compute", "get", "list_metrics", "metric", "needs_of", "select"]
@@ -49,6 +50,7 @@ class Metric:
     beside: str = ""
     whole: bool = False
     paired: bool = False
+    room: Callable[[Sizes], int] = copies
 
     @property
     def name(self) -> str:
@@ -97,6 +99,7 @@ def metric(
     beside: str = "",
     whole: bool = False,
     paired: bool = False,
+    room: Callable[[Sizes], int] = copies,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function as a metric under its own name.
 
@@ -117,6 +120,9 @@ def metric(
         Whether it is a whole number of directions, which has no standard error.
     paired : bool
         Of regression, whether it depends on which target goes with which sample; the spread of each alone does not.
+    room : callable
+        Numbers that it takes for the moment beside its statistics, so that the planner knows; three copies of the class
+        means, or of the covariance, by default.
 
     Raises
     ------
@@ -145,7 +151,7 @@ def metric(
         if name in _REGISTRY and _REGISTRY[name].function.__module__ != function.__module__:
             raise InvalidData(f"there is a metric {name!r} already; give the function another name")
         variable = Variable(name, dims, long_name, units, direction, reference)
-        _REGISTRY[name] = Metric(function, variable, needs, least_classes, default, beside, whole, paired)
+        _REGISTRY[name] = Metric(function, variable, needs, least_classes, default, beside, whole, paired, room)
         return function
 
     return register

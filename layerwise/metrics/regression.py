@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 
 from layerwise.metrics.registry import metric
+from layerwise.metrics.sizes import of_eigh
 from layerwise.statistics.targets import Readout, TargetMoments
 
 __all__ = [
@@ -32,7 +33,7 @@ _ANDRIOPOULOS = "Andriopoulos 2024"
 _EPS = float(np.finfo(np.float64).eps)
 
 # A regression metric compares no classes.
-_metric = partial(metric, least_classes=0)
+_metric = partial(metric, least_classes=0, room=lambda sizes: of_eigh(sizes.covariance) + 3 * sizes.covariance**2)
 
 
 def _largest(values: np.ndarray, share: float = 0.99) -> int:

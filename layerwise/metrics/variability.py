@@ -8,6 +8,7 @@ from layerwise.metrics.convention import CONVENTIONS, Convention
 from layerwise.metrics.debias import debiased_between, debiased_fuzziness, debiased_residuals
 from layerwise.metrics.pairs import pair_distances
 from layerwise.metrics.registry import metric
+from layerwise.metrics.sizes import Sizes, of_eigh, of_pairs, of_svd
 from layerwise.statistics.centers import Span
 from layerwise.statistics.moments import Moments
 from layerwise.statistics.noise import noise_of_means, unbiased
@@ -19,9 +20,21 @@ __all__ = [
     "discriminant_ratios",
     "nc1",
     "nc1_trace",
+    "room_of_ratios",
     "separation",
     "vci",
 ]
+
+
+def _room_of_span(sizes: Sizes) -> int:
+    directions = min(sizes.classes, sizes.features)
+    return 2 * sizes.classes * directions + of_svd(sizes.classes, directions)
+
+
+def room_of_ratios(sizes: Sizes) -> int:
+    """What `discriminant_ratios` takes."""
+    width = sizes.covariance
+    return of_eigh(width) + 2 * sizes.classes * width + of_svd(sizes.classes, width)
 
 
 def _weights(moments: Moments, counted: str) -> np.ndarray:
@@ -67,7 +80,12 @@ def _fuzziness(moments: Moments, span: Span, convention: Convention) -> float:
     return float((np.einsum("kr,rs,ks->k", directions, within, directions) / variances).sum())
 
 
-@metric("within-class variability relative to class means", direction="down", reference="Papyan 2020; Zhu 2021")
+@metric(
+    "within-class variability relative to class means",
+    direction="down",
+    reference="Papyan 2020; Zhu 2021",
+    room=_room_of_span,
+)
 def nc1(moments: Moments, span: Span, convention: Convention) -> float:
     """Within-class scatter measured in units of the between-class scatter, ``tr(S_W S_B^+) / C``.
 
@@ -97,7 +115,7 @@ def nc1_trace(moments: Moments, convention: Convention) -> float:
     return float(within / between)
 
 
-@metric("class-distance normalised variance", direction="down", reference="Galanti 2021, 2022")
+@metric("class-distance normalised variance", direction="down", reference="Galanti 2021, 2022", room=of_pairs)
 def cdnv(moments: Moments, convention: Convention) -> float:
     """Mean over pairs of classes of ``(v_c + v_k) / (2 ||mu_c - mu_k||^2)``.
 
@@ -117,7 +135,7 @@ def cdnv(moments: Moments, convention: Convention) -> float:
     return float(total / (count * (count - 1) / 2))
 
 
-@metric("separation fuzziness", direction="down", units="log10", reference="He & Su 2022")
+@metric("separation fuzziness", direction="down", units="log10", reference="He & Su 2022", room=_room_of_span)
 def separation(moments: Moments, span: Span) -> float:
     """Logarithm of the separation fuzziness, ``log10 tr(S_W S_B^+)`` under the convention ``he_su``.
 
@@ -157,7 +175,7 @@ def discriminant_ratios(covariance: Moments, between: np.ndarray, *, keep: float
     return np.asarray(np.linalg.svd(scaled, compute_uv=False) ** 2)
 
 
-@metric("variability collapse index", direction="down", reference="Xu & Liu 2023")
+@metric("variability collapse index", direction="down", reference="Xu & Liu 2023", room=room_of_ratios)
 def vci(covariance: Moments, convention: Convention) -> float:
     """Variability collapse index, ``1 - tr(S_T^+ S_B) / min(d, C - 1)`` with ``S_T = S_W + S_B``.
 
@@ -173,7 +191,7 @@ def vci(covariance: Moments, convention: Convention) -> float:
     return float((full - len(ratios) + (1 / (1 + ratios)).sum()) / full)
 
 
-@metric("directions that class means span", direction="none", reference="Papyan 2020", whole=True)
+@metric("directions that class means span", direction="none", reference="Papyan 2020", whole=True, room=_room_of_span)
 def between_rank(moments: Moments, span: Span, convention: Convention) -> int:
     """Rank that the pseudo-inverse of ``S_B`` keeps: singular values above ``s_1 C eps``, at most ``C - 1``."""
     return len(_between_directions(moments, span, convention)[0])

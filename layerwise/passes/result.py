@@ -114,6 +114,12 @@ class SplitResult:
             if key not in self.evidence or len(self.evidence[key]["moments"].classes) < len(held["moments"].classes)
         }
 
+    def judge_no_more(self) -> None:
+        """Let go of what other splits are judged by."""
+        for own in [self, *self.without, *self.shuffled]:
+            own.references.clear()
+            own.readouts.clear()
+
     def let_go(self) -> None:
         """Keep of the statistics only what other splits are judged by."""
         self.evidence.clear()

@@ -7,19 +7,13 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from layerwise.memory import ENOUGH, LUMP, WIDEST_WAITING
 from layerwise.nest import mapped
 from layerwise.network import Reading
 from layerwise.passes.views import Seen, joined
 from layerwise.statistics import State
 
 __all__ = ["Waiting", "lumps"]
-
-# Wider features fill the cores batch by batch.
-_WIDEST = 2048
-# Samples that are taken in at once.
-_ENOUGH = 256
-# Numbers that are read at once from what waits as a whole.
-_LUMP = 1 << 20
 
 
 class Waiting:
@@ -38,7 +32,7 @@ class Waiting:
 
     def hold(self, reading: Reading, features: Tensor) -> bool:
         """Keep the features of one layer and batch, shape ``(n, d)``, if they are worth it; says whether."""
-        if reading.features > _WIDEST or len(features) >= _ENOUGH:
+        if reading.features > WIDEST_WAITING or len(features) >= ENOUGH:
             return False
         # What the network does to its tensor afterwards is not to be seen here.
         self.features.setdefault(reading.name, []).append(features.clone())
@@ -49,7 +43,7 @@ class Waiting:
         if self.features:
             self.seen.append(seen)
             self.samples += size
-        return self.samples >= _ENOUGH
+        return self.samples >= ENOUGH
 
     @property
     def finite(self) -> bool:
@@ -79,7 +73,7 @@ def lumps(sizes: Sequence[int], width: int) -> Iterator[slice]:
     """Batches of so many samples cut into a few that are read at once, of so many features a sample."""
     start, rows = 0, 0
     for number, size in enumerate(sizes):
-        if rows and (rows + size) * width > _LUMP:
+        if rows and (rows + size) * width > LUMP:
             yield slice(start, number)
             start, rows = number, 0
         rows += size

@@ -18,14 +18,14 @@ from layerwise.statistics.moments import Moments
 from layerwise.statistics.probe import RidgeProbe
 from layerwise.statistics.residuals import residuals
 
-__all__ = ["CenterProjections", "Centers", "NearestCenters", "Span"]
+__all__ = ["JUDGED", "KEPT_SCORES", "CenterProjections", "Centers", "NearestCenters", "Span"]
 
 # Squared distances between all pairs of centres are kept up to this many; beyond it they are taken per batch.
 _KEPT_PAIRS = 4096
-# Samples are judged as many at a time as have so many distances and scores.
-_JUDGED = 1 << 22
-# Scores of the probe at all class means are kept up to this many.
-_KEPT_SCORES = 1 << 24
+#: Samples are judged as many at a time as have so many distances and scores.
+JUDGED = 1 << 22
+#: Scores of the probe at all class means are kept up to this many.
+KEPT_SCORES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,10 @@ class Centers:
         """
         centers = self.coordinates[:-1]
         own = self.coordinates[rows]
-        pull = projected @ centers.T - (projected * own).sum(1, keepdim=True)
-        apart = torch.cdist(own, centers, compute_mode=_distance_mode(len(centers))).square()
-        return self.classes[(apart - 2 * pull).argmin(1)]
+        # In place: of many classes each of these is large.
+        pull = (projected @ centers.T).sub_((projected * own).sum(1, keepdim=True))
+        apart = torch.cdist(own, centers, compute_mode=_distance_mode(len(centers))).square_()
+        return self.classes[apart.sub_(pull, alpha=2).argmin(1)]
 
 
 def _project(features: Tensor, points: Tensor, rows: Tensor, *frames: Tensor) -> list[Tensor]:
@@ -194,7 +195,7 @@ class CenterProjections:
         self.judge = probe
         self._start = self._projected_centers()
         self._scores_of_label = self._scores_of_labels()
-        self.at_a_time = max(_JUDGED // max(len(own.points), len(train.points)), 1)
+        self.at_a_time = max(JUDGED // max(len(own.points), len(train.points)), 1)
         directions, device = len(own.basis), own.basis.device
         self.scatter = torch.zeros(directions, directions, dtype=torch.float64, device=device)
         self.scatter_by_class = torch.zeros_like(self.scatter)
@@ -227,7 +228,7 @@ class CenterProjections:
             return nearest, None
         known = self._scores_of_label
         at_centers = self._scores(self.own.points[rows]) if known is None else known[labels]
-        return nearest, seen[-1][:, judged.shape[1] :] + at_centers
+        return nearest, seen[-1][:, judged.shape[1] :].add_(at_centers)
 
     def _projected_centers(self) -> Tensor | None:
         """Each label's own centre as seen from the one that judges it, ``(C, r)``; None where they are the same."""
@@ -238,7 +239,7 @@ class CenterProjections:
 
     def _scores_of_labels(self) -> Tensor | None:
         """Scores of the probe at each label's own centre, ``(C, k)``; None for more than are worth keeping."""
-        if self.judge is None or len(self.own.rows) * len(self.judge.bias) > _KEPT_SCORES:
+        if self.judge is None or len(self.own.rows) * len(self.judge.bias) > KEPT_SCORES:
             return None
         return self._scores(self.own.points)[self.own.rows]
 
@@ -247,7 +248,7 @@ class CenterProjections:
         assert self.judge is not None
         mean, bias = (torch.from_numpy(value).to(points.device) for value in (self.judge.mean, self.judge.bias))
         one = torch.zeros(len(points), dtype=torch.int64, device=points.device)
-        return bias + _project(points, mean[None], one, self.train.frame[len(self.train.basis) :])[0]
+        return _project(points, mean[None], one, self.train.frame[len(self.train.basis) :])[0].add_(bias)
 
     def compare(self, nearest: Tensor, predictions: Tensor) -> None:
         """Count where the nearest class is not the one that the network predicts; both of shape ``(n,)``."""

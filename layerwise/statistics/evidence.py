@@ -6,14 +6,14 @@ import numpy as np
 
 from layerwise.statistics.moments import Moments
 
-__all__ = ["largest_evidence", "linear_evidence"]
+__all__ = ["BLOCK", "largest_evidence", "linear_evidence"]
 
 # Steps of the logarithm of the precisions' ratio in which the largest evidence is looked for, and of the golden section
 # after it, which leaves the evidence itself short by the square of what it leaves of a step.
 _STEP = 0.5
 _REFINEMENTS = 30
-# Numbers that are held at a time.
-_BLOCK = 1 << 22
+#: Numbers that are held at a time.
+BLOCK = 1 << 22
 _GOLDEN = (np.sqrt(5) - 1) / 2
 
 
@@ -39,7 +39,7 @@ def linear_evidence(moments: Moments) -> np.ndarray:
     # What is smaller than the rounding of the features is no direction that they have.
     kept = int((values > values[0] * max(len(rows) * eps, moments.resolution)).sum())
     left, own = left[:, :kept], len(spread)
-    step = max(_BLOCK // len(rows), 1)
+    step = max(BLOCK // len(rows), 1)
     found = []
     for start in range(0, len(counts), step):
         of_classes = left[own + start : own + start + step]

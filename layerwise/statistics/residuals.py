@@ -7,17 +7,22 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-__all__ = ["columns", "residuals"]
+__all__ = ["block_width", "columns", "residuals"]
 
 # Elements of one block: small enough that a float64 block stays in the cache of a core, and on an accelerator
 # large enough to fill it.
 _BLOCK = {"cpu": 1 << 18, "cuda": 1 << 25}
 
 
+def block_width(count: int, device: str = "cpu") -> int:
+    """Columns of a block of so many rows."""
+    return max(256, _BLOCK.get(device, 1 << 20) // max(count, 1))
+
+
 def columns(features: Tensor) -> Iterator[slice]:
     """Slices that cut `features`, shape ``(n, d)``, into blocks of columns."""
     count, width = features.shape
-    step = max(256, _BLOCK.get(features.device.type, 1 << 20) // max(count, 1))
+    step = block_width(count, features.device.type)
     for start in range(0, width, step):
         yield slice(start, min(start + step, width))
 

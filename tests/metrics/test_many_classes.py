@@ -25,9 +25,9 @@ def drawn(classes: int, width: int, seed: int = 0) -> tuple[np.ndarray, np.ndarr
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    for module, name in ((pairs, "_BLOCK"), (centers, "_JUDGED"), (evidence, "_BLOCK")):
+    for module, name in ((pairs, "BLOCK"), (centers, "JUDGED"), (evidence, "BLOCK")):
         monkeypatch.setattr(module, name, 100)
-    monkeypatch.setattr(centers, "_KEPT_SCORES", 4)
+    monkeypatch.setattr(centers, "KEPT_SCORES", 4)
     monkeypatch.setattr(pairs, "_FEW", 4)
 
 
@@ -45,7 +45,7 @@ def test_blocks_change_no_number(small_blocks, classes, width):
 def test_samples_judged_a_few_at_a_time_are_judged_alike(monkeypatch):
     network, splits = Perceptron(), {"train": loader(*blobs()), "test": loader(*blobs(30, seed=1))}
     whole = profile(network, splits, metrics=["nc1", "ncc_*", "probe_error"])
-    monkeypatch.setattr(centers, "_JUDGED", 20)
+    monkeypatch.setattr(centers, "JUDGED", 20)
     parts = profile(network, splits, metrics=["nc1", "ncc_*", "probe_error"])
     for name in whole.data_vars:
         np.testing.assert_allclose(whole[name], parts[name], rtol=1e-9)
