@@ -8,6 +8,7 @@
   one.
 - Refuted if: a norm is off the closed form, or the slope of the logarithm over that of the depth is above -0.3.
 - Negative control: in the same networks before training depth does not tighten collapse.
+- Tried: three seeds of the residual networks all had slopes below -0.3; of five, one has not.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from layerwise.progress import logger
 from layerwise.shares import is_follower, together
 from layerwise.studies.frame.catalogue import Study, find_study, group_of, list_groups, list_studies, scaled, title
 from layerwise.studies.frame.claim import Claim, claims_table
+from layerwise.studies.frame.running import TIMES
 from layerwise.studies.frame.settings import changed, from_toml, from_words
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ class Outcome:
     name, doc : str
         Its name and docstring.
     claims : tuple of Claim
-    seconds : float
-        What all its seeds took, those of earlier calls among them.
+    seconds, processor_seconds : float
+        What all its seeds took, those of earlier calls among them; NaN where that was not kept.
     seeds : int
     figure : Path
         The picture that was written.
@@ -42,6 +43,7 @@ class Outcome:
     doc: str
     claims: tuple[Claim, ...]
     seconds: float
+    processor_seconds: float
     seeds: int
     figure: Path
     group: str = ""
@@ -156,8 +158,9 @@ def _show(study: Study, ds: xr.Dataset, output: Path, say: Callable[[str], objec
     figure.savefig(path, dpi=200, bbox_inches="tight")
     plt.close(figure)
     logger.info(f"wrote {path}")
-    seconds = float(ds["seconds"].sum()) if "seconds" in ds else float("nan")
-    return Outcome(name, (study.__doc__ or "").strip(), tuple(claims), seconds, ds.sizes["seed"], path, group_of(study))
+    wall, processor = (float(ds[key].sum(skipna=False)) if key in ds else float("nan") for key in TIMES)
+    doc, seeds = (study.__doc__ or "").strip(), ds.sizes["seed"]
+    return Outcome(name, doc, tuple(claims), wall, processor, seeds, path, group_of(study))
 
 
 def _text(claims: list[Claim]) -> str:

@@ -9,7 +9,7 @@ __all__ = ["plain_log"]
 
 
 def plain_log(axis: Axis) -> None:
-    """Tick a logarithmic axis that spans about a decade at 1, 2 and 5, written as plain numbers."""
-    axis.set_major_locator(LogLocator(10, (1, 2, 5)))
+    """Tick a logarithmic axis that spans about a decade at a few places, written as plain numbers."""
+    axis.set_major_locator(LogLocator(10, (1, 1.5, 2, 3, 5)))
     axis.set_major_formatter(ScalarFormatter())
     axis.set_minor_locator(NullLocator())

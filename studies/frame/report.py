@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerwise.studies.frame.claim import claims_table
+from layerwise.studies.frame.running import TIMES
 
 if TYPE_CHECKING:
     from layerwise.studies.frame.command import Outcome
@@ -43,22 +44,22 @@ def report(outcomes: Sequence[Outcome], scale: str, folder: Path, left: Sequence
         f"Written by `layerwise study {name} --scale {scale}`. Measured values are mean ± standard deviation over "
         "seeds; a claim is held when it held for every seed. Bounds are the papers' where they give one, and were "
         "there before these runs; how networks are trained was settled on pilot runs. Times are of a clock on the "
-        "wall. Controls take the cause away: there the effect has to be gone.",
+        "wall, on a machine that others may use, and of the processor. Controls take the cause away: there the effect "
+        "has to be gone.",
         "",
         f"{held} of {len(all_claims)} claims held." + (f" Not run yet: {', '.join(left)}." if left else ""),
         "",
-        "| study | claims held | seeds | time |",
-        "| --- | --- | --- | --- |",
+        "| study | claims held | seeds | time | processor time |",
+        "| --- | --- | --- | --- | --- |",
     ]
     for outcome in outcomes:
-        own = sum(item.held for item in outcome.claims)
-        held_here = f"{own} of {len(outcome.claims)}"
-        lines.append(
-            f"| [{outcome.name}](#{outcome.name}) | {held_here} | {outcome.seeds} | {_time(outcome.seconds)} |"
-        )
+        held_here = f"{sum(item.held for item in outcome.claims)} of {len(outcome.claims)}"
+        times = f"{_time(outcome.seconds)} | {_time(outcome.processor_seconds)}"
+        lines.append(f"| [{outcome.name}](#{outcome.name}) | {held_here} | {outcome.seeds} | {times} |")
     for group in sorted({outcome.group for outcome in outcomes if outcome.group}):
-        seconds = sum(outcome.seconds for outcome in outcomes if outcome.group == group)
-        lines += ["", f"All studies of the group `{group}` together took {_time(seconds)}."]
+        own = [outcome for outcome in outcomes if outcome.group == group]
+        wall, processor = (_time(sum(getattr(outcome, name) for outcome in own)) for name in TIMES)
+        lines += ["", f"All studies of the group `{group}` together took {wall}, and {processor} of the processor."]
     for outcome in outcomes:
         lines += ["", f"## {outcome.name}", "", outcome.doc, "", *_table(outcome), ""]
         lines.append(f"![{outcome.name}]({Path(os.path.relpath(outcome.figure, folder)).as_posix()})")

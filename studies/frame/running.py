@@ -20,7 +20,10 @@ from layerwise.shares import agreed, is_follower
 from layerwise.store import Store
 from layerwise.studies.frame.settings import listed
 
-__all__ = ["Seed", "over_seeds", "side_by_side"]
+__all__ = ["TIMES", "Seed", "over_seeds", "side_by_side"]
+
+#: What a seed took, by the clock on the wall and by that of the processor.
+TIMES = ("seconds", "processor_seconds")
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,8 @@ def over_seeds(study: str, measure: Callable[[Any, Seed], xr.Dataset], settings:
     Returns
     -------
     Dataset
-        With ``seed`` as the first dim of every variable that `measure` gave, and ``seconds``, what each took.
+        With ``seed`` as the first dim of every variable that `measure` gave, and what each seed took: ``seconds`` of a
+        clock on the wall and ``processor_seconds``, which others on the same machine make no longer.
     """
     name = study.rpartition(".")[2]
     folder = f"{name}/{_digest(settings)}"
@@ -86,11 +90,13 @@ def over_seeds(study: str, measure: Callable[[Any, Seed], xr.Dataset], settings:
         # Processes that train together go the same way, whatever one of them sees in the store meanwhile.
         if not agreed(store.has_result(kept)):
             logger.info(f"{name}: seed {number + 1} of {settings.seeds}")
-            started = time.monotonic()
+            started = time.monotonic(), time.process_time()
             measured = measure(settings, seed)
-            took = xr.DataArray(time.monotonic() - started, attrs={"units": "s"})
+            ended = time.monotonic(), time.process_time()
+            took = [xr.DataArray(end - start, attrs={"units": "s"}) for start, end in zip(started, ended, strict=True)]
+            measured = measured.assign(dict(zip(TIMES, took, strict=True)))
             if not is_follower():
-                store.keep_result(measured.assign(seconds=took), kept)
+                store.keep_result(measured, kept)
                 seed.clear()
             agreed(None)
         found.append(store.result(kept))

@@ -37,6 +37,7 @@ def test_seeds_that_the_store_has_are_not_measured_again(tmp_path):
     assert ds["penalty"].values.tolist() == ["p0", "p1", "p2"]
     np.testing.assert_array_equal(ds["gap"].sel(seed=1), np.random.default_rng(1).normal(size=3))
     assert (ds["seconds"] >= 0).all()
+    assert (ds["processor_seconds"] >= 0).all()
     assert (ds.attrs["study"], ds.attrs["size"]) == ("own", 3)
 
 

@@ -12,6 +12,7 @@ from layerwise.studies.frame import command, find_study, list_studies
 from layerwise.studies.frame.catalogue import is_group, list_groups
 from layerwise.studies.frame.command import list_text, run_all, run_one
 from layerwise.studies.frame.report import report
+from layerwise.studies.frame.running import TIMES
 from layerwise.studies.frame.settings import SCALES, changed
 
 STUDIES = list_studies()
@@ -44,7 +45,7 @@ def test_a_study_runs_judges_and_draws_at_the_quick_scale(name):
 def test_two_runs_with_the_same_seed_give_the_same_numbers():
     study = find_study("separation-law")
     settings = changed(study.SCALES["quick"], {"seeds": 1, "recipe.epochs": 2})
-    first, second = (study.run(settings, open_store("memory://")).drop_vars("seconds") for _ in range(2))
+    first, second = (study.run(settings, open_store("memory://")).drop_vars(TIMES) for _ in range(2))
     # What the machine did meanwhile is told in the attributes.
     xr.testing.assert_identical(first.drop_attrs(deep=False), second.drop_attrs(deep=False))
 
@@ -86,6 +87,8 @@ def test_a_study_goes_from_words_to_a_table_a_figure_and_a_report(tmp_path):
     assert outcome.figure.stat().st_size > 5_000
     text = report([outcome], "quick", tmp_path / "docs", ["landscape"])
     assert "Not run yet: landscape." in text
+    head, row = (line for line in text.splitlines() if line.startswith(("| study |", "| [separation_law]")))
+    assert head.count("|") == row.count("|")
     assert "![separation_law](images/separation_law.png)" in text
     assert "| control: without batch norm, R^2 of the line |" in text
     assert "- Negative control: " in text
