@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from layerwise.store import Store
+from layerwise.studies.data import gaussian_mixture
 from layerwise.studies.frame import Claim, Seed, claim, over_seeds
 
 __all__ = ["GROUP", "SCALES", "Settings", "claims", "figure", "run"]
@@ -88,7 +89,8 @@ def _measure(settings: Settings, seed: Seed) -> xr.Dataset:
         depth = 1 + int(torch.randint(settings.depth, (), generator=generator))
         layers = _random_layers(settings.features, depth, activation, generator)
         variance = float(torch.empty(()).uniform_(0.1, 2.0, generator=generator))
-        inputs = _gaussian_classes(settings, variance, generator)
+        shape = settings.classes, settings.samples, settings.features
+        inputs = gaussian_mixture(*shape, variance, seed=generator)["train"][0].view(shape)
         points = _two_points(settings, variance, generator)
         for layer, sides in enumerate(_sides(layers, inputs, variance)):
             found[:3, place, layer] = sides
@@ -120,17 +122,6 @@ def _random_layers(features: int, depth: int, activation: str, generator: torch.
         layers.append((linear, ACTIVATIONS[activation]()))
         width = wide
     return layers
-
-
-def _gaussian_classes(settings: Settings, variance: float, generator: torch.Generator) -> Tensor:
-    """Shape ``(K, n, d)``; each class has exactly its mean and covariance, as linear maps see no more than these."""
-    noise = torch.randn(settings.classes, settings.samples, settings.features, generator=generator, dtype=torch.float64)
-    noise = noise - noise.mean(1, keepdim=True)
-    covariance = noise.mT @ noise / settings.samples
-    white = torch.linalg.solve_triangular(torch.linalg.cholesky(covariance).mT, noise, upper=True, left=False)
-    means = 2 * torch.randn(settings.classes, 1, settings.features, generator=generator, dtype=torch.float64)
-    classes: Tensor = means + variance**0.5 * white
-    return classes
 
 
 def _two_points(settings: Settings, variance: float, generator: torch.Generator) -> Tensor:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from layerwise.errors import UnknownName
-from layerwise.studies.data import load_pictures, locate, teacher_regression
+from layerwise.studies.data import gaussian_mixture, load_pictures, locate, teacher_regression
 
 
 def test_a_local_file_goes_before_a_package_and_the_hub(tmp_path, monkeypatch):
@@ -37,3 +37,14 @@ def test_a_teacher_gives_targets_of_the_rank_asked_for_and_of_variance_1_along_i
     variances = torch.linalg.svdvals(centred) ** 2 / 400
     assert int((variances > 1e-6).sum()) == rank
     assert float(variances.sum()) == pytest.approx(rank, rel=1e-4)
+
+
+def test_a_gaussian_mixture_has_exactly_the_covariance_asked_for_and_means_apart():
+    inputs, labels = gaussian_mixture(3, 40, 5, variance=0.3, seed=1)["train"]
+    assert labels.bincount().tolist() == [40, 40, 40]
+    for label in range(3):
+        own = inputs[labels == label]
+        torch.testing.assert_close(torch.cov(own.T, correction=0), 0.3 * torch.eye(5, dtype=torch.float64))
+    means = torch.stack([inputs[labels == label].mean(0) for label in range(3)])
+    assert torch.pdist(means).min() > 1
+    assert not torch.equal(inputs, gaussian_mixture(3, 40, 5, variance=0.3, seed=2)["train"][0])
