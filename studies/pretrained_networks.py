@@ -80,7 +80,7 @@ SCALES = {
         seeds=1,
     ),
     "default": Settings(
-        Task(("resnet56", "efficientnet-lite0"), "cifar10", 200), Task(("minilm", "smollm2"), "movie-reviews", 200)
+        Task(("resnet56", "efficientnet-lite0"), "cifar10", 200), Task(("minilm", "smollm2"), "movie-reviews", 80)
     ),
     "full": Settings(
         Task(("resnet56", "efficientnet-lite0"), "cifar10", 5000), Task(("minilm", "smollm2"), "movie-reviews", 1700)

@@ -11,10 +11,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-__all__ = ["Claim", "Relation", "claim", "claims_table"]
+__all__ = ["Claim", "Relation", "claim", "claims_table", "measurement"]
 
-#: How a measured value has to stand to the bound.
-Relation = Literal["<", "<=", ">", ">="]
+#: How a measured value has to stand to the bound; nothing where there is none.
+Relation = Literal["<", "<=", ">", ">=", ""]
 
 _HOLDS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 
@@ -29,8 +29,8 @@ class Claim:
         What is claimed, with the name of the number.
     values : tuple of float
         What was measured, one number a seed (or a random start, or a point of a grid).
-    relation : {"<", "<=", ">", ">="}
-        How each of them has to stand to the bound.
+    relation : {"<", "<=", ">", ">=", ""}
+        How each of them has to stand to the bound; empty for a measurement, which has none.
     bound : float
         From the paper.
     control : bool
@@ -50,9 +50,15 @@ class Claim:
     control: bool = False
 
     @property
+    def judged(self) -> bool:
+        """Whether there is a bound to judge by."""
+        return self.relation != ""
+
+    @property
     def times(self) -> int:
         """For how many of the values the claim holds; never for NaN."""
-        return sum(bool(_HOLDS[self.relation](value, self.bound)) for value in self.values)
+        holds = _HOLDS.get(self.relation)
+        return 0 if holds is None else sum(bool(holds(value, self.bound)) for value in self.values)
 
     @property
     def held(self) -> bool:
@@ -97,6 +103,17 @@ def claim(text: str, values: ArrayLike, relation: Relation, bound: float, *, con
     return Claim(text, tuple(map(float, np.asarray(values, dtype=float).ravel())), relation, float(bound), control)
 
 
+def measurement(text: str, values: ArrayLike) -> Claim:
+    """What was measured where there is no bound to judge by: told, and not counted among the claims.
+
+    Examples
+    --------
+    >>> measurement("depth of the best layer", [0.8, 0.9]).judged
+    False
+    """
+    return Claim(text, tuple(map(float, np.asarray(values, dtype=float).ravel())), "", math.nan)
+
+
 def claims_table(claims: Sequence[Claim]) -> list[dict[str, Any]]:
     """Rows of text, one a claim: ``claim``, ``measured``, ``range``, ``bound`` and ``held``."""
     return [
@@ -104,8 +121,8 @@ def claims_table(claims: Sequence[Claim]) -> list[dict[str, Any]]:
             "claim": f"control: {item.text}" if item.control else item.text,
             "measured": item.spread,
             "range": item.range,
-            "bound": f"{item.relation} {_number(item.bound)}",
-            "held": f"{'yes' if item.held else 'NO'} ({item.times}/{len(item.values)})",
+            "bound": f"{item.relation} {_number(item.bound)}" if item.judged else "-",
+            "held": f"{'yes' if item.held else 'NO'} ({item.times}/{len(item.values)})" if item.judged else "-",
         }
         for item in claims
     ]

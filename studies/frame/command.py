@@ -48,6 +48,11 @@ class Outcome:
     figure: Path
     group: str = ""
 
+    @property
+    def judged(self) -> tuple[Claim, ...]:
+        """The claims that have a bound."""
+        return tuple(item for item in self.claims if item.judged)
+
 
 def list_text() -> str:
     """The studies, a line each: name and claim; and the groups of them."""

@@ -36,7 +36,7 @@ def report(outcomes: Sequence[Outcome], scale: str, folder: Path, left: Sequence
     str
         Markdown.
     """
-    all_claims = [item for outcome in outcomes for item in outcome.claims]
+    all_claims = [item for outcome in outcomes for item in outcome.judged]
     held = sum(item.held for item in all_claims)
     lines = [
         "# Studies",
@@ -45,7 +45,7 @@ def report(outcomes: Sequence[Outcome], scale: str, folder: Path, left: Sequence
         "seeds; a claim is held when it held for every seed. Bounds are the papers' where they give one, and were "
         "there before these runs; how networks are trained was settled on pilot runs. Times are of a clock on the "
         "wall, on a machine that others may use, and of the processor. Controls take the cause away: there the effect "
-        "has to be gone.",
+        "has to be gone. What stands without a bound is a measurement, and is not counted.",
         "",
         f"{held} of {len(all_claims)} claims held." + (f" Not run yet: {', '.join(left)}." if left else ""),
         "",
@@ -53,7 +53,7 @@ def report(outcomes: Sequence[Outcome], scale: str, folder: Path, left: Sequence
         "| --- | --- | --- | --- | --- |",
     ]
     for outcome in outcomes:
-        held_here = f"{sum(item.held for item in outcome.claims)} of {len(outcome.claims)}"
+        held_here = f"{sum(item.held for item in outcome.judged)} of {len(outcome.judged)}"
         times = f"{_time(outcome.seconds)} | {_time(outcome.processor_seconds)}"
         lines.append(f"| [{outcome.name}](#{outcome.name}) | {held_here} | {outcome.seeds} | {times} |")
     for group in sorted({outcome.group for outcome in outcomes if outcome.group}):

@@ -1,4 +1,4 @@
-"""A pretrained sentence transformer with a fresh head."""
+"""Pretrained networks: as they are, and a sentence transformer with a fresh head."""
 
 from __future__ import annotations
 
@@ -8,7 +8,62 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["SentenceClassifier", "pretrained_folder", "tokens_of"]
+from layerwise.adapters import load
+from layerwise.errors import UnknownName
+from layerwise.studies.data.places import local_folder
+from layerwise.studies.networks.residual import BasicBlock, ResNet
+
+__all__ = ["NAMES", "SentenceClassifier", "load_pretrained", "pretrained_folder", "resnet56", "tokens_of"]
+
+#: The short names that there are.
+NAMES = ("minilm", "smollm2", "efficientnet-lite0", "resnet56")
+
+
+def load_pretrained(name: str) -> nn.Module:
+    """A pretrained network as it is, by a short name or by any model name.
+
+    Parameters
+    ----------
+    name : str
+        ``"minilm"`` from its package; ``"smollm2"``, ``"efficientnet-lite0"`` and ``"resnet56"`` from the local folder
+        (`layerwise.studies.data.places.local_folder`); or ``timm/NAME``, ``hf/NAME``, ``package.module:function``.
+
+    Raises
+    ------
+    UnknownName
+        If it is none of these, or its file is not there.
+    """
+    if name == "resnet56":
+        return resnet56()
+    places = {
+        "smollm2": f"hf/{local_folder() / 'smollm2'}",
+        "efficientnet-lite0": f"timm/tf_efficientnet_lite0?file={local_folder() / 'efficientnet_lite0.safetensors'}",
+    }
+    if "/" not in name and ":" not in name and name not in NAMES:
+        raise UnknownName("pretrained network", name, NAMES, "Any model name will do, such as timm/NAME or hf/NAME")
+    network, _ = load(f"hf/{pretrained_folder(name)}" if name == "minilm" else places.get(name, name))
+    return network
+
+
+def resnet56() -> nn.Module:
+    """A ResNet-56 trained to zero error on the first 45,000 training images of CIFAR-10; inputs in [0, 1].
+
+    Raises
+    ------
+    UnknownName
+        If its file is not in the local folder.
+    """
+    path = local_folder() / "resnet56_cifar10.pth"
+    if not path.is_file():
+        raise UnknownName("file of weights", str(path), map(str, path.parent.glob("*")))
+    # The file is a pickled module: only the classes named here may be built from it.
+    allowed = [nn.Conv2d, nn.BatchNorm2d, nn.Sequential, nn.Linear, nn.Identity]
+    named = [(ResNet, "resnet.ResNet"), (BasicBlock, "resnet.BasicBlock")]
+    with torch.serialization.safe_globals([*allowed, *named]):
+        pickled = torch.load(path, map_location="cpu", weights_only=True)
+    network = ResNet(blocks=9)
+    network.load_state_dict(pickled.state_dict())
+    return network.eval()
 
 
 def pretrained_folder(name: str) -> str:

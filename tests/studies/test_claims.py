@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from layerwise.studies.frame.claim import claim, claims_table
+from layerwise.studies.frame.claim import claim, claims_table, measurement
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,11 @@ def test_a_row_says_what_was_measured_its_spread_and_how_often_it_held():
         "bound": "> 0.95",
         "held": "NO (1/2)",
     }
+
+
+def test_a_measurement_is_told_and_not_judged():
+    item = measurement("depth of the best layer", [0.5, 0.7])
+    (row,) = claims_table([item])
+    assert (row["measured"], row["bound"], row["held"]) == ("0.6 ± 0.14", "-", "-")
+    assert not item.judged
+    assert claim("it", [1.0], "<", 2.0).judged

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from layerwise import profile
+from layerwise.errors import UnknownName
 from layerwise.studies.complexity_and_transfer import few_shot_accuracy
 from layerwise.studies.data import load_texts
-from layerwise.studies.networks import TextTransformer, VisionTransformer
+from layerwise.studies.networks import ResNet, TextTransformer, VisionTransformer
+from layerwise.studies.networks.pretrained import load_pretrained
 from layerwise.studies.training import Mixup, mixed
 
 
@@ -44,6 +47,23 @@ def test_a_vision_transformer_sees_each_patch_and_the_profile_reads_its_class_to
     assert (slope.view(8, 2, 4, 2, 4).abs().sum((2, 4)) > 0).all()
     ds = profile(network, [(pictures.detach(), torch.arange(8) % 2)], metrics="nc1_trace", layers="blocks.*")
     assert set(ds["reduction"].values) == {"cls"}
+
+
+def test_a_resnet_has_three_stages_each_half_as_high_and_twice_as_wide():
+    network = ResNet(classes=4, blocks=2, width=4, channels=1).eval()
+    ds = profile(network, [(torch.randn(8, 1, 8, 8), torch.arange(8) % 4)], metrics="nc1_trace")
+    blocks = [name for name in ds["layer"].values.tolist() if name.startswith("layer")]
+    assert blocks == [f"layer{stage}.{block}" for stage in (1, 2, 3) for block in (0, 1)]
+    assert ds["shape"].sel(layer=["layer1.1", "layer2.1", "layer3.1"]).values.tolist() == ["4x8x8", "8x4x4", "16x2x2"]
+
+
+def test_a_pretrained_network_is_had_by_a_short_name_or_by_any_model_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("LAYERWISE_REAL_DATA", str(tmp_path))
+    with pytest.raises(UnknownName, match="no pretrained network 'resnet5'; nearest: resnet56"):
+        load_pretrained("resnet5")
+    with pytest.raises(UnknownName, match="resnet56_cifar10.pth"):
+        load_pretrained("resnet56")
+    assert type(load_pretrained("timm/test_resnet?pretrained=0")).__name__ == "ResNet"
 
 
 def test_mixup_trains_on_mixtures_of_pairs_and_evaluates_the_network_itself():
