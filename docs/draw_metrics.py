@@ -21,8 +21,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.spatial.transform import Rotation
 
+from layerwise import profile
 from layerwise.metrics import compute, convention, get
-from layerwise.statistics import CenterProjections, Centers, ClassMoments, ProbeErrors, Weights, fit_ridge
+from layerwise.statistics import (
+    CenterProjections,
+    Centers,
+    ClassMoments,
+    ProbeErrors,
+    TargetAccumulator,
+    Weights,
+    fit_readout,
+    fit_ridge,
+)
+from layerwise.theory import Frame
 
 __all__ = ["PICTURES", "draw_all"]
 
@@ -60,14 +71,15 @@ def measure(
     *,
     next_map: np.ndarray | None = None,
     predictions: np.ndarray | None = None,
-) -> dict[str, float]:
+    expected: Frame | None = None,
+) -> dict[str, np.ndarray]:
     """Metrics of features and labels, through the library's own statistics."""
     given, classes = torch.from_numpy(features), torch.from_numpy(labels)
     accumulated = ClassMoments(scatter=True)
     accumulated.update(given, classes)
     moments = accumulated.finish()
-    centers = Centers.of(moments, int(labels.max()) + 1)
     ridge = fit_ridge(moments, 1e-3)
+    centers = Centers.of(moments, int(labels.max()) + 1).beside(torch.from_numpy(ridge.weight))
     projections = CenterProjections(centers, centers, ridge)
     nearest, scores = projections.update(given, classes)
     if predictions is not None:
@@ -85,11 +97,12 @@ def measure(
         "span": span,
         "nearest": falls,
         "probe": probe.finish(),
+        "frame": expected,
     }
-    return {name: float(compute(get(name), evidence, len(moments.classes))) for name in names}
+    return {name: compute(get(name), evidence, len(moments.classes)) for name in names}
 
 
-def curves(ax: Axes, places: Sequence[float], results: Sequence[Mapping[str, float]], *, skip: int = 0) -> None:
+def curves(ax: Axes, places: Sequence[float], results: Sequence[Mapping[str, Any]], *, skip: int = 0) -> None:
     """One line a metric, over what was varied; the first styles are skipped."""
     for style, name in zip(STYLES[skip:], results[0], strict=False):
         values = [result[name] for result in results]
@@ -101,6 +114,13 @@ def with_legend(figure: Figure, axes: Sequence[Axes]) -> Figure:
     """The figure with one legend below, of every line that its Axes have."""
     lines = {str(line.get_label()): line for ax in axes for line in ax.lines}
     figure.legend(lines.values(), lines, loc="outside lower center", ncols=len(lines), fontsize=8, frameon=False)
+    return figure
+
+
+def with_legends(figure: Figure, axes: Sequence[Axes]) -> Figure:
+    """The figure with a legend in each of its Axes, which show different metrics."""
+    for ax in axes:
+        ax.legend(fontsize=7, frameon=False)
     return figure
 
 
@@ -163,6 +183,37 @@ def geometry() -> Figure:
     return with_legend(figure, [norms, angles, offset])
 
 
+def imbalance() -> Figure:
+    """Unequal classes: rare ones that merge, a frame of unequal norms, and numbers class by class."""
+    figure, (merging, norms, classes) = panels(
+        "three rare classes draw together", "three class means grow", "eight classes, long-tailed"
+    )
+    labels = np.repeat(np.arange(6), [60] * 3 + [10] * 3)
+    shares = np.linspace(0, 0.95, 10)
+    results = []
+    for share in shares:
+        means = frame(6)
+        means[3:] += share * (means[3:].mean(0) - means[3:])
+        results.append(measure(means[labels], labels, ("majority_cosine", "minority_cosine", "hyperspherical_energy")))
+    curves(merging, shares, results)
+    merging.set(xlabel="share of the way")
+    factors = np.linspace(1, 4, 13)
+    expected = Frame(np.diag([4.0] * 3 + [1.0] * 3))
+    grown = [np.eye(6, WIDTH) * np.r_[[factor] * 3, [1.0] * 3][:, None] for factor in factors]
+    own = [measure(means[labels], labels, ("frame_distance",), expected=expected) for means in grown]
+    curves(norms, factors, own, skip=3)
+    norms.set(xlabel="their length over the others', 2 being expected")
+    counts = np.array([512, 256, 128, 64, 32, 16, 8, 4])
+    labels = np.repeat(np.arange(8), counts)
+    noise = np.random.default_rng(0).standard_normal((len(labels), WIDTH)) / np.sqrt(WIDTH)
+    features = (frame(8) * (counts[:, None] / 512) ** 0.15)[labels] + 1.5 * noise
+    names = ("class_norm", "class_variance", "class_ncc_error")
+    found = measure(features, labels, (*names, "class_count"))
+    curves(classes, found["class_count"], [{name: found[name][c] for name in names} for c in range(8)])
+    classes.set(xscale="log", xlabel="samples of the class (class_count)")
+    return with_legends(figure, [merging, norms, classes])
+
+
 def classifier() -> Figure:
     """NC3: a classifier turned away from the class means, and one with rows of other lengths."""
     figure, (turn, lengths) = panels("the classifier turns away", "one row of the classifier grows")
@@ -187,7 +238,7 @@ def decisions() -> Figure:
     figure, (noise, stretched) = panels("noise in all directions", "a wide direction without classes")
     names = ("ncc_error", "probe_error", "ncc_mismatch")
 
-    def both(means: np.ndarray, level: float, stretch: float) -> dict[str, float]:
+    def both(means: np.ndarray, level: float, stretch: float) -> dict[str, np.ndarray]:
         features, labels = clouds(means, level)
         features[:, -1] *= stretch
         # The network decides by the best linear map: by the class mean nearest once every direction is as wide.
@@ -207,11 +258,13 @@ def decisions() -> Figure:
 
 
 def directions() -> Figure:
-    """Ranks: a spectrum that falls faster, and one direction that outgrows the rest."""
-    figure, (decay, single) = panels("eigenvalues fall faster", "one direction outgrows the rest")
+    """Ranks: a spectrum that falls faster, one direction that outgrows the rest, and class means that merge."""
+    figure, (decay, single, merged) = panels(
+        "eigenvalues fall faster", "one direction outgrows the rest", "class means merge on the first"
+    )
     names = ("stable_rank", "effective_rank", "participation_ratio", "numerical_rank")
 
-    def ranks(deviations: np.ndarray) -> dict[str, float]:
+    def ranks(deviations: np.ndarray) -> dict[str, np.ndarray]:
         drawn = np.random.default_rng(0).standard_normal((400, WIDTH))
         # Uncorrelated to the last digit, so that the eigenvalues are the squared deviations.
         whitened = np.linalg.svd(drawn - drawn.mean(0), full_matrices=False)[0] * np.sqrt(len(drawn))
@@ -223,7 +276,11 @@ def directions() -> Figure:
     factors = np.logspace(0, 2, 10)
     curves(single, factors, [ranks(np.r_[np.sqrt(factor), np.ones(WIDTH - 1)]) for factor in factors])
     single.set(xscale="log", xlabel="its variance over the others'", ylim=(0, WIDTH + 1))
-    return with_legend(figure, [decay, single])
+    counts = np.arange(1, CLASSES)
+    own = [frame()[np.r_[[0] * count, count:CLASSES]] for count in counts]
+    curves(merged, counts, [measure(*clouds(means, 0.0), ("between_rank", "feature_norm")) for means in own])
+    merged.set(xlabel="classes that share the mean", xticks=counts, ylim=(0, CLASSES))
+    return with_legends(figure, [decay, single, merged])
 
 
 def maps() -> Figure:
@@ -264,15 +321,92 @@ def transfer() -> Figure:
     return with_legend(figure, [noise, few, offset])
 
 
+def regression() -> Figure:
+    """NRC: growing noise, a next map and a head that turn away, and targets of two directions."""
+    figure, (noise, turn, rank) = panels(
+        "noise in all directions", "the next map and the head turn away", "eight targets in two directions"
+    )
+    generator = np.random.default_rng(0)
+    targets = generator.standard_normal((400, 2)) @ np.diag([1.5, 1.0])
+    spread = generator.standard_normal((400, WIDTH)) / np.sqrt(WIDTH)
+
+    def of(features: np.ndarray, targets: np.ndarray, names: Sequence[str], head: np.ndarray) -> dict[str, np.ndarray]:
+        accumulated = TargetAccumulator()
+        accumulated.update(torch.from_numpy(features), torch.from_numpy(targets))
+        moments = accumulated.finish()
+        evidence = {"regression": moments, "readout": fit_readout(moments), "head": head, "next_map": head}
+        return {name: compute(get(name), evidence, 0) for name in names}
+
+    levels = np.logspace(-2, 1, 12)
+    plane = np.eye(2, WIDTH)
+    names = ("nrc1", "nrc1_normalized", "nrc2_cka", "linear_mse", "linear_r2")
+    curves(noise, levels, [of(targets @ plane + level * spread, targets, names, plane) for level in levels])
+    noise.set(xscale="log", xlabel="noise over a target's spread")
+    collapsed = targets @ plane + 0.1 * spread
+    # The root of the targets' covariance is what the Gram matrix of the head comes to.
+    root = np.linalg.cholesky(np.linalg.cholesky(np.cov(targets.T, ddof=0))).T
+    degrees = np.linspace(0, 90, 10)
+    results = []
+    for angle in np.radians(degrees):
+        out = np.cos(angle) * np.eye(2, WIDTH) + np.sin(angle) * np.eye(2, WIDTH, 2)
+        within = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        turned = of(collapsed, targets, ("nrc2", "nrc3_alignment"), out)
+        results.append(turned | of(collapsed, targets, ("nrc3",), within.T @ root.T @ plane))
+    curves(turn, degrees, results)
+    turn.set(xlabel="degrees")
+    few = targets @ np.linalg.qr(generator.standard_normal((8, 2)))[0].T
+    names = ("target_rank", "target_dimensions")
+    wide = few @ np.eye(8, WIDTH)
+    levels = np.logspace(-1, 0.3, 10)
+    curves(rank, levels, [of(wide + level * spread, few, names, np.eye(8, WIDTH)) for level in levels])
+    rank.set(xscale="log", xlabel="noise over a target's spread")
+    return with_legends(figure, [noise, turn, rank])
+
+
+def complexity() -> Figure:
+    """Change with the input: weights that grow under an activation, and the error of random directions."""
+    figure, (weights, probes) = panels("weights of a layer with tanh grow", "more random directions")
+    labels = torch.arange(200) % 2
+    inputs = 0.5 * torch.randn(200, WIDTH, generator=torch.Generator().manual_seed(0))
+    inputs[:, 0] += 3 * labels
+
+    def measured(scale: float, probes: int | str) -> dict[str, float]:
+        torch.manual_seed(0)
+        network = torch.nn.Sequential(torch.nn.Linear(WIDTH, WIDTH, bias=False), torch.nn.Tanh()).eval()
+        network[0].weight.data *= scale
+        ds = profile(network, [(inputs, labels)], layers=["1"], metrics="*geometric_complexity*", probes=probes)
+        at = ds.isel(epoch=0, split=0, target=0, layer=0)
+        of_classes = at["class_geometric_complexity"].values
+        return {
+            "geometric_complexity": float(at["geometric_complexity"]),
+            "class_geometric_complexity, class at zero": of_classes[0],
+            "class_geometric_complexity, the other": of_classes[1],
+            "geometric_complexity_se": float(at["geometric_complexity_se"]),
+        }
+
+    scales = np.logspace(-0.5, 1, 8)
+    grown = [measured(scale, "exact") for scale in scales]
+    curves(weights, scales, [{name: own[name] for name in list(own)[:3]} for own in grown])
+    weights.set(xscale="log", yscale="log", xlabel="factor of the weights")
+    counts = [2, 4, 8, 16, 32]
+    error = "geometric_complexity_se"
+    curves(probes, counts, [{error: measured(1.0, count)[error]} for count in counts], skip=3)
+    probes.set(xlabel="directions a sample (probes)", ylim=(0, None))
+    return with_legends(figure, [weights, probes])
+
+
 #: The pictures, by the name of their file.
 PICTURES: dict[str, Callable[[], Figure]] = {
     "metrics_variability": variability,
     "metrics_geometry": geometry,
+    "metrics_imbalance": imbalance,
     "metrics_classifier": classifier,
     "metrics_decisions": decisions,
     "metrics_directions": directions,
     "metrics_maps": maps,
     "metrics_transfer": transfer,
+    "metrics_regression": regression,
+    "metrics_complexity": complexity,
 }
 
 
