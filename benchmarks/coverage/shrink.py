@@ -21,8 +21,8 @@ _WIDTH = re.compile(
 _KEPT = re.compile(r"(num_|max_|.*(token|vocab|patch|image|position|window|kernel|conv_dim|stride|time|mel|input_dim))")
 #: How much narrower, with fewer heads or with narrower ones, and how many layers, in the order in which they are tried.
 _ATTEMPTS = (
-    *((8, True, 3), (16, False, 3), (8, False, 3), (4, True, 4), (4, False, 3), (8, False, None)),
-    *((2, True, 3), (2, False, 3), (1, False, 3), (2, True, None)),
+    *((8, True, 3), (16, False, 3), (8, False, 3), (8, True, 2), (8, False, 2), (4, True, 4), (4, False, 3)),
+    *((8, False, None), (2, True, 3), (2, False, 3), (1, False, 2), (2, True, None)),
 )
 _HEADS = re.compile(r"(\w*num_\w*heads|n_heads?|\w*attention_heads|num_heads|heads)$")
 _OF_HEADS = re.compile(r"(\w*head_dim|d_kv|\w*mrope_section|axes_dims|\w*rope_dim)$")

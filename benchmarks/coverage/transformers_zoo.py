@@ -36,7 +36,7 @@ _KINDS = {
 }
 # The largest network that is tried, in parameters, and the longest that a working one is looked for, in seconds.
 _MOST = 200_000_000
-_LONGEST = 25
+_LONGEST = 60
 
 
 def names() -> list[str]:
