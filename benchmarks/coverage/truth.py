@@ -132,7 +132,7 @@ def is_linked(trace: Trace, layers: Sequence[Layer], place: int) -> bool:
         return False
     behind = _reached(trace, [own])
     aside = _reached(trace, before, without=own) - behind
-    shallower = {value for value in before if own in _reached(trace, [value])}
+    shallower = _behind(trace, own).intersection(before)
     for call in trace.calls:
         arguments: dict[str | int, set[bool]] = {}
         for slot in call.inputs:
@@ -157,6 +157,15 @@ def _reached(trace: Trace, values: Collection[int], without: int = -1) -> set[in
         if not (reached - {without}).isdisjoint(operation.inputs):
             reached.update(operation.outputs)
     return reached - {without}
+
+
+def _behind(trace: Trace, value: int) -> set[int]:
+    """All that a value is made of."""
+    found = {value}
+    for operation in reversed(trace.operations):
+        if not found.isdisjoint(operation.outputs):
+            found.update(operation.inputs)
+    return found - {value}
 
 
 def disordered(trace: Trace, layers: Sequence[Layer]) -> list[str]:
