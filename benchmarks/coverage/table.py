@@ -25,12 +25,14 @@ classes of modules inside one another as one of these, differ from it in size al
 right:
 
 - every module that the model's `feature_info` names is a layer or has one as its last block, but for norms and
-  activations;
+  activations, and for what it names inside a residual branch (Xception's): that is no cut of the network, and so none
+  of its layers;
 - no layer comes before one that it is made of;
 - the classifier's input is what `forward_head(..., pre_logits=True)` gives, but for what the classifier does itself;
 - without a block's tensor the output is out of the input's reach, in the raw operations and not in the graph that
   blocks are found in; beside it may go what a later module takes as an argument of its own (cells of NASNet, queries
-  and what they look at), or what the network itself puts beside it (skips of U-Nets);
+  and what they look at) or in a list with what it is made of (the features of several depths that MobileNetV5 puts
+  together), or what the network itself puts beside it (skips of U-Nets);
 - no block is a dropout, a flatten or an identity, and every stage is a block.
 
 | family | names | looked at | right | what is not |
@@ -41,11 +43,15 @@ _TRANSFORMERS = """
 ## transformers
 
 {count} of {there} pairs of a type and a kind of model were looked at{rest}. A small model is made from the type's
-default configuration, with fewer layers, and narrower or with fewer heads, and given inputs that were made up. {types}
-types run so; {right} of the {ran} pairs that run are right ({share:.1%}):
+default configuration, with three layers where it can be, and narrower or with fewer heads, and given inputs that were
+made up. {types} types run so; {right} of the {ran} pairs that run are right ({share:.1%}):
 
 - every hidden state that the model gives when asked for them is the tensor of a layer, in their order, with no layer in
-  between that is not of the same stage; the last apart, where the library puts the final norm in;
+  between that is not of the same stage; the first and the last apart, which are embeddings and may be the final norm.
+  It may be that tensor behind a norm that the model puts there for those who ask alone (the backbones of MaskFormer),
+  or without the padding, the prompt or the second stream that the layer itself has (Longformer, CPM-Ant, ProphetNet).
+  What a decoder begins with in one list with the encoder (Funnel) is no layer. Of a list that is a choice of a longer
+  one (the stages of SAM 2) the order counts alone;
 - where there are none, there are as many layers in a list as the configuration counts;
 - no two layers have one name, so that towers are told apart;
 - a model with a head for classes has its logits among the layers.

@@ -150,14 +150,14 @@ def _against_head(model: Any, features: list[Any], traced: Trace, layers: list[L
     What the classifier does itself before its last linear map, such as a norm, may come in between.
     """
     inputs = [layer for layer in layers if layer.role == "features"]
+    if not inputs:
+        return ["no layer is the classifier's input"] if model.num_classes else []
     try:
         again = trace(model, lambda: model.forward_head(*features, pre_logits=True))
     except NotImplementedError:  # an encoder that was never a classifier
         return []
     except Exception as error:
         return [f"forward_head fails: {type(error).__name__}: {error}"]
-    if not inputs:
-        return ["no layer is the classifier's input"]
     several = len(inputs) > 1  # of whose inputs timm gives the mean, or puts them beside one another
     theirs = [
         truth.steps(again, value)
