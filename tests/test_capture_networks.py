@@ -134,12 +134,13 @@ class TestPrecision:
         assert taken["head"].dtype == torch.bfloat16
         assert torch.equal(taken["head"], expected)
 
-    def test_a_network_in_bfloat16_is_profiled_without_changing_its_type(self, net, batches):
-        net.to(torch.bfloat16)
-        profiled = profile(net, [(x.to(torch.bfloat16), y) for x, y in batches], metrics="nc1")
-        assert profiled.attrs["precision"] == "bfloat16"
+    @pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+    def test_a_network_in_half_precision_is_profiled_without_changing_its_type(self, net, batches, half):
+        net.to(half)
+        profiled = profile(net, [(x.to(half), y) for x, y in batches], metrics="nc1")
+        assert profiled.attrs["precision"] == str(half).removeprefix("torch.")
         assert bool((profiled["nc1"] > 0).all())
-        assert all(parameter.dtype == torch.bfloat16 for parameter in net.parameters())
+        assert all(parameter.dtype == half for parameter in net.parameters())
 
 
 class TestFusedAttention:
@@ -230,6 +231,27 @@ class TestWrapped:
 
     def test_wrappers_around_wrappers_are_taken_off(self, net):
         assert unwrap(torch.compile(nn.DataParallel(torch.compile(net, backend="eager")), backend="eager")) is net
+
+    def test_wrappers_of_the_users_own_put_their_names_before_the_layers(self, net, batches):
+        class Inner(nn.Module):
+            def __init__(self, net):
+                super().__init__()
+                self.net = net
+
+            def forward(self, x):
+                return {"logits": self.net(x)}
+
+        class Outer(nn.Module):
+            def __init__(self, net):
+                super().__init__()
+                self.model = Inner(net)
+
+            def forward(self, x):
+                return self.model(x)["logits"] / 2
+
+        expected, wrapped = profile(net, batches, metrics="nc1"), profile(Outer(net), batches, metrics="nc1")
+        assert wrapped["layer"].values.tolist() == [f"model.net.{name}" for name in expected["layer"].values]
+        assert wrapped["nc1"].values.tolist() == expected["nc1"].values.tolist()
 
     def test_a_wrapped_model_keeps_its_own_adapter(self):
         import timm
