@@ -225,7 +225,8 @@ class TestRandomDirections:
 class TestCollapseBound:
     """Munn 2024: for Gaussian classes of variance s^2, ``cdnv <= s^2 (GC_c + GC_k) / (2 ||mu_c - mu_k||^2)``.
 
-    The variance of a class and its complexity differ from their expectations by a sampling error, which is computed.
+    Samples have exactly the means and covariances of their classes, and linear maps see no more. Behind others the
+    variance of a class and its complexity differ from their expectations by a sampling error, which is computed.
     """
 
     SPREAD = 0.5
@@ -235,6 +236,9 @@ class TestCollapseBound:
         labels = torch.arange(samples) % 3
         means = 2 * torch.randn(3, 6, generator=generator, dtype=torch.float64)
         noise = torch.randn(samples, 6, generator=generator, dtype=torch.float64)
+        for label in range(3):
+            own = noise[labels == label]
+            noise[labels == label] = torch.linalg.qr(own - own.mean(0)).Q * len(own) ** 0.5
         return means[labels] + self.SPREAD * noise, labels
 
     def sides(self, network: nn.Module, samples: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -278,9 +282,8 @@ class TestCollapseBound:
     def test_a_linear_network_has_equality(self):
         torch.manual_seed(0)
         network = nn.Sequential(nn.Linear(6, 10), nn.Linear(10, 8), nn.Linear(8, 3)).double()
-        left, right, error = self.sides(network, 6000)
-        assert (np.abs(left - right) <= 4 * error).all()
-        assert (error < 0.05 * right).all()
+        left, right, _ = self.sides(network, 6000)
+        np.testing.assert_allclose(left, right, rtol=1e-9)
 
 
 class TestSelection:
