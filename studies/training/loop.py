@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.distributed import get_backend, is_initialized
 
 from layerwise.shares import is_follower
 from layerwise.studies.training.normalisation import share_batch_norm
@@ -58,7 +59,8 @@ def train(
     Module
         The same network, trained.
     """
-    accelerator = Accelerator()
+    # Of processes without a GPU accelerate knows only if it is told; each would train alone.
+    accelerator = Accelerator(cpu=is_initialized() and get_backend() == "gloo")
     network.to(accelerator.device)
     inputs, targets = inputs.to(accelerator.device), targets.to(accelerator.device)
     batches = -(-len(targets) // recipe.batch_size)
