@@ -23,6 +23,7 @@ from torch import nn
 
 from layerwise.studies.data import Splits, load_pictures, load_texts
 from layerwise.studies.frame import Claim, Seed, claim, over_seeds, side_by_side
+from layerwise.studies.frame.drawing import plain_log
 from layerwise.studies.networks import MLP, TextTransformer
 from layerwise.studies.training import Recipe, train_and_track
 
@@ -157,12 +158,15 @@ def figure(ds: xr.Dataset) -> Figure:
         for ax, name, title in zip(panels, _METRICS, titles, strict=True):
             if not bool(own[name].notnull().any()):
                 ax.set_axis_off()
+                ax.text(0.5, 0.5, "two means about their mean\nare always opposite", ha="center", color="0.4")
                 continue
             for trained, colour, label in ((False, "C3", "before training (control)"), (True, "C0", "trained")):
                 values = own[name].sel(trained=trained).transpose("layer", "seed")
                 ax.plot(own["layer"], values, color=colour, alpha=0.3, linewidth=0.8)
                 ax.plot(own["layer"], values.mean("seed"), "o-", color=colour, markersize=3, label=label)
             ax.set(yscale="linear" if name == "weight_alignment" else "log", xticks=own["layer"])
+            if name == "max_angle":
+                plain_log(ax.yaxis)
             ax.set_xlabel("hidden layer" if task == "pictures" else "block")
             ax.set_title(title, fontsize="medium")
         panels[0].set_ylabel(task)
