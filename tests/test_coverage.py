@@ -13,7 +13,7 @@ import torch
 from traced_networks import Gated, TwoTowers, UNet, mlp, stack
 
 from benchmarks.coverage import timm_zoo, transformers_zoo, truth
-from benchmarks.coverage.record import Record, add, load
+from benchmarks.coverage.record import Record, add, finding, load
 from benchmarks.coverage.table import written
 from layerwise.finding.blocks import choose, find_blocks
 from layerwise.finding.trace import trace
@@ -134,6 +134,17 @@ def test_records_are_kept_and_a_line_cut_short_is_no_record(tmp_path: Path) -> N
     add(path, [wrong, right, Record("timm", "b", "x")])
     path.write_text(path.read_text()[:-20])
     assert load(path) == {("timm", "a"): right}
+
+
+def test_the_table_says_what_an_older_finding_found_and_why_a_known_failure_is_one() -> None:
+    fault = "vision_hidden_states: 1 of 4 are no layers"
+    records = [
+        Record("transformers", "AutoModel/bert", "bert", layers=3, finding=finding()),
+        Record("transformers", "AutoModel/lxmert", "lxmert", layers=3, faults=[fault]),
+    ]
+    text = written(records)
+    assert "1 of them before the finding of blocks was last changed" in text
+    assert f"a layer is one tensor, of one of them ({fault}) |" in text
 
 
 def test_the_table_counts_what_is_right_and_says_what_is_not() -> None:

@@ -1,6 +1,6 @@
 """Find the layers of every architecture of timm and transformers, and write what came of it.
 
-    python -m benchmarks.coverage [--zoo timm] [--cache FILE] [--again FAULTY] [NAMES]
+    python -m benchmarks.coverage [--zoo timm] [--cache FILE] [--again] [--stale] [NAMES]
 
 Goes on where it was stopped: what the cache has is not examined again. `docs/coverage.md` is written at the end, and
 with `--table` alone from what the cache has.
@@ -15,7 +15,7 @@ from itertools import chain, zip_longest
 from pathlib import Path
 
 from benchmarks.coverage import timm_zoo, transformers_zoo
-from benchmarks.coverage.record import Record, add, load
+from benchmarks.coverage.record import Record, add, finding, load
 from benchmarks.coverage.run import examine_all
 
 _ROOT = Path(__file__).parents[2]
@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--zoo", choices=["timm", "transformers"], action="append")
     parser.add_argument("--cache", type=Path, default=_CACHE)
     parser.add_argument("--again", action="store_true", help="examine once more what was not right")
+    parser.add_argument("--stale", action="store_true", help="examine once more what an older finding of blocks found")
     parser.add_argument("--table", action="store_true", help="write the table of what the cache has, and nothing else")
     options = parser.parse_args()
     names = {"timm": timm_zoo.names, "transformers": transformers_zoo.names}
@@ -39,7 +40,9 @@ def main() -> None:
         done = {
             name
             for (place, name), record in known.items()
-            if place == zoo and (record.right or record.like or not options.again)
+            if place == zoo
+            and (record.right or record.like or not options.again)
+            and (record.finding == finding() or not options.stale)
         }
         every = names[zoo]()
         wanted = options.names or [name for name in _in_turn(zoo, every) if name not in done]

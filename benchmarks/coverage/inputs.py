@@ -25,6 +25,7 @@ def generated(model: nn.Module) -> Iterator[dict[str, Any]]:
         "decoder_input_ids": _ids,
         "pixel_values": _pictures,
         "pixel_values_videos": _videos,
+        "task_inputs": _ids,
         "input_features": _features,
         "input_values": _waves,
         "audio_values": _waves,
@@ -39,7 +40,8 @@ def generated(model: nn.Module) -> Iterator[dict[str, Any]]:
     }
     if "grid_thw" in accepted or "image_grid_thw" in accepted:
         makers.update(pixel_values=_patches, hidden_states=_patches)
-    main = getattr(model, "main_input_name", "input_ids")
+    main: Any = getattr(model, "main_input_name", "input_ids")
+    mains = [main] if isinstance(main, str) else list(main)
     required = [
         name
         for name, item in accepted.items()
@@ -51,12 +53,12 @@ def generated(model: nn.Module) -> Iterator[dict[str, Any]]:
         *([[*text, *sight, "image_grid_thw", "bbox"]] if "pixel_values" in accepted else []),
         *([[*text, "input_features"]] if "input_features" in accepted else []),
         *([[*text, "input_values"]] if "input_values" in accepted else []),
-        [main, *text, "bbox"],
-        [main, "decoder_input_ids"],
-        [main],
+        [*mains, *text, "bbox"],
+        [*mains, "decoder_input_ids"],
+        mains,
         text,
         required,
-        [main, "visual_feats", "visual_pos"],
+        [*mains, "visual_feats", "visual_pos"],
         ["past_values"],
         ["pixel_values_videos"],
         ["inputs_embeds"],

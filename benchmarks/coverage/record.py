@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-__all__ = ["Record", "add", "load"]
+__all__ = ["Record", "add", "finding", "load"]
+
+_FINDING = Path(__file__).parents[2] / "layerwise" / "finding"
+_PARTS = ("blocks", "cuts", "heads", "joins", "modules", "search", "trace")
+
+
+@functools.cache
+def finding() -> str:
+    """What the finding of blocks is known by as it stands."""
+    return hashlib.sha256(b"".join((_FINDING / f"{part}.py").read_bytes() for part in _PARTS)).hexdigest()[:12]
 
 
 @dataclass
@@ -31,6 +42,8 @@ class Record:
         How many layers were found.
     faults : list of str
         What is wrong with them.
+    finding : str
+        What found them (`finding`); nothing of records that are older than that.
     """
 
     zoo: str
@@ -42,6 +55,7 @@ class Record:
     error: str = ""
     layers: int = 0
     faults: list[str] = field(default_factory=list)
+    finding: str = ""
 
     @property
     def right(self) -> bool:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from itertools import groupby
 
-from benchmarks.coverage.record import Record
+from benchmarks.coverage.causes import CAUSES
+from benchmarks.coverage.record import Record, finding
 
 __all__ = ["written"]
 
@@ -87,7 +88,7 @@ def _of_timm(records: Sequence[Record], names: Sequence[str]) -> str:
     text = _TIMM.format(
         count=len(records),
         there=len(names),
-        rest=_rest(len(records), len(names)),
+        rest=_rest(records, len(names)),
         found=sum(record.state == "found" for record in records),
         alike=sum(record.state == "alike" for record in records),
         right=sum(map(right, records)),
@@ -106,7 +107,7 @@ def _of_transformers(records: Sequence[Record], names: Sequence[str]) -> str:
     text = _TRANSFORMERS.format(
         count=len(records),
         there=len(names),
-        rest=_rest(len(records), len(names)),
+        rest=_rest(records, len(names)),
         types=len({record.family for record in ran}),
         right=right,
         ran=len(ran),
@@ -123,8 +124,14 @@ def _of_transformers(records: Sequence[Record], names: Sequence[str]) -> str:
 
 
 def _cause(record: Record) -> str:
-    return (record.error or ", ".join(record.faults[:3])).replace("|", "/").replace("\n", " ")
+    faults = ", ".join(record.faults[:3])
+    if record.faults and record.zoo == "transformers" and record.family in CAUSES:
+        faults = f"{CAUSES[record.family]} ({faults})"
+    return (record.error or faults).replace("|", "/").replace("\n", " ")
 
 
-def _rest(count: int, there: int) -> str:
-    return "" if count >= there else f"; the other {there - count:,} not yet"
+def _rest(records: Sequence[Record], there: int) -> str:
+    """What was not looked at, and what was before the finding was changed last."""
+    rest = "" if len(records) >= there else f"; the other {there - len(records):,} not yet"
+    older = sum(record.finding != finding() for record in records)
+    return f"{rest}; {older:,} of them before the finding of blocks was last changed" if older else rest

@@ -22,7 +22,7 @@ def serve(zoo: str, cache: Path) -> None:
 
     torch.set_num_threads(1)
     from benchmarks.coverage import timm_zoo, transformers_zoo
-    from benchmarks.coverage.record import Record, load
+    from benchmarks.coverage.record import Record, finding, load
 
     done = load(cache).values()
     known = {record.structure: record.name for record in done if record.zoo == zoo and record.state == "found"}
@@ -34,6 +34,7 @@ def serve(zoo: str, cache: Path) -> None:
         except Exception as error:
             # No error of the examination may pass for a model that does not run.
             record = Record(zoo, name, name).failed("faulty", error)
+        record.finding = finding()
         if record.state == "found" and record.structure:
             known[record.structure] = record.name
         print(json.dumps(asdict(record)), file=answers, flush=True)
