@@ -53,6 +53,16 @@ def test_the_layers_of_a_sample_of_transformers_are_right() -> None:
     assert all(record.right for record in records), wrong(records)
 
 
+def test_blocks_that_read_all_blocks_before_them_are_blocks() -> None:
+    name = "AutoModel/inkling2_loop_text"
+    if name not in transformers_zoo.names():
+        pytest.skip("this version of transformers has no such network")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        record = transformers_zoo.examine(name, {})
+    assert record.right, record.faults
+
+
 class TestTruth:
     def test_the_inside_of_a_residual_is_no_cut(self) -> None:
         net = stack(Gated)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 from layerwise.finding.cuts import mixes
 from layerwise.finding.modules import Modules
@@ -111,9 +111,11 @@ class Joins:
             for call in self.modules.beside(giver)
             if span.start <= call.start and call.stop <= span.stop and (stack or call.path == own.path)
         ]
-        before = [slot.value for call in peers if call.stop <= own.start for slot in self.modules.flowing(call.outputs)]
-        earlier = self.graph.reached(before)
+        before = [call for call in peers if call.stop <= own.start]
+        earlier = self.graph.reached(slot.value for call in before for slot in self.modules.flowing(call.outputs))
         if self.graph.operation(joint) == "stack" and all(earlier >> other & 1 for other in others):
+            return True
+        if self._kept(joint, others, values, [*before, own]):
             return True
         behind = [call for call in peers if call.start >= own.stop]
         closed = {self.graph.same(slot.value) for call in behind for slot in self.modules.flowing(call.outputs)}
@@ -125,6 +127,19 @@ class Joins:
             or (self.graph.leads(values[0], goal) and not any(self._flows_past(way, goal, closed) for way in ways))
             for goal in goals
         )
+
+    def _kept(self, joint: int, others: Values, values: Values, calls: Sequence[Call]) -> bool:
+        """Whether a join but puts values on an axis of its own, with what the calls up to theirs took and gave."""
+        along = len(self.trace.values[joint].shape) > len(self.trace.values[values[0]].shape)
+        known = {self.graph.same(slot.value) for call in calls for slot in (*call.inputs[:1], *call.outputs)}
+        stack, puts = list(others), ("stack", "cat")
+        while stack:
+            value = stack.pop()
+            if value not in known and 0 not in self.trace.values[value].shape:  # such a list begins empty
+                if self.graph.operation(value) not in puts:
+                    return False
+                stack += self.graph.parents[value]
+        return along and self.graph.operation(joint) in puts
 
     def _goals(self, values: Values, span: Call) -> list[int]:
         """What a call gives first, and what else it gives of the form of values that lead to it."""
