@@ -21,7 +21,8 @@ which goes on where it was stopped, with {versions}.
 _TIMM = """
 ## timm
 
-{count} of {there} names were looked at{rest}. {found} were traced on the meta device; {alike} more have the same
+{count} of {there} names were looked at{rest}.
+{found} were traced on the meta device; {alike} more have the same
 classes of modules inside one another as one of these, differ from it in size alone, and share its result. {right} are
 right:
 
@@ -43,7 +44,8 @@ right:
 _TRANSFORMERS = """
 ## transformers
 
-{count} of {there} pairs of a type and a kind of model were looked at{rest}. A small model is made from the type's
+{count} of {there} pairs of a type and a kind of model were looked at{rest}.
+A small model is made from the type's
 default configuration, with three layers where it can be, and narrower or with fewer heads, and given inputs that were
 made up. {types} types run so; {right} of the {ran} pairs that run are right ({share:.1%}):
 
