@@ -18,6 +18,7 @@ import torch
 
 from layerwise.studies.data import load_pictures
 from layerwise.studies.frame import Claim, Seed, claim, over_seeds, side_by_side
+from layerwise.studies.frame.drawing import plain_log
 from layerwise.studies.networks import MLP
 from layerwise.studies.training import Recipe, train_and_track
 
@@ -106,6 +107,8 @@ def figure(ds: xr.Dataset) -> Figure:
         ax.axvspan(float(start.mean()), float(ds["epoch"][-1]), color="0.93", zorder=0, label="no training error")
         ax.set(xlabel="epoch", yscale="linear" if name == "ncc_mismatch" else "log", xlim=(1, float(ds["epoch"][-1])))
         ax.set_title(text, fontsize="medium")
+    for ax in panels[1:3]:
+        plain_log(ax.yaxis)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     return figure
 

@@ -19,6 +19,7 @@ from torch import nn
 
 from layerwise.studies.data import Splits, load_river_flow, teacher_regression
 from layerwise.studies.frame import Claim, Seed, claim, over_seeds, side_by_side
+from layerwise.studies.frame.drawing import plain_log
 from layerwise.studies.networks import MLP
 from layerwise.studies.training import Recipe, train_and_track
 
@@ -148,5 +149,6 @@ def figure(ds: xr.Dataset) -> Figure:
             if place == len(problems) - 1:
                 ax.set_xlabel("hidden layer")
         row[0].set_ylabel(problem)
+        plain_log(row[-1].yaxis)
     figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     return figure
