@@ -60,14 +60,14 @@ class Sketch:
         """Project features of shape ``(n, d)`` to ``(n, k)``, at least single precision."""
         # Summed in double precision: a common offset of the features cancels here.
         ring = torch.zeros(len(features), self._ring, dtype=torch.float64, device=features.device)
-        signs = self._signs.to(features.device)
+        signs = self._signs.to(features.device, torch.promote_types(features.dtype, torch.float32))
         for number, shift in enumerate(self._shifts):
             own = slice(number * self._ring, (number + 1) * self._ring)
-            piece, sign = features[:, own].double(), signs[own].double()
+            piece = features[:, own] * signs[own]
             before = self._ring - shift
-            ring[:, shift : shift + len(sign)].addcmul_(piece[:, :before], sign[:before])
-            if len(sign) > before:
-                ring[:, : len(sign) - before].addcmul_(piece[:, before:], sign[before:])
+            ring[:, shift : shift + piece.shape[1]].add_(piece[:, :before])
+            if piece.shape[1] > before:
+                ring[:, : piece.shape[1] - before].add_(piece[:, before:])
         folded = ring.index_select(1, self._order.to(features.device)).view(len(features), -1, self.width).sum(1)
         return folded.to(torch.promote_types(features.dtype, torch.float32))
 
@@ -75,6 +75,6 @@ class Sketch:
         """The weights of a linear map of the projection as those of a map of the features: ``(k, c)`` to ``(d, c)``."""
         ring = weights.new_empty(self._ring, weights.shape[1])
         ring[self._order.to(weights.device)] = weights.repeat(self._ring // self.width, 1)
-        pieces = [ring.roll(-shift, 0) for shift in self._shifts]
+        pieces = [part for shift in self._shifts for part in (ring[shift:], ring[:shift])]
         lifted = torch.cat(pieces)[: self.features]
         return lifted.mul_(self._signs.to(weights.device)[:, None])
