@@ -17,15 +17,14 @@ from typing import TYPE_CHECKING
 
 import torch
 import xarray as xr
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from layerwise.derive import monotonicity
 from layerwise.losses import SVSL
-from layerwise.studies.data import Splits, load_pictures, load_texts
 from layerwise.studies.frame import Claim, Seed, claim, over_seeds, side_by_side
-from layerwise.studies.networks import MLP, TextTransformer
 from layerwise.studies.training import Recipe, train_and_track
+from layerwise.studies.training.task import TASKS, Task, network_for, on_texts, splits_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,31 +32,10 @@ if TYPE_CHECKING:
 
     from layerwise.store import Store
 
-__all__ = ["SCALES", "Settings", "Task", "claims", "figure", "run"]
-
-#: In vision and in text.
-TASKS = ("pictures", "texts")
+__all__ = ["SCALES", "Settings", "claims", "figure", "run"]
 
 #: The losses that are compared: cross entropy alone, with the term, and with the term on labels out of order.
 ARMS = {"plain": "cross entropy", "svsl": "with SVSL", "permuted": "SVSL, labels permuted (control)"}
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a network is trained on.
-
-    Attributes
-    ----------
-    data : str
-    depth, width : int
-        Of the network.
-    recipe : Recipe
-    """
-
-    data: str
-    depth: int
-    width: int
-    recipe: Recipe
 
 
 @dataclass(frozen=True)
@@ -84,23 +62,17 @@ def _on_pictures(epochs: int) -> Recipe:
     return Recipe(epochs=epochs, weight_decay=5e-4, schedule="cosine")
 
 
-def _on_texts(epochs: int) -> Recipe:
-    return Recipe(epochs=epochs, batch_size=64, learning_rate=2e-3, weight_decay=0.01, optimiser="adamw")
-
-
 SCALES = {
     "quick": Settings(
         Task("digits?limit=200", 3, 32, _on_pictures(4)),
-        Task("movie-reviews?limit=60", 2, 16, _on_texts(2)),
+        Task("movie-reviews?limit=60", 2, 16, on_texts(2)),
         every=4,
         seeds=1,
     ),
-    "default": Settings(
-        Task("digits", 8, 64, _on_pictures(40)), Task("movie-reviews?limit=1500", 4, 32, _on_texts(24))
-    ),
+    "default": Settings(Task("digits", 8, 64, _on_pictures(40)), Task("movie-reviews?limit=1500", 4, 32, on_texts(24))),
     "full": Settings(
         Task("fashion-mnist", 12, 256, Recipe(epochs=350, weight_decay=5e-4, schedule="steps")),
-        Task("movie-reviews", 12, 256, _on_texts(30)),
+        Task("movie-reviews", 12, 256, on_texts(30)),
     ),
 }
 
@@ -116,11 +88,11 @@ def _measure(settings: Settings, seed: Seed) -> xr.Dataset:
 
 
 def _of_task(name: str, task: Task, settings: Settings, seed: Seed) -> xr.Dataset:
-    splits = load_pictures(task.data) if name == "pictures" else load_texts(task.data)
+    splits = splits_of(name, task)
     profiles = {}
     for arm in ARMS:
         torch.manual_seed(seed.number)
-        network = _network(name, task, splits)
+        network = network_for(name, task, splits)
         with SVSL(network, alpha=0.0 if arm == "plain" else settings.alpha, layers="blocks.*") as svsl:
 
             def loss(scores: Tensor, labels: Tensor, arm: str = arm, svsl: SVSL = svsl) -> Tensor:
@@ -140,15 +112,6 @@ def _of_task(name: str, task: Task, settings: Settings, seed: Seed) -> xr.Datase
             )
         profiles[arm] = _moments(ds.isel(target=0, drop=True))
     return side_by_side(profiles, "arm")
-
-
-def _network(name: str, task: Task, splits: Splits) -> nn.Module:
-    inputs, labels = splits["train"]
-    classes = int(labels.max()) + 1
-    if name == "pictures":
-        return MLP(inputs[0].numel(), classes, width=task.width, depth=task.depth, norm="batch")
-    words = 1 + max(int(values.max()) for values, _ in splits.values())
-    return TextTransformer(words, classes, inputs.shape[1], width=task.width, depth=task.depth)
 
 
 def _moments(ds: xr.Dataset) -> xr.Dataset:

@@ -19,13 +19,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from scipy.stats import spearmanr
-from torch import nn
 
-from layerwise.studies.data import Splits, load_pictures, load_texts
 from layerwise.studies.frame import Claim, Seed, claim, over_seeds, side_by_side
 from layerwise.studies.frame.drawing import plain_log
-from layerwise.studies.networks import MLP, TextTransformer
 from layerwise.studies.training import Recipe, train_and_track
+from layerwise.studies.training.task import TASKS, Task, network_for, on_texts, splits_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -33,30 +31,9 @@ if TYPE_CHECKING:
 
     from layerwise.store import Store
 
-__all__ = ["SCALES", "Settings", "Task", "claims", "figure", "run"]
+__all__ = ["SCALES", "Settings", "claims", "figure", "run"]
 
 _METRICS = ("nc1_trace", "max_angle", "weight_alignment")
-
-#: In vision and in text.
-TASKS = ("pictures", "texts")
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a network is trained on.
-
-    Attributes
-    ----------
-    data : str
-    depth, width : int
-        Of the network.
-    recipe : Recipe
-    """
-
-    data: str
-    depth: int
-    width: int
-    recipe: Recipe
 
 
 @dataclass(frozen=True)
@@ -68,20 +45,16 @@ class Settings:
     seeds: int = 5
 
 
-def _on_texts(epochs: int) -> Recipe:
-    return Recipe(epochs, batch_size=64, learning_rate=2e-3, weight_decay=0.01, optimiser="adamw")
-
-
 SCALES = {
     "quick": Settings(
-        Task("digits?limit=200", 3, 32, Recipe(3)), Task("movie-reviews?limit=60", 2, 16, _on_texts(2)), seeds=2
+        Task("digits?limit=200", 3, 32, Recipe(3)), Task("movie-reviews?limit=60", 2, 16, on_texts(2)), seeds=2
     ),
     "default": Settings(
-        Task("digits", 6, 100, Recipe(150, weight_decay=5e-3)), Task("movie-reviews?limit=1500", 4, 32, _on_texts(40))
+        Task("digits", 6, 100, Recipe(150, weight_decay=5e-3)), Task("movie-reviews?limit=1500", 4, 32, on_texts(40))
     ),
     "full": Settings(
         Task("cifar10", 6, 1024, Recipe(350, weight_decay=5e-4, schedule="steps")),
-        Task("movie-reviews", 12, 256, _on_texts(30)),
+        Task("movie-reviews", 12, 256, on_texts(30)),
     ),
 }
 
@@ -96,11 +69,11 @@ def _measure(settings: Settings, seed: Seed) -> xr.Dataset:
 
 
 def _of_task(name: str, task: Task, seed: Seed) -> xr.Dataset:
-    splits = load_pictures(task.data) if name == "pictures" else load_texts(task.data)
+    splits = splits_of(name, task)
     classes = int(splits["train"][1].max()) + 1
     torch.manual_seed(seed.number)
     ds = train_and_track(
-        _network(name, task, splits, classes),
+        network_for(name, task, splits),
         {"train": splits["train"]},
         task.recipe,
         seed,
@@ -113,14 +86,6 @@ def _of_task(name: str, task: Task, seed: Seed) -> xr.Dataset:
     if classes == 2:
         found["max_angle"] = found["max_angle"].where(False)
     return found.rename(epoch="trained").assign_coords(trained=[False, True], layer=range(1, task.depth + 1))
-
-
-def _network(name: str, task: Task, splits: Splits, classes: int) -> nn.Module:
-    inputs, _ = splits["train"]
-    if name == "pictures":
-        return MLP(inputs[0].numel(), classes, width=task.width, depth=task.depth, norm="batch")
-    words = 1 + max(int(values.max()) for values, _ in splits.values())
-    return TextTransformer(words, classes, inputs.shape[1], width=task.width, depth=task.depth)
 
 
 def claims(ds: xr.Dataset) -> list[Claim]:
