@@ -11,7 +11,7 @@ __all__ = ["block_width", "columns", "residuals"]
 
 # Elements of one block: small enough that a float64 block stays in the cache of a core, and on an accelerator
 # large enough to fill it.
-_BLOCK = {"cpu": 1 << 18, "cuda": 1 << 25}
+_BLOCK = {"cpu": 1 << 17, "cuda": 1 << 25}
 
 
 def block_width(count: int, device: str = "cpu") -> int:
