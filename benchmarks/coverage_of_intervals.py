@@ -61,7 +61,7 @@ class Classes:
         evidence = {
             "moments": moments,
             "covariance": moments,
-            "span": Span(centers.coordinates[:-1].numpy(), within, within),
+            "span": Span(centers.centered.numpy(), within, within),
             "nearest": NearestCenters(
                 np.bincount(labels), np.bincount(labels[nearest != labels], minlength=count), None, count
             ),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from layerwise.metrics import Metric
 from layerwise.metrics.sizes import Sizes
-from layerwise.statistics.centers import JUDGED, KEPT_SCORES
+from layerwise.statistics.centers import JUDGED
 from layerwise.statistics.residuals import block_width
 
 __all__ = ["ENOUGH", "LUMP", "WIDEST_WAITING", "Load"]
@@ -72,12 +72,9 @@ class Load:
     def of_a_class(self, widths: Sequence[int]) -> int:
         """Bytes that each class takes in all layers.
 
-        Sums and pivots of pass 1, or what replaces them in pass 2: means, points, basis and probe, own and train's, and
-        the probe's scores at the means of not too many.
+        Sums and pivots of pass 1, or what replaces them in pass 2: means, basis and probe, own and train's.
         """
-        scores = self.classes if "probe" in self.needs and self.classes**2 <= KEPT_SCORES else 0
-        of_layers = sum(widths) * (64 if self.two_passes else 24) + len(widths) * _FLOAT * scores
-        return of_layers * self.targets * self.times
+        return sum(widths) * (48 if self.two_passes else 24) * self.targets * self.times
 
     def of_covariances(self, width: int) -> int:
         """Bytes of all covariances of so many features of a layer.
@@ -113,7 +110,7 @@ class Load:
             # Moments are symmetrised, and the probe solved for, in copies.
             moments.append(3 * means + 3 * covariance)
         if self.two_passes:
-            moments.append(4 * means + min(self.classes**2, KEPT_SCORES))
+            moments.append(4 * means)
             moments.append(batch + 4 * min(together * self.classes, JUDGED))
         return _FLOAT * max(moments)
 

@@ -1,7 +1,7 @@
 """Pass 2: every sample seen from the class means, with no ``(d, d)`` matrix.
 
-The residuals from the class means, taken once a batch and multiplied with an orthonormal basis of the span of those
-means, give both the nearest class mean of every sample and the within-class scatter that ``tr(S_W S_B^+)`` sees;
+The features, seen from one of the class means and multiplied with an orthonormal basis of the span of those means
+once a batch, give both the nearest class mean of every sample and the within-class scatter that ``tr(S_W S_B^+)`` sees;
 multiplied with the weights of a linear classifier, its scores.
 """
 
@@ -16,45 +16,44 @@ from torch import Tensor
 
 from layerwise.statistics.moments import Moments
 from layerwise.statistics.probe import RidgeProbe
-from layerwise.statistics.residuals import residuals
+from layerwise.statistics.residuals import columns
 
-__all__ = ["JUDGED", "KEPT_SCORES", "CenterProjections", "Centers", "NearestCenters", "Span"]
+__all__ = ["JUDGED", "CenterProjections", "Centers", "NearestCenters", "Span"]
 
+# Of a product of thousands of terms, as the share of its length.
+_ROUNDING = 2.0**-46
 # Squared distances between all pairs of centres are kept up to this many; beyond it they are taken per batch.
 _KEPT_PAIRS = 4096
 #: Samples are judged as many at a time as have so many distances and scores.
 JUDGED = 1 << 22
-#: Scores of the probe at all class means are kept up to this many.
-KEPT_SCORES = 1 << 20
 
 
 @dataclass(frozen=True)
 class Centers:
     """Class means as a frame to look from; ``k`` classes, ``r = min(k, d)`` directions.
 
-    The last row of `points` and `coordinates` is the mean of the class means: the reference of samples whose class
-    has no mean here.
+    The last row of `coordinates` is the mean of the class means: the reference of samples whose class has no mean here.
 
     Attributes
     ----------
     classes : Tensor of int
         Labels of the classes, shape ``(k,)``.
     rows : Tensor of int
-        Row of every label in `points`, shape ``(C,)``.
-    points : Tensor
-        Shape ``(k + 1, d)``.
+        Row of every label in `coordinates`, shape ``(C,)``.
+    origin : Tensor
+        Mean of the first class, from which all is seen, shape ``(d,)``.
     frame : Tensor
         Orthonormal rows that span the centred class means, shape ``(r, d)``; below them, perhaps, the weights of a
         linear classifier, so that one product sees both.
     coordinates : Tensor
-        The centred class means in that basis, shape ``(k + 1, r)``.
+        The class means in that basis, as seen from the origin, shape ``(k + 1, r)``.
     counts : Tensor
         Samples behind every mean, shape ``(k,)``.
     """
 
     classes: Tensor
     rows: Tensor
-    points: Tensor
+    origin: Tensor
     frame: Tensor
     coordinates: Tensor
     counts: Tensor
@@ -64,16 +63,15 @@ class Centers:
         """The frame of finished moments, for labels in ``0 .. classes - 1``."""
         centered = torch.from_numpy(moments.centered).to(device)
         present = torch.from_numpy(moments.classes).to(device)
-        means = torch.from_numpy(moments.means).to(device)
         basis = torch.linalg.qr(centered.T).Q.T.contiguous()
         rows = torch.full((classes,), len(present), device=device)
         rows[present] = torch.arange(len(present), device=device)
         return cls(
             classes=present,
             rows=rows,
-            points=torch.cat([means, means.mean(0, keepdim=True)]),
+            origin=torch.from_numpy(moments.means[0]).to(device),
             frame=basis,
-            coordinates=torch.cat([centered @ basis.T, basis.new_zeros(1, len(basis))]),
+            coordinates=torch.cat([centered - centered[0], -centered[:1]]) @ basis.T,
             counts=torch.from_numpy(moments.counts).to(device),
         )
 
@@ -81,6 +79,11 @@ class Centers:
     def basis(self) -> Tensor:
         """The orthonormal rows alone, shape ``(r, d)``."""
         return self.frame[: self.coordinates.shape[1]]
+
+    @property
+    def centered(self) -> Tensor:
+        """The class means less their mean, in the basis, shape ``(k, r)``."""
+        return self.coordinates[:-1] - self.coordinates[-1]
 
     def beside(self, weight: Tensor) -> Centers:
         """The same centres, with the weights of a linear classifier, shape ``(d, k)``, in the frame."""
@@ -108,12 +111,14 @@ class Centers:
         return self.classes[apart.sub_(pull, alpha=2).argmin(1)]
 
 
-def _project(features: Tensor, points: Tensor, rows: Tensor, *frames: Tensor) -> list[Tensor]:
-    """Residuals from the points at `rows` along the rows of each frame: ``(n, d)`` to ``(n, r)`` each, float64."""
+def _project(features: Tensor, origin: Tensor, *frames: Tensor) -> list[Tensor]:
+    """Features as seen from the origin, along the rows of each frame: ``(n, d)`` to ``(n, r)`` each, float64."""
     projected = [features.new_zeros(len(features), len(frame), dtype=torch.float64) for frame in frames]
-    for block, _, residual in residuals(features, points, rows):
+    for block in columns(features):
+        # In float64 before the difference, so that an offset that features share costs no digits.
+        apart = features[:, block].to(torch.float64, copy=True).sub_(origin[block])
         for coordinates, frame in zip(projected, frames, strict=True):
-            coordinates.addmm_(residual, frame[:, block].T)
+            coordinates.addmm_(apart, frame[:, block].T)
     return projected
 
 
@@ -193,9 +198,10 @@ class CenterProjections:
         self.own = own
         self.train = train
         self.judge = probe
-        self._start = self._projected_centers()
-        self._scores_of_label = self._scores_of_labels()
-        self.at_a_time = max(JUDGED // max(len(own.points), len(train.points)), 1)
+        # The train means, as they are seen from where the split's own are.
+        self._train_coordinates = train.coordinates + _project(train.origin[None], own.origin, train.basis)[0]
+        self._scores = None if probe is None else self._scores_at_origin(probe)
+        self.at_a_time = max(JUDGED // max(len(own.coordinates), len(train.coordinates)), 1)
         directions, device = len(own.basis), own.basis.device
         self.scatter = torch.zeros(directions, directions, dtype=torch.float64, device=device)
         self.scatter_by_class = torch.zeros_like(self.scatter)
@@ -213,42 +219,31 @@ class CenterProjections:
         scores : Tensor or None
             Of the probe, shape ``(n, k)``.
         """
-        rows = self.own.rows[labels]
+        rows, judges = self.own.rows[labels], self.train.rows[labels]
         frames = [self.train.frame] if self.train is self.own else [self.own.basis, self.train.frame]
-        seen = _project(features, self.own.points, rows, *frames)
-        own, judged = seen[0][:, : len(self.scatter)], seen[-1][:, : len(self.train.basis)]
-        if self._start is not None:
-            judged = judged + self._start[labels]
+        seen = _project(features, self.own.origin, *frames)
+        own = seen[0][:, : len(self.scatter)]
+        # What is within the rounding of how far a sample is from the origin is no residual.
+        rounding = _ROUNDING * torch.linalg.vector_norm(own, dim=1, keepdim=True)
+        own = own - self.own.coordinates[rows]
+        own.masked_fill_(own.abs() <= rounding, 0.0)
+        judged = own
+        if self.train is not self.own:
+            judged = seen[-1][:, : len(self.train.basis)] - self._train_coordinates[judges]
         self.scatter.addmm_(own.T, own)
         self.scatter_by_class.addmm_(own.T, own / self.own.counts[rows][:, None])
-        nearest = self.train.nearest(judged, self.train.rows[labels])
+        nearest = self.train.nearest(judged, judges)
         self.counts += torch.bincount(labels, minlength=len(self.counts))
         self.errors += torch.bincount(labels[nearest != labels], minlength=len(self.counts))
-        if self.judge is None:
+        if self._scores is None:
             return nearest, None
-        known = self._scores_of_label
-        at_centers = self._scores(self.own.points[rows]) if known is None else known[labels]
-        return nearest, seen[-1][:, judged.shape[1] :].add_(at_centers)
+        return nearest, seen[-1][:, len(self.train.basis) :].add_(self._scores)
 
-    def _projected_centers(self) -> Tensor | None:
-        """Each label's own centre as seen from the one that judges it, ``(C, r)``; None where they are the same."""
-        own, train = self.own, self.train
-        if train is own:
-            return None
-        return _project(own.points[own.rows], train.points, train.rows[: len(own.rows)], train.basis)[0]
-
-    def _scores_of_labels(self) -> Tensor | None:
-        """Scores of the probe at each label's own centre, ``(C, k)``; None for more than are worth keeping."""
-        if self.judge is None or len(self.own.rows) * len(self.judge.bias) > KEPT_SCORES:
-            return None
-        return self._scores(self.own.points)[self.own.rows]
-
-    def _scores(self, points: Tensor) -> Tensor:
-        """Scores of the probe, ``(n, d)`` to ``(n, k)``."""
-        assert self.judge is not None
-        mean, bias = (torch.from_numpy(value).to(points.device) for value in (self.judge.mean, self.judge.bias))
-        one = torch.zeros(len(points), dtype=torch.int64, device=points.device)
-        return _project(points, mean[None], one, self.train.frame[len(self.train.basis) :])[0].add_(bias)
+    def _scores_at_origin(self, probe: RidgeProbe) -> Tensor:
+        """Scores where the features are seen from, shape ``(1, k)``."""
+        origin = self.own.origin
+        mean, bias = (torch.from_numpy(value).to(origin.device) for value in (probe.mean, probe.bias))
+        return _project(origin[None], mean, self.train.frame[len(self.train.basis) :])[0].add_(bias)
 
     def compare(self, nearest: Tensor, predictions: Tensor) -> None:
         """Count where the nearest class is not the one that the network predicts; both of shape ``(n,)``."""
@@ -266,7 +261,7 @@ class CenterProjections:
         """What was accumulated, as arrays."""
         counts = self.own.counts
         span = Span(
-            coordinates=self.own.coordinates[:-1].cpu().numpy(),
+            coordinates=self.own.centered.cpu().numpy(),
             within=(self.scatter / counts.sum()).cpu().numpy(),
             within_by_class=(self.scatter_by_class / len(counts)).cpu().numpy(),
         )

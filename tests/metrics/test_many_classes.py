@@ -27,7 +27,6 @@ def drawn(classes: int, width: int, seed: int = 0) -> tuple[np.ndarray, np.ndarr
 def small_blocks(monkeypatch):
     for module, name in ((pairs, "BLOCK"), (centers, "JUDGED"), (evidence, "BLOCK")):
         monkeypatch.setattr(module, name, 100)
-    monkeypatch.setattr(centers, "KEPT_SCORES", 4)
     monkeypatch.setattr(pairs, "_FEW", 4)
 
 
