@@ -6,6 +6,7 @@ import copy
 import warnings
 from collections.abc import Iterator
 
+import oracle
 import pytest
 import torch
 from test_capture import captured
@@ -135,12 +136,16 @@ class TestPrecision:
         assert torch.equal(taken["head"], expected)
 
     @pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
-    def test_a_network_in_half_precision_is_profiled_without_changing_its_type(self, net, batches, half):
+    def test_a_network_in_half_precision_keeps_its_type_and_is_measured_in_double(self, net, batches, half):
+        ((x, labels),) = batches
         net.to(half)
-        profiled = profile(net, [(x.to(half), y) for x, y in batches], metrics="nc1")
+        profiled = profile(net, [(x.to(half), labels)], layers=NAMES, metrics="nc1")
         assert profiled.attrs["precision"] == str(half).removeprefix("torch.")
-        assert bool((profiled["nc1"] > 0).all())
         assert all(parameter.dtype == half for parameter in net.parameters())
+        taken = captured(net.eval(), NAMES, lambda: net(x.to(half)))
+        for name, features in taken.items():
+            expected = oracle.nc1(features.double().numpy(), labels.numpy())
+            assert float(profiled["nc1"].sel(layer=name).squeeze()) == pytest.approx(expected, rel=1e-6)
 
 
 class TestFusedAttention:
