@@ -21,6 +21,7 @@ from layerwise.directions import TOGETHER, Directions
 from layerwise.errors import InvalidData, LayerwiseError, NoForwardDerivative
 from layerwise.nest import mapped
 from layerwise.network import Network, Reading, part_of
+from layerwise.products import SparingProducts
 
 __all__ = ["differentiating"]
 
@@ -57,7 +58,8 @@ def differentiating(
         taken[reading.name] = features
 
     # Fused attention has no forward-mode derivative.
-    with sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings(), network.reading(readings, receive) as run:
+    attention, products = sdpa_kernel(SDPBackend.MATH), SparingProducts()
+    with attention, products, warnings.catch_warnings(), network.reading(readings, receive) as run:
         # Of torch's own, the first time that anything is derived.
         warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
         yield _Differentiation(network, readings, directions, run, taken).of
