@@ -1,6 +1,6 @@
 """What a profile costs, as the ratio to the bare forward over the same batches in the same process.
 
-    python -m benchmarks.speed [--samples 2048] [--repeats 3] [--device cpu]
+    python -m benchmarks.speed [--samples 2048] [--repeats 3] [--device cpu] [NETWORK...]
 
 Each repeat times every way of profiling between two bare forwards, and takes the ratio to their mean, since machines
 drift; the median of the repeats is printed, beside its bound. What finishes a layer costs the same however many samples
@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -60,14 +60,21 @@ def batches(inputs: torch.Tensor, samples: int, size: int = 32) -> Batches:
     return list(zip(inputs.split(size), labels.split(size), strict=True))
 
 
-def networks(samples: int, device: str) -> Iterator[tuple[str, nn.Module, Batches]]:
-    """The networks that the bounds are stated for."""
-    yield "ResNet-18", *images("resnet18", samples, device)
-    yield "ViT-Tiny", *images("vit_tiny_patch16_224", samples, device)
-    try:
-        yield "MiniLM", *sentences(samples, device)
-    except ModuleNotFoundError:
-        print("MiniLM: left out, its package is not installed")
+#: The networks that the bounds are stated for.
+NETWORKS: dict[str, Callable[[int, str], tuple[nn.Module, Batches]]] = {
+    "ResNet-18": partial(images, "resnet18"),
+    "ViT-Tiny": partial(images, "vit_tiny_patch16_224"),
+    "MiniLM": sentences,
+}
+
+
+def networks(names: Sequence[str], samples: int, device: str) -> Iterator[tuple[str, nn.Module, Batches]]:
+    """Each of the networks, as far as what it needs is installed."""
+    for name in names:
+        try:
+            yield name, *NETWORKS[name](samples, device)
+        except ModuleNotFoundError as error:
+            print(f"{name}: left out, {error.name!r} is not installed")
 
 
 def seconds(run: Callable[[], object], device: str) -> float:
@@ -87,8 +94,11 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=2048)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("networks", nargs="*", help=f"of {', '.join(NETWORKS)}; all by default")
     options = parser.parse_args()
-    for name, model, data in networks(options.samples, options.device):
+    if unknown := set(options.networks) - set(NETWORKS):
+        parser.error(f"no network {', '.join(sorted(unknown))}; there are: {', '.join(NETWORKS)}")
+    for name, model, data in networks(options.networks or list(NETWORKS), options.samples, options.device):
         adapter = adapter_for(model)
 
         def forward(model: nn.Module = model, data: Batches = data, adapter: Any = adapter) -> None:
