@@ -84,6 +84,24 @@ def test_projections_of_shards_merge_into_those_of_the_whole():
     assert falls.mismatches == merged_falls.mismatches
 
 
+@pytest.mark.parametrize("width", [32, 5000])
+def test_the_scatter_of_a_layer_that_has_all_but_collapsed_keeps_its_digits(width):
+    # Whole numbers and noise that adds up to zero in every class: the class means are the same however small it is.
+    generator = torch.Generator().manual_seed(0)
+    means = torch.randint(-9, 10, (4, width), generator=generator).double().repeat(6, 1)
+    noise = torch.randint(-9, 10, (12, width), generator=generator).double()
+    noise, labels = torch.cat([noise, -noise]), torch.arange(4).repeat(6)
+    seen = []
+    for size in (1.0, 2.0**-20):
+        features = means + size * noise
+        centers = Centers.of(moments_of([(features, labels)], scatter=False).finish(), 4)
+        projections = CenterProjections(centers, centers)
+        projections.update(features, labels)
+        span, _ = projections.finish()
+        seen.append(span.coordinates @ span.within @ span.coordinates.T / size**2)
+    np.testing.assert_allclose(seen[1], seen[0], rtol=1e-6, atol=1e-6 * np.abs(seen[0]).max())
+
+
 @given(labelled_features(), st.integers(0, 100))
 @settings(deadline=None, max_examples=40)
 def test_rotation_scale_and_zero_padding_change_nothing(case, seed):
