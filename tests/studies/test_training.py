@@ -27,9 +27,11 @@ seen = []
 model = network()
 model.head.register_forward_hook(lambda module, inputs, scores: seen.append(len(scores)))
 trained = train(model, *data(), Recipe(1, batch_size=90))
-print(sum(seen))
+counts = [None, None]
+torch.distributed.all_gather_object(counts, sum(seen))
 trained = train(network(), *data(), Recipe(3, batch_size=32))
 if torch.distributed.get_rank() == 0:
+    print(*counts)
     torch.save(trained.state_dict(), sys.argv[1])
 torch.distributed.destroy_process_group()
 """
