@@ -16,7 +16,7 @@ from torch import Tensor
 
 from layerwise.statistics.moments import Moments
 from layerwise.statistics.probe import RidgeProbe
-from layerwise.statistics.residuals import columns
+from layerwise.statistics.residuals import seen_from
 
 __all__ = ["JUDGED", "CenterProjections", "Centers", "NearestCenters", "Span"]
 
@@ -114,11 +114,9 @@ class Centers:
 def _project(features: Tensor, origin: Tensor, *frames: Tensor) -> list[Tensor]:
     """Features as seen from the origin, along the rows of each frame: ``(n, d)`` to ``(n, r)`` each, float64."""
     projected = [features.new_zeros(len(features), len(frame), dtype=torch.float64) for frame in frames]
-    for block in columns(features):
-        # In float64 before the difference, so that an offset that features share costs no digits.
-        apart = features[:, block].to(torch.float64, copy=True).sub_(origin[block])
+    for block, residual in seen_from(features, origin):
         for coordinates, frame in zip(projected, frames, strict=True):
-            coordinates.addmm_(apart, frame[:, block].T)
+            coordinates.addmm_(residual, frame[:, block].T)
     return projected
 
 

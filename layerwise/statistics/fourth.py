@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from layerwise.statistics.moments import Moments
-from layerwise.statistics.residuals import residuals
+from layerwise.statistics.residuals import seen_from
 
 __all__ = ["FourthMoment"]
 
@@ -28,15 +28,14 @@ class FourthMoment:
     def __init__(self, moments: Moments, device: torch.device | str = "cpu") -> None:
         # From the class means' own mean on, so that a common offset costs no digits.
         shift = moments.shares @ moments.centered
-        self.mean = torch.from_numpy(np.asarray(moments.means.mean(0) + shift)).to(device)[None]
+        self.mean = torch.from_numpy(np.asarray(moments.means.mean(0) + shift)).to(device)
         self.samples = 0
         self.total = torch.zeros((), dtype=torch.float64, device=device)
 
     def update(self, features: Tensor) -> None:
         """Take in a batch, features ``(n, d)``."""
         squares = torch.zeros(len(features), dtype=torch.float64, device=features.device)
-        rows = torch.zeros(len(features), dtype=torch.int64, device=features.device)
-        for _, _, residual in residuals(features, self.mean, rows):
+        for _, residual in seen_from(features, self.mean):
             squares += residual.square().sum(1)
         self.total += squares.square().sum()
         self.samples += len(features)

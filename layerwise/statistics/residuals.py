@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-__all__ = ["block_width", "columns", "residuals"]
+__all__ = ["block_width", "columns", "residuals", "seen_from"]
 
 # Elements of one block: small enough that a float64 block stays in the cache of a core, and on an accelerator
 # large enough to fill it.
@@ -25,6 +25,12 @@ def columns(features: Tensor) -> Iterator[slice]:
     step = block_width(count, features.device.type)
     for start in range(0, width, step):
         yield slice(start, min(start + step, width))
+
+
+def seen_from(features: Tensor, point: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Differences ``features[i] - point`` from one point ``(d,)``, block by block, in float64 as `residuals`."""
+    for block in columns(features):
+        yield block, features[:, block].to(torch.float64, copy=True).sub_(point[block])
 
 
 def residuals(features: Tensor, reference: Tensor, rows: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
