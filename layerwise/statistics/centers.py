@@ -22,8 +22,8 @@ __all__ = ["JUDGED", "CenterProjections", "Centers", "NearestCenters", "Span"]
 
 # Of a product of thousands of terms, as the share of its length.
 _ROUNDING = 2.0**-46
-# Squared distances between all pairs of centres are kept up to this many; beyond it they are taken per batch.
-_KEPT_PAIRS = 4096
+# Up to so many centres the distances between them are taken exactly; beyond it, as a product.
+_EXACT_PAIRS = 4096
 #: Samples are judged as many at a time as have so many distances and scores.
 JUDGED = 1 << 22
 
@@ -101,13 +101,16 @@ class Centers:
         """Label of the class mean nearest to every sample, shape ``(n,)``.
 
         ``||h - mu_k||^2 - ||h - mu_y||^2 = ||mu_k - mu_y||^2 - 2 (h - mu_y).(mu_k - mu_y)`` is compared, and not the
-        distances themselves: in a collapsed layer they agree in nearly every digit.
+        distances themselves: in a collapsed layer they agree in nearly every digit. Of very many classes it is
+        ``||mu_k||^2 - 2 h.mu_k``, one product, with the rounding that a product of their means has anyway.
         """
         centers = self.coordinates[:-1]
         own = self.coordinates[rows]
-        # In place: of many classes each of these is large.
+        if len(centers) > _EXACT_PAIRS:
+            squares = torch.linalg.vector_norm(centers, dim=1).square_()
+            return self.classes[torch.addmm(squares, own + projected, centers.T, alpha=-2).argmin(1)]
         pull = (projected @ centers.T).sub_((projected * own).sum(1, keepdim=True))
-        apart = torch.cdist(own, centers, compute_mode=_distance_mode(len(centers))).square_()
+        apart = torch.cdist(own, centers, compute_mode="donot_use_mm_for_euclid_dist").square_()
         return self.classes[apart.sub_(pull, alpha=2).argmin(1)]
 
 
@@ -118,12 +121,6 @@ def _project(features: Tensor, origin: Tensor, *frames: Tensor) -> list[Tensor]:
         for coordinates, frame in zip(projected, frames, strict=True):
             coordinates.addmm_(residual, frame[:, block].T)
     return projected
-
-
-def _distance_mode(centers: int) -> str:
-    if centers <= _KEPT_PAIRS:
-        return "donot_use_mm_for_euclid_dist"
-    return "use_mm_for_euclid_dist"
 
 
 @dataclass(frozen=True)

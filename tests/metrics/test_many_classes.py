@@ -41,6 +41,15 @@ def test_blocks_change_no_number(small_blocks, classes, width):
     np.testing.assert_allclose(value("probe_error", found), expected)
 
 
+def test_the_nearest_of_very_many_means_is_the_nearest(monkeypatch):
+    monkeypatch.setattr(centers, "_EXACT_PAIRS", 5)
+    features, labels = drawn(30, 4)
+    features += 0.5 * np.random.default_rng(1).standard_normal(features.shape)
+    expected = oracle.ncc_error(features, labels)
+    assert 0 < expected < 0.9
+    assert value("ncc_error", evidence_of(*tensors(features, labels))) == expected
+
+
 def test_samples_judged_a_few_at_a_time_are_judged_alike(monkeypatch):
     network, splits = Perceptron(), {"train": loader(*blobs()), "test": loader(*blobs(30, seed=1))}
     whole = profile(network, splits, metrics=["nc1", "ncc_*", "probe_error"])
