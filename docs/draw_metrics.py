@@ -135,9 +135,9 @@ def panels(*titles: str) -> tuple[Figure, list[Axes]]:
 
 
 def variability() -> Figure:
-    """NC1: growing noise, one direction of it, and more features."""
-    figure, (noise, narrow, wide) = panels(
-        "noise in all directions", "one narrow class direction", "few samples, no classes"
+    """NC1: growing noise, one short class direction, and few samples; the logarithm in a panel of its own."""
+    figure, (noise, narrow, wide, logarithm) = panels(
+        "noise in all directions", "one narrow class direction", "few samples, no classes", "noise in all directions"
     )
     names = ("nc1", "nc1_trace", "cdnv", "vci")
     levels = np.logspace(-2, 0.7, 12)
@@ -155,7 +155,10 @@ def variability() -> Figure:
     nothing = [measure(*clouds(np.zeros((CLASSES, WIDTH)), 1.0, per_class=count), names) for count in counts]
     curves(wide, counts, nothing)
     wide.set(xscale="log", yscale="log", xlabel="samples of a class", ylim=(1e-2, 1e3))
-    return with_legend(figure, [noise, narrow, wide])
+    own = [measure(*clouds(frame(), level), ("separation",)) for level in levels]
+    curves(logarithm, levels, own, skip=4)
+    logarithm.set(xscale="log", xlabel="noise over distance to the mean")
+    return with_legend(figure, [noise, narrow, wide, logarithm])
 
 
 def geometry() -> Figure:
