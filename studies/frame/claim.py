@@ -66,17 +66,25 @@ class Claim:
         return bool(self.values) and self.times == len(self.values)
 
     @property
+    def defined(self) -> tuple[float, ...]:
+        """The values that there are: all but NaN."""
+        return tuple(value for value in self.values if not math.isnan(value))
+
+    @property
     def spread(self) -> str:
-        """Mean and standard deviation of what was measured."""
-        mean = float(np.mean(self.values))
-        if len(self.values) == 1:
-            return _number(mean)
-        return f"{_number(mean)} ± {_number(float(np.std(self.values, ddof=1)), 2)}"
+        """Mean and standard deviation of what was measured, and of how many where some were not defined."""
+        if not self.defined:
+            return "not defined"
+        told = _number(float(np.mean(self.defined)))
+        if len(self.defined) > 1:
+            told += f" ± {_number(float(np.std(self.defined, ddof=1)), 2)}"
+        missing = len(self.defined) < len(self.values)
+        return f"{told} ({len(self.defined)} of {len(self.values)})" if missing else told
 
     @property
     def range(self) -> str:
         """Least and greatest of what was measured."""
-        return f"{_number(min(self.values))} to {_number(max(self.values))}"
+        return f"{_number(min(self.defined))} to {_number(max(self.defined))}" if self.defined else "-"
 
 
 def claim(text: str, values: ArrayLike, relation: Relation, bound: float, *, control: bool = False) -> Claim:

@@ -35,6 +35,17 @@ def test_a_row_says_what_was_measured_its_spread_and_how_often_it_held():
     }
 
 
+@pytest.mark.parametrize("values", [[np.nan, 0.5, 1.0], [1.0, np.nan, 0.5]])
+def test_what_is_not_defined_for_a_seed_hides_none_of_the_others(values):
+    (row,) = claims_table([claim("end over threshold", values, "<", 2.0)])
+    assert (row["measured"], row["range"], row["held"]) == ("0.75 ± 0.35 (2 of 3)", "0.5 to 1", "NO (2/3)")
+
+
+def test_what_is_never_defined_is_said_to_be_so():
+    (row,) = claims_table([claim("first block", [np.nan, np.nan], "<", 2.0)])
+    assert (row["measured"], row["range"], row["held"]) == ("not defined", "-", "NO (0/2)")
+
+
 def test_a_measurement_is_told_and_not_judged():
     item = measurement("depth of the best layer", [0.5, 0.7])
     (row,) = claims_table([item])
