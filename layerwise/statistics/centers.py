@@ -22,8 +22,6 @@ __all__ = ["JUDGED", "CenterProjections", "Centers", "NearestCenters", "Span"]
 
 # Of a product of thousands of terms, as the share of its length.
 _ROUNDING = 2.0**-46
-# Up to so many centres the distances between them are taken exactly; beyond it, as a product.
-_EXACT_PAIRS = 4096
 #: Samples are judged as many at a time as have so many distances and scores.
 JUDGED = 1 << 22
 
@@ -100,18 +98,27 @@ class Centers:
     def nearest(self, projected: Tensor, rows: Tensor) -> Tensor:
         """Label of the class mean nearest to every sample, shape ``(n,)``.
 
-        ``||h - mu_k||^2 - ||h - mu_y||^2 = ||mu_k - mu_y||^2 - 2 (h - mu_y).(mu_k - mu_y)`` is compared, and not the
-        distances themselves: in a collapsed layer they agree in nearly every digit. Of very many classes it is
-        ``||mu_k||^2 - 2 h.mu_k``, one product, with the rounding that a product of their means has anyway.
+        ``||mu_k||^2 - 2 h.mu_k`` is compared, one product; where its rounding leaves more than one mean,
+        ``||mu_k - mu_y||^2 - 2 (h - mu_y).(mu_k - mu_y)``, which tells means apart however close they lie.
         """
+        centers, own = self.coordinates[:-1], self.coordinates[rows]
+        seen = own + projected
+        lengths = torch.linalg.vector_norm(centers, dim=1)
+        distances = torch.addmm(lengths.square(), seen, centers.T, alpha=-2)
+        least, nearest = distances.min(1)
+        reach = lengths.max()
+        rounding = 4 * _ROUNDING * reach * (reach + torch.linalg.vector_norm(seen, dim=1))
+        unsure = (distances <= (least + rounding)[:, None]).sum(1) > 1
+        if unsure.any():
+            nearest[unsure] = self._nearest_apart(projected[unsure], own[unsure])
+        return self.classes[nearest]
+
+    def _nearest_apart(self, projected: Tensor, own: Tensor) -> Tensor:
+        """Row of the nearest class mean, by what lies between it and the sample's own."""
         centers = self.coordinates[:-1]
-        own = self.coordinates[rows]
-        if len(centers) > _EXACT_PAIRS:
-            squares = torch.linalg.vector_norm(centers, dim=1).square_()
-            return self.classes[torch.addmm(squares, own + projected, centers.T, alpha=-2).argmin(1)]
         pull = (projected @ centers.T).sub_((projected * own).sum(1, keepdim=True))
         apart = torch.cdist(own, centers, compute_mode="donot_use_mm_for_euclid_dist").square_()
-        return self.classes[apart.sub_(pull, alpha=2).argmin(1)]
+        return apart.sub_(pull, alpha=2).argmin(1)
 
 
 def _project(features: Tensor, origin: Tensor, *frames: Tensor) -> list[Tensor]:
