@@ -32,6 +32,8 @@ class Outcome:
     claims : tuple of Claim
     seconds, processor_seconds : float
         What all its seeds took, those of earlier calls among them; NaN where that was not kept.
+    threads : tuple of int
+        Of torch, that the seeds ran with; empty where that was not kept.
     seeds : int
     figure : Path
         The picture that was written.
@@ -44,6 +46,7 @@ class Outcome:
     claims: tuple[Claim, ...]
     seconds: float
     processor_seconds: float
+    threads: tuple[int, ...]
     seeds: int
     figure: Path
     group: str = ""
@@ -165,7 +168,8 @@ def _show(study: Study, ds: xr.Dataset, output: Path, say: Callable[[str], objec
     logger.info(f"wrote {path}")
     wall, processor = (float(ds[key].sum(skipna=False)) if key in ds else float("nan") for key in TIMES)
     doc, seeds = (study.__doc__ or "").strip(), ds.sizes["seed"]
-    return Outcome(name, doc, tuple(claims), wall, processor, seeds, path, group_of(study))
+    threads = tuple(sorted({int(value) for value in ds["threads"].values})) if "threads" in ds else ()
+    return Outcome(name, doc, tuple(claims), wall, processor, threads, seeds, path, group_of(study))
 
 
 def _text(claims: list[Claim]) -> str:

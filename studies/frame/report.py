@@ -45,17 +45,20 @@ def report(outcomes: Sequence[Outcome], scale: str, folder: Path, left: Sequence
         "seeds; a claim is held when it held for every seed. Bounds are the papers' where they give one, and were "
         "there before these runs; how networks are trained was settled on pilot runs. Times are of a clock on the "
         "wall, on a machine that others may use, and of the processor. Controls take the cause away: there the effect "
-        "has to be gone. What stands without a bound is a measurement, and is not counted.",
+        "has to be gone. What stands without a bound is a measurement, and is not counted. A seed gives the same "
+        "numbers again on the same machine with as many threads (`OMP_NUM_THREADS`); with another number of them sums "
+        "are rounded otherwise, and a training takes another way.",
         "",
         f"{held} of {len(all_claims)} claims held." + (f" Not run yet: {', '.join(left)}." if left else ""),
         "",
-        "| study | claims held | seeds | time | processor time |",
-        "| --- | --- | --- | --- | --- |",
+        "| study | claims held | seeds | threads | time | processor time |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     for outcome in outcomes:
         held_here = f"{sum(item.held for item in outcome.judged)} of {len(outcome.judged)}"
         times = f"{_time(outcome.seconds)} | {_time(outcome.processor_seconds)}"
-        lines.append(f"| [{outcome.name}](#{outcome.name}) | {held_here} | {outcome.seeds} | {times} |")
+        threads = ", ".join(map(str, outcome.threads)) or "-"
+        lines.append(f"| [{outcome.name}](#{outcome.name}) | {held_here} | {outcome.seeds} | {threads} | {times} |")
     for group in sorted({outcome.group for outcome in outcomes if outcome.group}):
         own = [outcome for outcome in outcomes if outcome.group == group]
         wall, processor = (_time(sum(getattr(outcome, name) for outcome in own)) for name in TIMES)

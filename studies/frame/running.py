@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import xarray as xr
 
 from layerwise.partial import partial_folder
@@ -79,7 +80,8 @@ def over_seeds(study: str, measure: Callable[[Any, Seed], xr.Dataset], settings:
     -------
     Dataset
         With ``seed`` as the first dim of every variable that `measure` gave, and what each seed took: ``seconds`` of a
-        clock on the wall and ``processor_seconds``, which others on the same machine make no longer.
+        clock on the wall and ``processor_seconds``, which others on the same machine make no longer. Beside it the
+        ``threads`` of torch: with another number of them sums are rounded otherwise, and a training takes another way.
     """
     name = study.rpartition(".")[2]
     folder = f"{name}/{_digest(settings)}"
@@ -94,7 +96,7 @@ def over_seeds(study: str, measure: Callable[[Any, Seed], xr.Dataset], settings:
             measured = measure(settings, seed)
             ended = time.monotonic(), time.process_time()
             took = [xr.DataArray(end - start, attrs={"units": "s"}) for start, end in zip(started, ended, strict=True)]
-            measured = measured.assign(dict(zip(TIMES, took, strict=True)))
+            measured = measured.assign({**dict(zip(TIMES, took, strict=True)), "threads": torch.get_num_threads()})
             if not is_follower():
                 store.keep_result(measured, kept)
                 seed.clear()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
 from layerwise.store import open_store
@@ -38,6 +39,7 @@ def test_seeds_that_the_store_has_are_not_measured_again(tmp_path):
     np.testing.assert_array_equal(ds["gap"].sel(seed=1), np.random.default_rng(1).normal(size=3))
     assert (ds["seconds"] >= 0).all()
     assert (ds["processor_seconds"] >= 0).all()
+    assert (ds["threads"] == torch.get_num_threads()).all()
     assert (ds.attrs["study"], ds.attrs["size"]) == ("own", 3)
 
 
