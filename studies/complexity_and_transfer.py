@@ -25,6 +25,7 @@ from torch import Tensor
 
 from layerwise.studies.data import Splits, load_pictures
 from layerwise.studies.frame import Claim, Seed, claim, over_seeds
+from layerwise.studies.frame.drawing import plain_log
 from layerwise.studies.networks import MLP
 from layerwise.studies.training import Recipe, train_and_track
 
@@ -231,5 +232,8 @@ def figure(ds: xr.Dataset) -> Figure:
         ax.set_xscale("log")
     panels[0].set(xlabel="geometric complexity", ylabel="CDNV, source classes", yscale="log")
     panels[1].set(xlabel="CDNV, source classes", ylabel="few-shot accuracy, new classes (%)")
-    panels[1].legend(fontsize="x-small", frameon=False)
+    plain_log(panels[0].xaxis)
+    plain_log(panels[0].yaxis)
+    lines, labels = panels[1].get_legend_handles_labels()
+    figure.legend(lines, labels, loc="outside lower center", ncols=len(lines), fontsize="x-small", frameon=False)
     return figure
