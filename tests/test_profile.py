@@ -105,8 +105,9 @@ def test_the_second_pass_gives_the_same_from_memory_from_disk_and_from_a_second_
     rerun = profile(network, splits)
     assert [ds.attrs["forwards"] for ds in (from_memory, from_disk, rerun)] == [1, 1, 2]
     assert "temporary file" in from_disk.attrs["plan"]
-    for other in (from_disk, rerun):
-        xr.testing.assert_equal(from_memory, other)
+    xr.testing.assert_equal(from_memory, from_disk)
+    # A second run sums batch by batch what is read back many batches at a time.
+    xr.testing.assert_allclose(from_memory, rerun, rtol=1e-13)
 
 
 @pytest.mark.parametrize("size", [1, 7, 60])
