@@ -8,6 +8,7 @@ multiplied with the weights of a linear classifier, its scores.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -83,6 +84,12 @@ class Centers:
         """The class means less their mean, in the basis, shape ``(k, r)``."""
         return self.coordinates[:-1] - self.coordinates[-1]
 
+    @cached_property
+    def lengths(self) -> Tensor:
+        """Distances of the class means from the origin, shape ``(k,)``."""
+        lengths: Tensor = torch.linalg.vector_norm(self.coordinates[:-1], dim=1)
+        return lengths
+
     def beside(self, weight: Tensor) -> Centers:
         """The same centres, with the weights of a linear classifier, shape ``(d, k)``, in the frame."""
         return replace(self, frame=torch.cat([self.basis, weight.T.to(self.frame)]))
@@ -103,10 +110,9 @@ class Centers:
         """
         centers, own = self.coordinates[:-1], self.coordinates[rows]
         seen = own + projected
-        lengths = torch.linalg.vector_norm(centers, dim=1)
-        distances = torch.addmm(lengths.square(), seen, centers.T, alpha=-2)
+        distances = torch.addmm(self.lengths.square(), seen, centers.T, alpha=-2)
         least, nearest = distances.min(1)
-        reach = lengths.max()
+        reach = self.lengths.max()
         rounding = 4 * _ROUNDING * reach * (reach + torch.linalg.vector_norm(seen, dim=1))
         unsure = (distances <= (least + rounding)[:, None]).sum(1) > 1
         if unsure.any():
@@ -116,6 +122,7 @@ class Centers:
     def _nearest_apart(self, projected: Tensor, own: Tensor) -> Tensor:
         """Row of the nearest class mean, by what lies between it and the sample's own."""
         centers = self.coordinates[:-1]
+        # In place: of many classes each of these is large.
         pull = (projected @ centers.T).sub_((projected * own).sum(1, keepdim=True))
         apart = torch.cdist(own, centers, compute_mode="donot_use_mm_for_euclid_dist").square_()
         return apart.sub_(pull, alpha=2).argmin(1)
