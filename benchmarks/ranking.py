@@ -23,6 +23,7 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
+from layerwise.metrics import get
 from layerwise.network import Reading
 from layerwise.profiling import Profiler
 from layerwise.ranking import RANKED, rank
@@ -111,7 +112,7 @@ def ranked(features: Features) -> dict[str, np.ndarray]:
 def closed_forms(frame: pd.DataFrame, layers: list[str]) -> dict[str, np.ndarray]:
     """What layers can be ranked by, the lower the better, in the order of `layers`."""
     own = frame.set_index("layer").loc[layers]
-    return {name: (1 if name.endswith("error") else -1) * own[name].to_numpy() for name in RANKED}
+    return {name: (1 if get(name).variable.direction == "down" else -1) * own[name].to_numpy() for name in RANKED}
 
 
 def agreement(found: dict[str, np.ndarray], mistakes: np.ndarray) -> dict[str, float]:
