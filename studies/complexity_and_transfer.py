@@ -234,6 +234,6 @@ def figure(ds: xr.Dataset) -> Figure:
     panels[1].set(xlabel="CDNV, source classes", ylabel="few-shot accuracy, new classes (%)")
     plain_log(panels[0].xaxis)
     plain_log(panels[0].yaxis)
-    lines, labels = panels[1].get_legend_handles_labels()
-    figure.legend(lines, labels, loc="outside lower center", ncols=len(lines), fontsize="x-small", frameon=False)
+    shown = panels[1].get_legend_handles_labels()
+    figure.legend(*shown, loc="outside lower center", ncols=4, fontsize="x-small", frameon=False)
     return figure
