@@ -28,6 +28,7 @@ from layerwise.similarity import similarity
 from layerwise.studies.data import Splits
 from layerwise.studies.data.places import locate
 from layerwise.studies.frame import Claim, Seed, claim, over_seeds, side_by_side
+from layerwise.studies.frame.drawing import tick_layers
 from layerwise.studies.networks.pretrained import SentenceClassifier, tokens_of
 from layerwise.studies.training import Recipe, train
 
@@ -178,7 +179,8 @@ def figure(ds: xr.Dataset) -> Figure:
     panels[1].set(ylabel=r"$\mathrm{tr}\,S_W / \mathrm{tr}\,S_B$, train", yscale="log")
     panels[2].set(ylabel="NCC error (%), train", ylim=(0, None))
     for ax in panels:
-        ax.set(xlabel="block", xticks=ds["layer"].values)
+        ax.set_xlabel("block")
+        tick_layers(ax, ds["layer"].values)
     panels[1].legend(fontsize="x-small", frameon=False)
     return figure
 

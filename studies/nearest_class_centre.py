@@ -23,6 +23,7 @@ from torch.nn.functional import cross_entropy
 from layerwise.derive import monotonicity
 from layerwise.losses import SVSL
 from layerwise.studies.frame import Claim, Seed, claim, over_seeds, side_by_side
+from layerwise.studies.frame.drawing import tick_layers
 from layerwise.studies.training import Recipe, train_and_track
 from layerwise.studies.training.task import TASKS, Task, network_for, on_texts, splits_of
 
@@ -178,7 +179,8 @@ def figure(ds: xr.Dataset) -> Figure:
                 _draw(ax, mismatch.sel(arm=arm, split=split, moment="end"), label, colour, "o-")
             ax.set_title(f"{task}: {split}, at the end", fontsize="medium")
         for ax in panels:
-            ax.set(xticks=own["layer"].values[:: max(1, own.sizes["layer"] // 8)], ylim=(0, None))
+            ax.set_ylim(0, None)
+            tick_layers(ax, own["layer"].values)
     for ax in rows[-1]:
         ax.set_xlabel("block")
     for ax in rows[0][:2]:

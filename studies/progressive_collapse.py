@@ -21,7 +21,7 @@ import torch
 from scipy.stats import spearmanr
 
 from layerwise.studies.frame import Claim, Seed, claim, over_seeds, side_by_side
-from layerwise.studies.frame.drawing import plain_log
+from layerwise.studies.frame.drawing import plain_log, tick_layers
 from layerwise.studies.training import Recipe, train_and_track
 from layerwise.studies.training.task import TASKS, Task, network_for, on_texts, splits_of
 
@@ -129,7 +129,8 @@ def figure(ds: xr.Dataset) -> Figure:
                 values = own[name].sel(trained=trained).transpose("layer", "seed")
                 ax.plot(own["layer"], values, color=colour, alpha=0.3, linewidth=0.8)
                 ax.plot(own["layer"], values.mean("seed"), "o-", color=colour, markersize=3, label=label)
-            ax.set(yscale="linear" if name == "weight_alignment" else "log", xticks=own["layer"])
+            ax.set_yscale("linear" if name == "weight_alignment" else "log")
+            tick_layers(ax, own["layer"].values)
             if name == "max_angle":
                 plain_log(ax.yaxis)
             ax.set_xlabel("hidden layer" if task == "pictures" else "block")

@@ -17,6 +17,7 @@ import torch
 from layerwise.derive import separation_law
 from layerwise.studies.data import load_pictures
 from layerwise.studies.frame import Claim, Seed, claim, over_seeds, side_by_side
+from layerwise.studies.frame.drawing import tick_layers
 from layerwise.studies.networks import MLP
 from layerwise.studies.training import Recipe, train_and_track
 
@@ -90,7 +91,8 @@ def figure(ds: xr.Dataset) -> Figure:
         line = own["intercept"].mean().item() + own["slope"].mean().item() * (ds["layer"].copy(data=steps) - 1)
         ax.plot(steps, 10**line, "--", color="0.2", linewidth=1.2)
         squared = own["r_squared"]
-        ax.set(yscale="log", xlabel="hidden layer", xticks=list(steps)[:: max(1, len(steps) // 10)])
+        ax.set(yscale="log", xlabel="hidden layer")
+        tick_layers(ax, steps)
         ax.set_title(f"{name}: $R^2$ {squared.min().item():.2f} to {squared.max().item():.2f}", fontsize="medium")
     panels[0].set_ylabel("separation fuzziness")
     return figure
