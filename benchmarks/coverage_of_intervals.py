@@ -1,10 +1,10 @@
-"""How often a 95% interval, a metric and Student's t times its standard error to either side, holds the truth.
+"""How often the 95% interval of a metric (`layerwise.interval`) holds the truth.
 
-    python -m benchmarks.coverage_of_intervals [--repeats 400] [--classes 5] [--width 16] [--groups 10]
+    python -m benchmarks.coverage_of_intervals [--repeats 400] [--classes 5] [--width 16] [--apart 1] [--groups 10]
 
 Gaussian classes whose means, covariance and so metrics are known; a profile of new samples of them each time, with and
 without `debiased`. The truth of `ncc_error`, on a test split, is that of the true class means. What lies outside
-90% to 98% is marked; the bias beside it, in standard errors, says why: no standard error knows the bias of few samples.
+90% to 98% is marked; in brackets stands how often the interval without the bias would, `x - t se` to `x + t se`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import nn
 
 import layerwise as lw
@@ -23,7 +22,7 @@ from layerwise.statistics import Centers, Moments, NearestCenters, Span
 
 SAMPLES = (5, 10, 20, 50, 200)
 METRICS = ("nc1", "nc1_trace", "cdnv", "separation", "vci", "equinorm", "equiangularity", "max_angle", "etf_error")
-OTHERS = ("hyperspherical_energy", "h_score", "participation_ratio", "ncc_error")
+OTHERS = ("hyperspherical_energy", "h_score", "stable_rank", "effective_rank", "participation_ratio", "ncc_error")
 BOUNDS = (0.90, 0.98)
 MANY = 20_000
 
@@ -71,16 +70,17 @@ class Classes:
 
 
 def measured(classes: Classes, each: int, repeats: int, groups: int, *, debiased: bool) -> dict[str, np.ndarray]:
-    """Every metric and its standard error in each repeat, on a test split for `ncc_error`: shape ``(repeats, 2)``."""
+    """Of every metric the interval with and without its bias, on a test split for `ncc_error`: ``(repeats, 2, 2)``."""
     generator = np.random.default_rng(each)
     network = nn.Sequential(nn.Identity())
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in (*METRICS, *OTHERS)}
+    found: dict[str, list[list[list[float]]]] = {name: [] for name in (*METRICS, *OTHERS)}
     for _ in range(repeats):
         splits = {name: [classes.draw(each, generator)] for name in ("train", "test")}
         ds = lw.profile(network, splits, layers="leaves", metrics=list(found), jackknife=groups, debiased=debiased)
         for name, rows in found.items():
-            at = ds.sel(split="test" if name == "ncc_error" else "train")
-            rows.append((float(at[name].squeeze()), float(at[f"{name}_se"].squeeze())))
+            at = ds.sel(split="test" if name == "ncc_error" else "train").squeeze()
+            both = (lw.interval(at, name), lw.interval(at.drop_vars(f"{name}_bias", errors="ignore"), name))
+            rows.append([[float(own["low"]), float(own["high"])] for own in both])
     return {name: np.array(rows) for name, rows in found.items()}
 
 
@@ -90,25 +90,24 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=400)
     parser.add_argument("--classes", type=int, default=5)
     parser.add_argument("--width", type=int, default=16)
+    parser.add_argument("--apart", type=float, default=1.0, help="Standard deviation of the class means.")
     parser.add_argument("--groups", type=int, default=10)
     options = parser.parse_args()
     generator = np.random.default_rng(0)
-    classes = Classes(generator.standard_normal((options.classes, options.width)), np.linspace(0.5, 1.5, options.width))
+    means = options.apart * generator.standard_normal((options.classes, options.width))
+    classes = Classes(means, np.linspace(0.5, 1.5, options.width))
     truth = classes.truth(generator)
-    reach = stats.t.ppf(0.975, options.groups - 1)
-    print(f"coverage over {options.repeats} repeats, in %; (bias, in standard errors)")
-    print("samples of a class".rjust(40) + "".join(f"{each:>14}" for each in SAMPLES))
+    print(f"coverage over {options.repeats} repeats, in %; (without the bias)")
+    print("samples of a class".rjust(40) + "".join(f"{each:>12}" for each in SAMPLES))
     for debiased in (False, True):
         columns = [measured(classes, each, options.repeats, options.groups, debiased=debiased) for each in SAMPLES]
         for name in ("nc1", "nc1_trace", "cdnv", "vci", "h_score") if debiased else (*METRICS, *OTHERS):
             said = name + (", debiased" if debiased else "")
             print(f"{said:<24}{f'truth {truth[name]:.3g}':>16}", end="")
-            for values in (column[name] for column in columns):
-                apart, error = values[:, 0] - truth[name], values[:, 1]
-                held = float((np.abs(apart) <= reach * error).mean())
-                bias = float(np.median(apart) / np.nanmedian(error))
+            for edges in (column[name] for column in columns):
+                held, without = ((edges[..., 0] <= truth[name]) & (truth[name] <= edges[..., 1])).mean(0)
                 mark = " " if BOUNDS[0] <= held <= BOUNDS[1] else "!"
-                print(f"{f'{100 * held:.1f}{mark} ({bias:+.1f})':>14}", end="")
+                print(f"{f'{100 * held:.0f}{mark} ({100 * without:.0f})':>12}", end="")
             print(flush=True)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from layerwise import adapters, callbacks, data, derive, heads, losses, metrics, plot, statistics, studies, theory
-    from layerwise.derive import by_class_size, compare, effective_depth, monotonicity, onset, separation_law
+    from layerwise.derive import by_class_size, compare, effective_depth, interval, monotonicity, onset, separation_law
     from layerwise.errors import LayerwiseError
     from layerwise.profiling import Profiler, profile
     from layerwise.ranking import rank
@@ -41,6 +41,7 @@ _LAZY = {
     "effective_depth": "layerwise.derive:effective_depth",
     "export": "layerwise.store:export",
     "import_profile": "layerwise.store:import_profile",
+    "interval": "layerwise.derive:interval",
     "monotonicity": "layerwise.derive:monotonicity",
     "onset": "layerwise.derive:onset",
     "open_store": "layerwise.store:open_store",
@@ -66,6 +67,7 @@ __all__ = [
     "export",
     "heads",
     "import_profile",
+    "interval",
     "losses",
     "metrics",
     "monotonicity",

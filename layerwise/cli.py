@@ -93,7 +93,7 @@ def profile(
     batch_size: Annotated[int, typer.Option(min=1)] = 64,
     probes: Annotated[str, typer.Option(help="Random directions for geometric complexity, or exact.")] = "8",
     jackknife: Annotated[
-        int, typer.Option(min=0, help="Groups of samples for standard errors; 0 for none, 10 are usual.")
+        int, typer.Option(min=0, help="Groups of samples for standard errors and intervals; 0 for none, 10 are usual.")
     ] = 0,
     null: Annotated[
         int,

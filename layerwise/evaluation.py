@@ -18,7 +18,7 @@ from layerwise.network import Reading
 from layerwise.passes import SplitResult
 from layerwise.settings import Settings
 from layerwise.statistics import Weights
-from layerwise.uncertainty import jackknife_errors, under_chance, with_chance, with_error
+from layerwise.uncertainty import jackknife, under_chance, with_bias, with_chance, with_error
 
 __all__ = ["Evaluation"]
 
@@ -56,7 +56,7 @@ class Evaluation:
     def all_numbers(
         self, result: SplitResult, metrics: Sequence[Metric], next_maps: dict[str, str]
     ) -> dict[str, dict[tuple[str, str], np.ndarray]]:
-        """Metrics of a split, by target and layer, with standard errors and what chance gives where it was measured so.
+        """Metrics of a split, by target and layer, with errors, biases and what chance gives where they were asked for.
 
         The evidence is used up.
 
@@ -82,8 +82,8 @@ class Evaluation:
                 self._measure_layer(part, own, reading, beside, found)
         whole, without = numbers[0], numbers[1 : 1 + len(result.without)]
         if without:
-            names = [NETWORK_ERROR.name, NETWORK_MSE.name, *(metric.name for metric in sampled)]
-            whole |= jackknife_errors(names, whole, without)
+            errors = [NETWORK_ERROR.name, NETWORK_MSE.name, *(metric.name for metric in sampled)]
+            whole |= jackknife(errors, [metric.name for metric in with_bias(metrics)], whole, without)
         if result.shuffled:
             whole |= under_chance(compared, numbers[1 + len(result.without) :])
         return whole

@@ -14,6 +14,7 @@ from layerwise.errors import SchemaMismatch
 __all__ = [
     "COMPANIONS",
     "DIMS",
+    "JACKKNIFE",
     "LAYER_COORDINATES",
     "VERSION",
     "Direction",
@@ -32,8 +33,11 @@ DIMS = ("epoch", "split", "target", "layer", "class")
 #: What every layer says of itself.
 LAYER_COORDINATES = ("depth", "kind", "features", "shape", "reduction", "parameters")
 
-#: What stands behind a metric's name in the names of what goes with it: its standard error, and what chance gives.
-COMPANIONS = ("_se", "_null", "_null_low", "_null_high")
+#: What stands behind a metric's name in the names of what goes with it: standard error, bias, and what chance gives.
+COMPANIONS = ("_se", "_bias", "_null", "_null_low", "_null_high")
+
+#: The ``reference`` of standard errors and biases that are of groups of samples.
+JACKKNIFE = "delete-a-group jackknife (Kott 2001)"
 
 #: Which way a metric moves as the representation collapses.
 Direction = Literal["down", "up", "none"]
@@ -75,7 +79,7 @@ class Variable:
 
 
 def is_companion(name: str, there: Container[Hashable]) -> bool:
-    """Whether a variable only goes with another that is there, as its standard error or what chance gives.
+    """Whether a variable only goes with another that is there, as its standard error, its bias or what chance gives.
 
     Examples
     --------

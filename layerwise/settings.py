@@ -68,9 +68,9 @@ class Settings:
         Tokens or pixels of each class that are drawn, by `seed`, of those that a layer has: the same ones however the
         data is cut into batches. What the network itself gets wrong is counted over them. All by default.
     jackknife : int
-        Groups of samples for standard errors, ``<metric>_se``: everything is measured again without each of them, from
-        the same runs of the data. 0, the default, for none; 10 are usual. An interval takes Student's t of one degree
-        of freedom less.
+        Groups of samples for standard errors, ``<metric>_se``, and the bias of few samples, ``<metric>_bias``:
+        everything is measured again without each of them, from the same runs of the data. 0, the default, for none; 10
+        are usual. `layerwise.interval` makes confidence intervals of them.
     null : int
         Shuffles of labels and regression targets for what chance alone would give, ``<metric>_null``, ``_null_low`` and
         ``_null_high``: everything that compares classes, or depends on which target goes with which sample, is measured

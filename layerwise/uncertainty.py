@@ -1,4 +1,4 @@
-"""From the same measurement made many times to what it says: standard errors, and what chance alone would give."""
+"""From the same measurement made many times to what it says: errors and biases, and what chance alone would give."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 
 from layerwise.assembly import Numbers
 from layerwise.metrics import Metric
-from layerwise.schema import Variable
+from layerwise.schema import JACKKNIFE, Variable
 
-__all__ = ["error_variable", "jackknife_errors", "under_chance", "variables_of", "with_chance", "with_error"]
+__all__ = ["error_variable", "jackknife", "under_chance", "variables_of", "with_bias", "with_chance", "with_error"]
 
 # Of so many draws, and one more, one lies beyond either edge of a band of 95%.
 _ONE_BEYOND = 40
@@ -22,15 +22,22 @@ def with_error(metrics: Sequence[Metric]) -> list[Metric]:
     return [metric for metric in metrics if metric.sampled]
 
 
+def with_bias(metrics: Sequence[Metric]) -> list[Metric]:
+    """The metrics whose bias is measured."""
+    return [metric for metric in metrics if metric.smooth]
+
+
 def with_chance(metrics: Sequence[Metric]) -> list[Metric]:
     """The metrics that are measured under shuffled labels."""
     return [metric for metric in metrics if metric.has_chance]
 
 
 def variables_of(metrics: Sequence[Metric], *, errors: bool, chance: bool) -> list[Variable]:
-    """Everything that is measured: the metrics, and perhaps their standard errors and what chance gives."""
+    """Everything that is measured: the metrics, and perhaps their standard errors and biases and what chance gives."""
     found = [metric.variable for metric in metrics]
-    found += [error_variable(metric.variable) for metric in with_error(metrics) if errors]
+    if errors:
+        found += [error_variable(metric.variable) for metric in with_error(metrics)]
+        found += [_bias_variable(metric.variable) for metric in with_bias(metrics)]
     return found + [variable for metric in with_chance(metrics) if chance for variable in _chance_variables(metric)]
 
 
@@ -41,37 +48,52 @@ def error_variable(own: Variable) -> Variable:
         name=f"{own.name}_se",
         long_name=f"standard error of: {own.long_name}",
         direction="none",
-        reference="delete-a-group jackknife (Kott 2001)",
+        reference=JACKKNIFE,
     )
 
 
-def jackknife_errors(
-    names: Iterable[str], whole: Numbers, without: Sequence[Numbers]
+def _bias_variable(own: Variable) -> Variable:
+    """What the Dataset says of the bias of a variable."""
+    return replace(
+        own,
+        name=f"{own.name}_bias",
+        long_name=f"bias of few samples of: {own.long_name}",
+        direction="none",
+        reference=JACKKNIFE,
+    )
+
+
+def jackknife(
+    errors: Iterable[str], biases: Iterable[str], whole: Numbers, without: Sequence[Numbers]
 ) -> dict[str, dict[tuple[str, str], np.ndarray]]:
-    """Standard error of every variable, ``sqrt((G - 1)/G sum_g (x_g - mean x)^2)``.
+    """Standard errors, ``sqrt((G - 1)/G sum_g (x_g - mean x)^2)``, and biases, ``(G - 1) (mean x - x)``.
 
     Parameters
     ----------
-    names : iterable of str
+    errors, biases : iterable of str
+        The variables that have each.
     whole : Numbers
-        Of all samples.
+        ``x``, of all samples.
     without : sequence of Numbers
-        The same without each of the ``G`` groups.
+        ``x_g``, the same without each of the ``G`` groups.
 
     Returns
     -------
     Numbers
-        Under the names of the variables of the errors; NaN where a number is not known without some group.
+        Under the names of the variables of errors and biases; NaN where a number is not known without some group.
     """
+    groups, biased = len(without), set(biases)
     found: dict[str, dict[tuple[str, str], np.ndarray]] = {}
-    for name in (name for name in names if name in whole):
-        of_metric = {}
+    for name in (name for name in errors if name in whole):
         for key, value in whole[name].items():
             parts = [part.get(name, {}).get(key, np.full_like(value, np.nan)) for part in without]
             # Of what is infinite without some group nothing is known.
             with np.errstate(invalid="ignore"):
-                of_metric[key] = np.sqrt(len(without) - 1) * np.std(parts, axis=0)
-        found[f"{name}_se"] = of_metric
+                error = np.sqrt(groups - 1) * np.std(parts, axis=0)
+                found.setdefault(f"{name}_se", {})[key] = error
+                if name in biased:
+                    bias = np.where(np.isnan(error), np.nan, (groups - 1) * (np.mean(parts, axis=0) - value))
+                    found.setdefault(f"{name}_bias", {})[key] = bias
     return found
 
 

@@ -79,7 +79,7 @@ def test_errors_chance_and_corrections_are_measured_where_they_are_asked_for(typ
     assert code == 0
     assert "±" in out
     ds = open_store("runs.lw")["a"]
-    assert {"nc1", "nc1_se", "nc1_null", "nc1_null_low", "nc1_null_high"} <= set(ds)
+    assert {"nc1", "nc1_se", "nc1_bias", "nc1_null", "nc1_null_low", "nc1_null_high"} <= set(ds)
     assert (ds.attrs["jackknife"], ds.attrs["null"], ds.attrs["debiased"]) == (4, 3, "True")
     code, _, err = type_in("profile", "given:iris", "sklearn:iris?test=0.3", "--jackknife", "1", "--store", "runs.lw")
     assert code == 2

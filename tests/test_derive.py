@@ -6,10 +6,10 @@ import pytest
 import xarray as xr
 from profiles import made_up
 
-from layerwise.derive import by_class_size, compare, effective_depth, monotonicity, onset, separation_law
+from layerwise.derive import by_class_size, compare, effective_depth, interval, monotonicity, onset, separation_law
 from layerwise.errors import InvalidData, SchemaMismatch, UnknownName
 from layerwise.plot import depth_curve
-from layerwise.schema import validate
+from layerwise.schema import JACKKNIFE, validate
 from layerwise.store import open_store
 
 nan = np.nan
@@ -23,6 +23,13 @@ def over_layers(name: str, rows: list[float] | list[list[float]], names: list[st
     attributes = {"long_name": name, "units": "1", "direction": "down", "reference": ""}
     ds = ds.assign({name: (("epoch", "split", "target", "layer"), values[:, None, None], attributes)})
     return ds if names is None else ds.assign_coords(layer=names)
+
+
+def in_groups(ds: xr.Dataset, error: float = 0.1, bias: float = 0.0) -> xr.Dataset:
+    """With a standard error and a bias of `nc1`, from ten groups of samples."""
+    said = {**ds["nc1"].attrs, "reference": JACKKNIFE}
+    found = {f"nc1_{name}": xr.full_like(ds["nc1"], value) for name, value in (("se", error), ("bias", bias))}
+    return ds.assign({name: values.assign_attrs(said) for name, values in found.items()}).assign_attrs(jackknife=10)
 
 
 class TestEffectiveDepth:
@@ -367,6 +374,7 @@ def test_all_of_it_works_on_runs_of_a_store_and_goes_back_into_one(tmp_path: Pat
         lambda ds: monotonicity(ds, "nc1").to_dataset(),
         lambda ds: onset(ds, "nc1", 0.1).to_dataset(),
         lambda ds: compare(ds, ds),
+        lambda ds: interval(in_groups(ds), "nc1"),
     ],
 )
 def test_results_describe_themselves_and_survive_a_file(derived, tmp_path: Path):
@@ -376,6 +384,55 @@ def test_results_describe_themselves_and_survive_a_file(derived, tmp_path: Path)
     result.to_netcdf(tmp_path / "result.nc", engine="h5netcdf")
     with xr.open_dataset(tmp_path / "result.nc", engine="h5netcdf") as read:
         xr.testing.assert_equal(read.load(), result)
+
+
+class TestInterval:
+    @pytest.mark.parametrize(
+        ("bias", "low", "high"),
+        [(0.0, 1.0 - 0.226, 1.0 + 0.226), (0.5, 0.5 - 0.226, 1.0 + 0.226), (-0.5, 1.0 - 0.226, 1.5 + 0.226)],
+    )
+    def test_is_about_the_value_and_what_it_is_without_its_bias(self, bias: float, low: float, high: float):
+        # Student's t of nine degrees of freedom is 2.26.
+        found = interval(in_groups(over_layers("nc1", [1.0, 1.0]), bias=bias), "nc1")
+        np.testing.assert_allclose(found["low"].squeeze(), low, rtol=1e-3)
+        np.testing.assert_allclose(found["high"].squeeze(), high, rtol=1e-3)
+        assert found["low"].dims == ("epoch", "split", "target", "layer")
+        assert "depth" in found.coords
+
+    def test_shares_of_mistakes_have_no_bias_and_lie_in_the_middle(self):
+        ds = in_groups(over_layers("nc1", [1.0, 2.0]), bias=5.0).drop_vars("nc1_bias")
+        found = interval(ds, "nc1")
+        np.testing.assert_allclose((found["low"] + found["high"]) / 2, ds["nc1"])
+
+    def test_is_wider_the_more_it_shall_hold(self):
+        ds = in_groups(over_layers("nc1", [1.0]))
+        widths = [float((interval(ds, "nc1", level)["high"] - ds["nc1"]).squeeze()) for level in (0.5, 0.95, 0.995)]
+        assert widths == pytest.approx([0.0703, 0.226, 0.369], rel=1e-3)
+
+    def test_of_a_difference_both_biases_count(self):
+        a = in_groups(over_layers("nc1", [1.0]), error=0.3, bias=0.2)
+        b = in_groups(over_layers("nc1", [3.0]), error=0.4, bias=0.5)
+        found = interval(compare(a, b), "nc1").squeeze()
+        assert float(found["low"]) == pytest.approx(1.7 - 2.262 * 0.5, rel=1e-3)
+        assert float(found["high"]) == pytest.approx(2.0 + 2.262 * 0.5, rel=1e-3)
+
+    def test_a_layer_whose_error_is_not_known_has_none(self):
+        found = interval(in_groups(over_layers("nc1", [1.0]), error=nan, bias=nan), "nc1")
+        assert found["low"].isnull().all()
+        assert found["high"].isnull().all()
+
+    def test_what_has_no_error_of_samples_or_no_level_is_refused(self):
+        ds = in_groups(made_up())
+        with pytest.raises(UnknownName, match=r"'ncc_error'; there are: nc1. jackknife=10 measures what it takes"):
+            interval(ds, "ncc_error")
+        # Of random directions, not of samples.
+        ds["stable_rank_se"] = ds["stable_rank"]
+        with pytest.raises(UnknownName, match="stable_rank"):
+            interval(ds, "stable_rank")
+        with pytest.raises(UnknownName, match="there are none"):
+            interval(made_up(), "nc1")
+        with pytest.raises(InvalidData, match="level=95: "):
+            interval(ds, "nc1", level=95)
 
 
 class TestByClassSize:

@@ -1,11 +1,21 @@
-"""What follows from a finished profile: where it collapses, how steadily, when, and against another."""
+"""What follows from a finished profile: where it collapses, how steadily, when, how surely, and against another."""
 
 from layerwise.derive.align import align
 from layerwise.derive.by_class_size import by_class_size
 from layerwise.derive.compare import compare
 from layerwise.derive.effective_depth import effective_depth
+from layerwise.derive.interval import interval
 from layerwise.derive.monotonicity import monotonicity
 from layerwise.derive.onset import onset
 from layerwise.derive.separation_law import separation_law
 
-__all__ = ["align", "by_class_size", "compare", "effective_depth", "monotonicity", "onset", "separation_law"]
+__all__ = [
+    "align",
+    "by_class_size",
+    "compare",
+    "effective_depth",
+    "interval",
+    "monotonicity",
+    "onset",
+    "separation_law",
+]

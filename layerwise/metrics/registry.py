@@ -71,6 +71,14 @@ class Metric:
         return "split" in self.variable.dims and not self.whole and "complexity" not in self.needs
 
     @property
+    def smooth(self) -> bool:
+        """Whether it moves smoothly with the samples, so that leaving some of them out tells its bias.
+
+        A share of mistakes jumps as class means or a probe move past single samples.
+        """
+        return self.sampled and not {"nearest", "probe"} & set(self.needs)
+
+    @property
     def has_chance(self) -> bool:
         """Whether it measures collapse onto a target, and so has a value by chance, under shuffled labels or targets.
 

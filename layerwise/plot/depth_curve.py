@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -12,6 +12,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from layerwise.derive.interval import interval, with_interval
 from layerwise.errors import SchemaMismatch, UnknownName
 from layerwise.plot._axes import (
     DEPTH_LABEL,
@@ -83,7 +84,8 @@ def depth_curve(
 
     Up to 24 layers are named on the x axis if the lines share them, otherwise it is depth. The y axis is logarithmic
     where the values span a decade or more. Over several seeds the line is the median and the band the whole range;
-    otherwise a companion variable ``<metric>_se`` gives a band of one standard error to either side. Where there is
+    otherwise, of a profile with ``jackknife``, the 95% interval (`layerwise.derive.interval`); of a standard error
+    ``<metric>_se`` that is not of samples, one to either side. Where there is
     ``<metric>_null``, and epochs are not the lines, a dotted line with a pale band of the same colour is the mean under
     shuffled labels and what holds 95% of them.
 
@@ -133,23 +135,23 @@ def depth_curve(
 def curves_along(ds: xr.Dataset, metric: str, hue: str, choice: Choice) -> tuple[list[Curve], list[str]]:
     """A curve for every label of the dim `hue`; only one if the metric does not depend on it."""
     array, words = choose(values_of(ds, metric), choice, keep=(hue,))
+    edges, meaning = edges_around(ds, metric)
+    by_chance = [f"{metric}{suffix}" for suffix in ("_null", "_null_low", "_null_high")]
+    drawn = hue != "epoch" and all(name in ds for name in by_chance)
 
-    def beside(suffix: str) -> xr.DataArray | None:
-        name = f"{metric}{suffix}"
-        return choose(values_of(ds, name), choice, keep=(hue,))[0] if name in ds else None
+    def chosen(source: xr.Dataset, names: Iterable[Hashable]) -> list[xr.DataArray]:
+        return [choose(values_of(source, str(name)), choice, keep=(hue,))[0] for name in names]
 
-    error = beside("_se")
-    chance = [beside(suffix) for suffix in ("_null", "_null_low", "_null_high")] if hue != "epoch" else []
+    ends, chance = chosen(edges, edges), chosen(ds, by_chance if drawn else [])
     curves, notes = [], []
     for i, label in enumerate(array[hue].values if hue in array.dims else [""]):
 
-        def own(values: xr.DataArray | None, place: int = i) -> xr.DataArray | None:
-            return values.isel({hue: place}) if values is not None and hue in values.dims else values
+        def own(values: xr.DataArray, place: int = i) -> xr.DataArray:
+            return values.isel({hue: place}) if hue in values.dims else values
 
-        curve, note = with_band(str(label), array.isel({hue: i}) if hue in array.dims else array, own(error))
-        found = [values for values in map(own, chance) if values is not None]
-        if len(found) == len(Chance._fields):
-            curve = curve._replace(chance=Chance(*(over_seeds(values)[0] for values in found)))
+        curve, note = with_band(str(label), own(array), list(map(own, ends)), meaning)
+        if drawn:
+            curve = curve._replace(chance=Chance(*(over_seeds(own(values))[0] for values in chance)))
             note = [*note, "dotted: by chance"]
         curves.append(curve)
         notes += note
@@ -164,8 +166,17 @@ def curves_of_runs(runs: Mapping[str, xr.Dataset], metric: str, choice: Choice) 
     return curves, shared
 
 
-def with_band(label: str, array: xr.DataArray, error: xr.DataArray | None) -> tuple[Curve, list[str]]:
-    """The median and range over seeds, or the value and one standard error to either side."""
+def edges_around(ds: xr.Dataset, metric: str) -> tuple[xr.Dataset, str]:
+    """The edges of the band around a metric, and what it is; nothing where the metric has no error."""
+    if metric in with_interval(ds):
+        return interval(ds, metric), "95% interval"
+    if (error := f"{metric}_se") not in ds:
+        return xr.Dataset(), ""
+    return xr.Dataset({"low": ds[metric] - ds[error], "high": ds[metric] + ds[error]}), "± 1 standard error"
+
+
+def with_band(label: str, array: xr.DataArray, ends: Sequence[xr.DataArray], meaning: str) -> tuple[Curve, list[str]]:
+    """The median and range over seeds, or the value between the ends of its band."""
     if array.sizes.get("seed", 1) > 1:
         middle = array.median("seed", keep_attrs=True)
         expect(middle, "layer")
@@ -173,10 +184,10 @@ def with_band(label: str, array: xr.DataArray, error: xr.DataArray | None) -> tu
         return Curve(label, middle, array.min("seed"), array.max("seed")), [note]
     array = array.squeeze("seed") if "seed" in array.dims else array
     expect(array, "layer")
-    if error is None:
+    if not ends:
         return Curve(label, array, None, None), []
-    error = error.squeeze("seed") if "seed" in error.dims else error
-    return Curve(label, array, array - error, array + error), ["± 1 standard error"]
+    low, high = (end.squeeze("seed") if "seed" in end.dims else end for end in ends)
+    return Curve(label, array, low, high), [meaning]
 
 
 def draw(curves: Sequence[Curve], *, title: str, hue: str, ax: Axes | None) -> Axes:

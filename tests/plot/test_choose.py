@@ -53,9 +53,9 @@ def test_layers_come_in_execution_order():
     assert values_of(ds.isel(layer=[3, 0, 4, 2, 1]), "nc1").identical(values_of(ds, "nc1"))
 
 
-def test_standard_errors_and_chance_are_no_metrics_of_their_own():
+def test_errors_biases_and_chance_are_no_metrics_of_their_own():
     ds = made_up()
-    for name in ("nc1_se", "nc1_null", "nc1_null_low", "nc1_null_high"):
+    for name in ("nc1_se", "nc1_bias", "nc1_null", "nc1_null_low", "nc1_null_high"):
         ds[name] = ds["nc1"] / 10
     assert metrics_of(ds) == ["nc1", "ncc_error", "stable_rank"]
     assert metrics_of(ds, per_class=True) == ["class_variance"]

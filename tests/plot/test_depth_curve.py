@@ -6,14 +6,15 @@ from profiles import made_up
 
 from layerwise.errors import SchemaMismatch, UnknownName
 from layerwise.plot import depth_curve
+from layerwise.schema import JACKKNIFE
 
 
 def lines(ax: Axes) -> dict[str, np.ndarray]:
     return {str(line.get_label()): np.asarray(line.get_ydata()) for line in ax.get_lines()}
 
 
-def band(ax: Axes) -> tuple[np.ndarray, np.ndarray]:
-    points = ax.collections[0].get_paths()[0].vertices
+def band(ax: Axes, number: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    points = ax.collections[number].get_paths()[0].vertices
     columns = [points[points[:, 0] == x, 1] for x in np.unique(points[:, 0])]
     return np.array([column.min() for column in columns]), np.array([column.max() for column in columns])
 
@@ -72,7 +73,20 @@ def test_with_hue_run_each_seed_is_a_line():
     assert list(lines(depth_curve(ds, "nc1", hue="run"))) == ["seed 4", "seed 5", "seed 6"]
 
 
-def test_a_companion_standard_error_is_the_band():
+def test_the_interval_of_a_profile_in_groups_is_the_band():
+    ds = made_up()
+    ds["nc1_se"] = (0.1 * ds["nc1"]).assign_attrs(reference=JACKKNIFE)
+    ds["nc1_bias"] = -0.5 * ds["nc1"]
+    ds = ds.isel(layer=slice(None, None, -1)).assign_attrs(jackknife=10)
+    ax = depth_curve(ds, "nc1")
+    values = lines(ax)["test"]
+    low, high = band(ax, 1)
+    np.testing.assert_allclose(low, (1 - 0.226) * values, rtol=1e-3)
+    np.testing.assert_allclose(high, (1.5 + 0.226) * values, rtol=1e-3)
+    assert "95% interval" in ax.get_title("left")
+
+
+def test_a_standard_error_that_is_not_of_samples_is_the_band():
     ds = made_up(splits=("train",))
     ds["nc1_se"] = 0.1 * ds["nc1"]
     ax = depth_curve(ds, "nc1")
