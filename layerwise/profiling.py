@@ -207,7 +207,7 @@ class Profiler:
         splits = list(self.loaders.splits)
         return assemble_profile(
             {split: numbers[split] for split in splits},
-            [*self._of_network(), *variables_of(self.metrics, errors=settings.jackknife > 0, chance=settings.null > 0)],
+            self.variables,
             self.readings,
             [request.narrowing(reading) for reading in self.readings],
             self._all_class_names(results),
@@ -216,6 +216,29 @@ class Profiler:
             step=int(epoch) if step is None else step,
             attributes=self._attributes({split: results[split] for split in splits}, time.perf_counter() - started),
         )
+
+    @property
+    def variables(self) -> list[Variable]:
+        """Everything that is measured."""
+        settings = self.settings
+        found = variables_of(self.metrics, errors=settings.jackknife > 0, chance=settings.null > 0)
+        return [*self._of_network(), *found]
+
+    @property
+    def told(self) -> dict[str, str | int | float]:
+        """The settings that change numbers, as a profile tells them: what was not asked for is not told."""
+        settings = self.settings
+        return {
+            "reduce": settings.reduce,
+            "convention": self.convention.name,
+            "debiased": str(self.convention.debiased),
+            "ridge": settings.ridge,
+            "seed": settings.seed,
+            **({"standardize": str(settings.standardize)} if self.dimensions else {}),
+            **({"probes": settings.probes} if "complexity" in self._needs() else {}),
+            **({"jackknife": settings.jackknife} if settings.jackknife else {}),
+            **({"null": settings.null} if settings.null else {}),
+        }
 
     def _check_null(self) -> None:
         """Raise where nothing that is measured has a value by chance, or labels cannot be shuffled."""
@@ -372,15 +395,8 @@ class Profiler:
             **self._of_targets(results),
             **of_positions(self._request(), results),
             "layers": chosen_text(settings.layers),
-            "reduce": settings.reduce,
-            "convention": self.convention.name,
-            "debiased": str(self.convention.debiased),
+            **self.told,
             **frames_told(self.settings, next(iter(results.values())).classes),
-            "ridge": settings.ridge,
-            "seed": settings.seed,
-            **({"probes": settings.probes} if "complexity" in self._needs() else {}),
-            **({"jackknife": settings.jackknife} if settings.jackknife else {}),
-            **({"null": settings.null} if settings.null else {}),
             "precision": str(parameter.dtype).removeprefix("torch.") if parameter is not None else "none",
             "device": str(self.network.device),
             "plan": self.plan.reason,
@@ -399,7 +415,6 @@ class Profiler:
         return {
             "regression": self.dimensions,
             "regression_output": own or "none: no output of the network is of the target",
-            "standardize": str(self.settings.standardize),
             "without_target": missing,
         }
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from layerwise.adapters import load
-from layerwise.assembly import NETWORK_ERROR
 from layerwise.checkpoints import find_checkpoints, has_adapter, kept_weights, load_weights, with_adapter
 from layerwise.errors import InvalidData, NotRepeatable
+from layerwise.frames import frames_told
 from layerwise.profiling import Profiler
 from layerwise.progress import bar, logger
 from layerwise.provenance import weight_hash
@@ -142,16 +143,19 @@ def _held(target: Store, run: str, found: Sequence[Checkpoint], profiler: Profil
 def _refuse_to_mix(stored: xr.Dataset, found: Sequence[Checkpoint], profiler: Profiler, run: str) -> None:
     if "checkpoint" not in stored.attrs:
         raise InvalidData(f"the run {run!r} was not made of checkpoints; {_MEND}")
-    has = {name: stored.attrs.get(name) for name in ("data", "reduce", "convention", "ridge", "seed")}
-    has |= {"layers": stored["layer"].values.tolist(), "metrics": sorted(map(str, stored.data_vars))}
-    asked = {
-        "data": profiler.loaders.name,
-        "reduce": profiler.settings.reduce,
-        "convention": profiler.convention.name,
-        "ridge": profiler.settings.ridge,
-        "seed": profiler.settings.seed,
+    frames = json.loads(stored.attrs.get("frame", "{}"))
+    classes = {target: len(frame["norms"]) for target, frame in frames.items()}
+    asked: dict[str, Any] = {"data": profiler.loaders.name, **profiler.told}
+    has = {name: stored.attrs.get(name, "none") for name in asked}
+    asked |= {
         "layers": [layer.name for layer in profiler.layers],
-        "metrics": sorted([NETWORK_ERROR.name, *(metric.name for metric in profiler.metrics)]),
+        "metrics": sorted(variable.name for variable in profiler.variables),
+        "frame": frames_told(profiler.settings, classes).get("frame", {}),
+    }
+    has |= {
+        "layers": stored["layer"].values.tolist(),
+        "metrics": sorted(map(str, stored.data_vars)),
+        "frame": frames,
     }
     for name, value in asked.items():
         if value != has[name]:

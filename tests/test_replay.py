@@ -158,14 +158,34 @@ def test_a_checkpoint_that_was_written_anew_is_told_and_one_that_was_copied_is_n
         ({"layers": "leaves"}, "with layers"),
         ({"seed": 1}, "with seed 0, and not 1"),
         ({"convention": "he_su"}, "with convention default, and not he_su"),
+        ({"debiased": True}, "with debiased False, and not True"),
+        ({"null": 5}, "with null 4, and not 5"),
+        ({"jackknife": 4}, "with jackknife none, and not 4"),
+        ({"null": 0}, "with metrics .*nc1_null.*, and not "),
+        ({"frame": "orthogonal"}, "with frame .*simplex.*, and not .*orthogonal"),
     ],
 )
 def test_a_run_of_other_settings_is_not_added_to(options: dict[str, Any], message: str, tmp_path: Path) -> None:
-    profile_checkpoints(network(), data(), save(tmp_path, 1), store=tmp_path / "runs.lw", metrics="nc1")
+    given: dict[str, Any] = {
+        "store": tmp_path / "runs.lw",
+        "metrics": ["nc1", "frame_distance"],
+        "frame": "etf",
+        "null": 4,
+    }
+    profile_checkpoints(network(), data(), save(tmp_path, 1), **given)
     with pytest.raises(InvalidData, match=message + ".*another name"):
-        profile_checkpoints(
-            network(), data(), save(tmp_path, 2), store=tmp_path / "runs.lw", **({"metrics": "nc1"} | options)
-        )
+        profile_checkpoints(network(), data(), save(tmp_path, 2), **(given | options))
+
+
+@pytest.mark.parametrize("options", [{"jackknife": 3, "null": 3}, {"frame": "etf"}, {"metrics": "linear_*"}])
+def test_what_is_measured_many_times_or_of_targets_is_gone_on_with(options: dict[str, Any], tmp_path: Path) -> None:
+    batches = data()
+    if "metrics" in options:
+        batches = {split: [(inputs, inputs[:, :2]) for inputs, _ in own] for split, own in batches.items()}
+    given: dict[str, Any] = {"store": tmp_path / "runs.lw", "metrics": "nc1*", **options}
+    profile_checkpoints(network(), batches, save(tmp_path, 1), **given)
+    found = profile_checkpoints(network(), batches, save(tmp_path, 2), **given)
+    assert found["epoch"].values.tolist() == [1, 2]
 
 
 def test_a_run_of_other_data_or_of_no_checkpoints_or_of_whole_epochs_is_not_added_to(tmp_path: Path) -> None:
