@@ -37,30 +37,18 @@ def variables_of(metrics: Sequence[Metric], *, errors: bool, chance: bool) -> li
     found = [metric.variable for metric in metrics]
     if errors:
         found += [error_variable(metric.variable) for metric in with_error(metrics)]
-        found += [_bias_variable(metric.variable) for metric in with_bias(metrics)]
+        found += [_from_groups(metric.variable, "_bias", "bias by few samples") for metric in with_bias(metrics)]
     return found + [variable for metric in with_chance(metrics) if chance for variable in _chance_variables(metric)]
 
 
 def error_variable(own: Variable) -> Variable:
     """What the Dataset says of the standard error of a variable."""
-    return replace(
-        own,
-        name=f"{own.name}_se",
-        long_name=f"standard error of: {own.long_name}",
-        direction="none",
-        reference=JACKKNIFE,
-    )
+    return _from_groups(own, "_se", "standard error")
 
 
-def _bias_variable(own: Variable) -> Variable:
-    """What the Dataset says of the bias of a variable."""
-    return replace(
-        own,
-        name=f"{own.name}_bias",
-        long_name=f"bias of few samples of: {own.long_name}",
-        direction="none",
-        reference=JACKKNIFE,
-    )
+def _from_groups(own: Variable, suffix: str, what: str) -> Variable:
+    long_name = f"{what} of: {own.long_name}"
+    return replace(own, name=f"{own.name}{suffix}", long_name=long_name, direction="none", reference=JACKKNIFE)
 
 
 def jackknife(
