@@ -12,6 +12,7 @@ import xarray as xr
 from layerwise.errors import SchemaMismatch
 
 __all__ = [
+    "CHANCE",
     "COMPANIONS",
     "DIMS",
     "JACKKNIFE",
@@ -20,7 +21,9 @@ __all__ = [
     "Direction",
     "Variable",
     "assemble",
+    "is_chance",
     "is_companion",
+    "is_standard_error",
     "validate",
 ]
 
@@ -33,8 +36,11 @@ DIMS = ("epoch", "split", "target", "layer", "class")
 #: What every layer says of itself.
 LAYER_COORDINATES = ("depth", "kind", "features", "shape", "reduction", "parameters")
 
+#: What stands behind a metric's name in the names of what it is under shuffled labels: the mean, and edges of a band.
+CHANCE = ("_null", "_null_low", "_null_high")
+
 #: What stands behind a metric's name in the names of what goes with it: standard error, bias, and what chance gives.
-COMPANIONS = ("_se", "_bias", "_null", "_null_low", "_null_high")
+COMPANIONS = ("_se", "_bias", *CHANCE)
 
 #: The ``reference`` of standard errors and biases that are of groups of samples.
 JACKKNIFE = "delete-a-group jackknife (Kott 2001)"
@@ -86,7 +92,21 @@ def is_companion(name: str, there: Container[Hashable]) -> bool:
     >>> is_companion("nc1_se", ["nc1", "nc1_se"]), is_companion("nc1_se", ["nc1_se"])
     (True, False)
     """
-    return any(name.endswith(suffix) and name.removesuffix(suffix) in there for suffix in COMPANIONS)
+    return _goes_with(name, COMPANIONS, there)
+
+
+def is_standard_error(name: str, there: Container[Hashable]) -> bool:
+    """Whether a variable is the standard error of another that is there."""
+    return _goes_with(name, ("_se",), there)
+
+
+def is_chance(name: str, there: Container[Hashable]) -> bool:
+    """Whether a variable says what chance gives of another that is there."""
+    return _goes_with(name, CHANCE, there)
+
+
+def _goes_with(name: str, suffixes: Sequence[str], there: Container[Hashable]) -> bool:
+    return any(name.endswith(suffix) and name.removesuffix(suffix) in there for suffix in suffixes)
 
 
 def assemble(

@@ -273,11 +273,16 @@ class TestCompare:
             (lambda ds: ds.assign_coords(split=["a", "b"]), "no split in common: train, test; a, b"),
             (lambda ds: ds.assign_coords(target=["other"]), "no target in common"),
             (lambda ds: ds[["class_variance"]].rename(class_variance="else"), "no metric in common"),
-            (lambda ds: ds.assign_attrs(convention="papyan"), "different conventions"),
+            (
+                lambda ds: ds.assign_attrs(convention="papyan"),
+                "different things: convention is 'default' in one, 'papyan'",
+            ),
+            (lambda ds: ds.assign_attrs(debiased="True"), "debiased is 'False' in one, 'True' in the other"),
+            (lambda ds: ds.assign_attrs(standardize="True"), "standardize is 'False' in one"),
         ],
     )
     def test_profiles_with_nothing_in_common_are_refused(self, change, message: str):
-        a = made_up(epochs=2).assign_attrs(convention="default")
+        a = made_up(epochs=2).assign_attrs(convention="default", debiased="False", standardize="False")
         with pytest.raises(InvalidData, match=message):
             compare(a, change(a))
 
@@ -292,6 +297,10 @@ class TestCompare:
         a = over_layers("nc1_se", [3.0, 0.0])
         b = over_layers("nc1_se", [4.0, 2.0])
         np.testing.assert_allclose(compare(a, b)["nc1_se"].squeeze(), [5.0, 2.0])
+
+    def test_what_chance_gives_has_no_difference(self):
+        a = over_layers("nc1", [3.0, 0.0]).assign(nc1_null=5.0, nc1_null_low=4.0, nc1_null_high=6.0)
+        assert not [name for name in compare(a, a).data_vars if "_null" in str(name)]
 
     def test_a_layer_without_a_value_has_no_difference_and_harms_no_other(self):
         a, b = over_layers("nc1", [1.0, nan, 2.0]), over_layers("nc1", [4.0, 1.0, np.inf])
@@ -457,6 +466,18 @@ class TestByClassSize:
             own = found["class_variance"].sel(group=group, drop=True)
             np.testing.assert_allclose(own, variance.isel({"class": classes}).mean("class"))
         assert "depth" in found.coords
+
+    def test_a_standard_error_is_that_of_the_average(self):
+        ds = self.unequal()
+        said = {**ds["class_variance"].attrs, "reference": JACKKNIFE}
+        ds["class_variance_se"] = xr.full_like(ds["class_variance"], 3.0).assign_attrs(said)
+        ds["class_variance_bias"] = xr.full_like(ds["class_variance"], -2.0)
+        found = by_class_size(ds.assign_attrs(jackknife=10))
+        np.testing.assert_allclose(found["class_variance_se"], 3.0 / np.sqrt(2))
+        np.testing.assert_allclose(found["class_variance_bias"], -2.0)
+        ends = interval(found, "class_variance")
+        np.testing.assert_allclose(ends["high"] - found["class_variance"], 2.0 + 2.2622 * 3.0 / np.sqrt(2), rtol=1e-4)
+        assert by_class_size(ds, edges=(1,))["class_variance_se"].sel(group="below 1").isnull().all()
 
     def test_edges_make_the_groups_of_long_tailed_recognition(self):
         found = by_class_size(self.unequal(), edges=(20, 100))

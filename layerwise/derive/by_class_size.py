@@ -8,6 +8,7 @@ from itertools import pairwise
 import xarray as xr
 
 from layerwise.errors import InvalidData, UnknownName
+from layerwise.schema import is_standard_error
 
 __all__ = ["by_class_size"]
 
@@ -16,7 +17,7 @@ def by_class_size(ds: xr.Dataset, edges: Sequence[float] = ()) -> xr.Dataset:
     """Average every per-class variable over classes of like size.
 
     The size of a class is its number of samples in the split ``train``, or the first where there is none. Every class
-    counts once in its group.
+    counts once in its group. A standard error is that of the average of independent classes, ``sqrt(sum se^2) / k``.
 
     Parameters
     ----------
@@ -55,15 +56,26 @@ def by_class_size(ds: xr.Dataset, edges: Sequence[float] = ()) -> xr.Dataset:
     members = [(number == place) & size.notnull() for place in range(len(names))]
     group = xr.DataArray(names, dims="group", name="group")
     found = {
-        name: xr.concat([array.where(own).mean("class") for own in members], group)
+        name: xr.concat([average(array.where(own)) for own in members], group)
         .transpose(*("group" if dim == "class" else dim for dim in array.dims))
         .assign_attrs(array.attrs)
         for name, array in per_class.items()
+        for average in [_error_of_mean if is_standard_error(name, per_class) else _mean]
     }
     counted = xr.concat([own.sum("class") for own in members], group)
     found["classes"] = counted.assign_attrs(long_name="classes in the group", units="1", direction="none", reference="")
     kept = {name: array for name, array in ds.coords.items() if "class" not in array.dims}
     return xr.Dataset(found, coords={"group": names}, attrs=ds.attrs).assign_coords(kept)
+
+
+def _mean(values: xr.DataArray) -> xr.DataArray:
+    return values.mean("class")
+
+
+def _error_of_mean(errors: xr.DataArray) -> xr.DataArray:
+    count = errors.notnull().sum("class")
+    root: xr.DataArray = (errors**2).sum("class") ** 0.5
+    return root / count.where(count > 0)
 
 
 def _names(edges: Sequence[float]) -> list[str]:

@@ -9,9 +9,12 @@ import xarray as xr
 
 from layerwise.derive.align import align
 from layerwise.errors import InvalidData
-from layerwise.schema import VERSION
+from layerwise.schema import VERSION, is_chance, is_standard_error
 
 __all__ = ["compare"]
+
+# Attributes that give metrics of the same name another meaning.
+_DEFINING = ("convention", "debiased", "standardize")
 
 
 def compare(
@@ -34,12 +37,14 @@ def compare(
     Dataset
         Differences ``b - a``, itself a profile, with the attributes in which both agree; ``minuend`` and ``subtrahend``
         are the models. A standard error ``<name>_se`` is that of the difference of independent samples,
-        ``sqrt(a^2 + b^2)``.
+        ``sqrt(a^2 + b^2)``: of two networks on the same samples it is wide. What chance gives has no difference, and
+        is left out.
 
     Raises
     ------
     InvalidData
-        If they have nothing in common (see `align`), or if their metrics follow different conventions.
+        If they have nothing in common (see `align`), if their metrics follow different conventions, or if only one is
+        debiased or in units of the targets.
 
     Examples
     --------
@@ -49,18 +54,22 @@ def compare(
     >>> compare(a, b)["nc1"].values.tolist()
     [0.0, -1.5]
     """
-    conventions = a.attrs.get("convention"), b.attrs.get("convention")
-    if None not in conventions and conventions[0] != conventions[1]:
-        raise InvalidData("the profiles follow different conventions, {!r} and {!r}".format(*conventions))
+    for name in _DEFINING:
+        own = a.attrs.get(name), b.attrs.get(name)
+        if None not in own and own[0] != own[1]:
+            raise InvalidData(
+                f"the profiles measure different things: {name} is {own[0]!r} in one, {own[1]!r} in the other"
+            )
     a, b = align(a, b, on=on, points=points)
-    difference = xr.Dataset({name: _difference(a, b, str(name)) for name in a.data_vars}, attrs=_attributes(a, b))
+    names = [str(name) for name in a.data_vars if not is_chance(str(name), a)]
+    difference = xr.Dataset({name: _difference(a, b, name) for name in names}, attrs=_attributes(a, b))
     return difference.transpose(..., "epoch", "split", "target", "layer", "class", missing_dims="ignore")
 
 
 def _difference(a: xr.Dataset, b: xr.Dataset, name: str) -> xr.DataArray:
     """The difference of one variable; for a standard error, the error of the difference."""
     first, second = a[name].astype(np.float64), b[name].astype(np.float64)
-    of_error = name.endswith("_se") and name[:-3] in a
+    of_error = is_standard_error(name, a)
     array: xr.DataArray = xr.apply_ufunc(np.hypot, first, second) if of_error else second - first
     array.attrs = a[name].attrs
     return array.assign_attrs(long_name=f"difference in {array.attrs.get('long_name') or name}")

@@ -39,6 +39,7 @@ from layerwise.plot._choose import (
     values_of,
 )
 from layerwise.plot._scales import BLANK, finite, is_logarithm, scale_axis
+from layerwise.schema import CHANCE
 
 __all__ = ["depth_curve"]
 
@@ -136,7 +137,7 @@ def curves_along(ds: xr.Dataset, metric: str, hue: str, choice: Choice) -> tuple
     """A curve for every label of the dim `hue`; only one if the metric does not depend on it."""
     array, words = choose(values_of(ds, metric), choice, keep=(hue,))
     edges, meaning = edges_around(ds, metric)
-    by_chance = [f"{metric}{suffix}" for suffix in ("_null", "_null_low", "_null_high")]
+    by_chance = [f"{metric}{suffix}" for suffix in CHANCE]
     drawn = hue != "epoch" and all(name in ds for name in by_chance)
 
     def chosen(source: xr.Dataset, names: Iterable[Hashable]) -> list[xr.DataArray]:
