@@ -97,15 +97,17 @@ class Evaluation:
         numbers: dict[str, dict[tuple[str, str], np.ndarray]],
     ) -> None:
         """Metrics of one layer, of what one measurement of a split gave, into the numbers."""
-        weight = None if beside is None else beside.reading
         for target, classes in result.classes.items():
             key = (target, reading.name)
+            own, head = (
+                reading.layer.role == "features" and target in result.errors,
+                self._head(target, reading, beside),
+            )
             if "covariance" in result.evidence.get(key, {}):
                 result.evidence[key]["covariance"] = result.covariance(key)
-            evidence = dict(result.evidence.pop(key, {}), convention=self.convention, next_map=weight)
-            own = reading.layer.role == "features" and target in result.errors
-            evidence["classifier"] = weight if own and weight is not None and len(weight) == classes else None
-            evidence |= {"weights": beside, "frame": frame_of(self.settings, target, classes)}
+            evidence = dict(result.evidence.pop(key, {}), convention=self.convention, weights=beside)
+            evidence["classifier"] = head if own and head is not None and len(head) == classes else None
+            evidence["frame"] = frame_of(self.settings, target, classes)
             known = [metric for metric in metrics if key not in result.lacking or metric.least_classes < 2]
             _compute(known, numbers, key, evidence, classes)
         for target in self.dimensions:
@@ -119,12 +121,16 @@ class Evaluation:
         evidence = dict(result.evidence.pop((target, reading.name), {"regression": None}), convention=self.convention)
         if evidence["regression"] is not None:
             evidence["moments"] = evidence["covariance"] = evidence["regression"].as_one_class
-        path = self.heads.get((target, reading.name))
-        maps = beside if path is None else self._weights(reading, (path,))
-        weight = None if maps is None else maps.reading
-        own = path is not None or ((reading.layer.role == "features") and target in result.squares)
+        weight = self._head(target, reading, beside)
+        own = (target, reading.name) in self.heads or (reading.layer.role == "features" and target in result.squares)
         fits = weight is not None and len(weight) == self.dimensions[target]
         return evidence | {"next_map": weight, "weights": beside, "head": weight if own and fits else None}
+
+    def _head(self, target: str, reading: Reading, beside: Weights | None) -> np.ndarray | None:
+        """Weight of the network's own head of a target, where a layer feeds one called so; else of what reads it."""
+        path = self.heads.get((target, reading.name))
+        maps = beside if path is None else self._weights(reading, (path,))
+        return None if maps is None else maps.reading
 
     def _weights(self, reading: Reading, paths: Sequence[str] = ()) -> Weights | None:
         """The maps beside a layer as they are now; None where its features are a random projection."""

@@ -44,6 +44,14 @@ class Answer:
     scores: int
     values: Mapping[str, Tensor]
 
+    def of_target(self, target: str) -> tuple[Tensor | None, int]:
+        """The class that the network predicts for a target, and of how many.
+
+        Of several outputs, that which is called as the target has its scores; else they are the network's own.
+        """
+        own = self.values.get(target)
+        return (self.predicted, self.scores) if own is None or own.ndim != 2 else (own.argmax(1), own.shape[1])
+
     @classmethod
     def of(cls, logits: Tensor | None, axis: int, values: Mapping[str, Tensor]) -> Answer:
         """What a network makes of a batch by its class scores along an axis."""

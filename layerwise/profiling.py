@@ -33,6 +33,7 @@ from layerwise.passes import Request, Shuffles, SplitResult
 from layerwise.plan import Plan, make_plan, parse_memory
 from layerwise.progress import logger
 from layerwise.provenance import environment, weight_hash
+from layerwise.reduce import DENSE
 from layerwise.schema import Variable
 from layerwise.settings import Settings, chosen
 from layerwise.shares import agreed, is_follower, is_shared
@@ -225,7 +226,7 @@ class Profiler:
         return [*self._of_network(), *found]
 
     @property
-    def told(self) -> dict[str, str | int | float]:
+    def told(self) -> dict[str, Any]:
         """The settings that change numbers, as a profile tells them: what was not asked for is not told."""
         settings = self.settings
         return {
@@ -236,9 +237,15 @@ class Profiler:
             "seed": settings.seed,
             **({"standardize": str(settings.standardize)} if self.dimensions else {}),
             **({"probes": settings.probes} if "complexity" in self._needs() else {}),
+            **({"ignore_index": list(self._ignored)} if settings.reduce in DENSE else {}),
+            **({"samples_per_class": settings.samples_per_class or "all"} if settings.reduce in DENSE else {}),
             **({"jackknife": settings.jackknife} if settings.jackknife else {}),
             **({"null": settings.null} if settings.null else {}),
         }
+
+    @property
+    def _ignored(self) -> tuple[int, ...]:
+        return self.settings.ignored(max(map(len, self.class_names.values()), default=0))
 
     def _check_null(self) -> None:
         """Raise where nothing that is measured has a value by chance, or labels cannot be shuffled."""
@@ -347,7 +354,7 @@ class Profiler:
             jackknife=self.settings.jackknife,
             null=self.settings.null,
             reduction=self.settings.reduce,
-            ignored=self.settings.ignored(max(map(len, self.class_names.values()), default=0)),
+            ignored=self._ignored,
             samples_per_class=self.settings.samples_per_class,
         )
 
@@ -424,8 +431,12 @@ def _why_no_classifier(results: Mapping[str, SplitResult]) -> str:
     result = next(iter(results.values()))
     if not result.scores:
         return "none: the network has no classifier of its own"
-    counts = ", ".join(f"{target} has {count}" for target, count in result.classes.items())
-    return f"none: the network has {result.scores} class scores, and {counts} classes"
+    counts = ", ".join(
+        f"{result.scores[target]} scores for {count} classes of {target}"
+        for target, count in result.classes.items()
+        if target in result.scores
+    )
+    return f"none: the network has {counts}"
 
 
 def _warn_of_few_classes(result: SplitResult, split: str) -> None:

@@ -118,8 +118,9 @@ class FirstPass:
         if self.bank is not None:
             for target, labels in self.labels.items():
                 self.bank.put(f"labels of {target}", labels)
-            if answer.predicted is not None:
-                self.bank.put("predictions", answer.predicted)
+                predicted, _ = answer.of_target(target)
+                if predicted is not None:
+                    self.bank.put(f"predictions of {target}", predicted)
         if self.waiting.end(self.seen, self.size):
             self._take_in_waiting()
 

@@ -110,11 +110,11 @@ class Judging:
                 self.fourths[key].update(narrow() if rows is None else narrow()[rows])
         return nearest
 
-    def compare(self, nearest: Judged, predictions: Tensor | None) -> None:
-        """Count where the nearest class is not the one that the network predicts."""
+    def compare(self, nearest: Judged, predictions: Mapping[str, Tensor]) -> None:
+        """Count where the nearest class is not the one that the network predicts for the target."""
         for key, (classes, rows) in nearest.items():
-            if predictions is not None and key[0] in self.result.errors:
-                own = predictions.to(classes.device)
+            if key[0] in predictions and key[0] in self.result.errors:
+                own = predictions[key[0]].to(classes.device)
                 self.projections[key].compare(classes, own if rows is None else own[rows])
 
     def state(self) -> State:

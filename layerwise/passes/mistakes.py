@@ -21,8 +21,8 @@ class Mistakes:
 
     Attributes
     ----------
-    scores : int
-        Class scores that the network gives; 0 if it gives none.
+    scores : dict of str to int
+        Class scores that the network gives, by target; none where it gives none.
     judged, wrong : dict of str to int
         Samples whose label was compared with the class that the network predicts, and those where it is another one,
         by target.
@@ -34,7 +34,7 @@ class Mistakes:
     accumulated: ClassVar[tuple[str, ...]] = ("scores", "judged", "wrong", "named", "only")
 
     def __init__(self) -> None:
-        self.scores = 0
+        self.scores: dict[str, int] = {}
         self.judged: dict[str, int] = {}
         self.wrong: dict[str, int] = {}
         self.named: dict[str, list[float]] = {}
@@ -45,15 +45,17 @@ class Mistakes:
         for target, (values, counts) in seen.items():
             if target in request.dimensions:
                 self._compare(target, values, counts, answer, request.nonfinite)
-            elif answer.predicted is not None:
-                self.scores = answer.scores
-                wrong = _of_those(answer.predicted != values.to(answer.predicted.device), counts)
+                continue
+            predicted, scores = answer.of_target(target)
+            if predicted is not None:
+                self.scores[target] = scores
+                wrong = _of_those(predicted != values.to(predicted.device), counts)
                 self.judged[target] = self.judged.get(target, 0) + len(wrong)
                 self.wrong[target] = self.wrong.get(target, 0) + int(wrong.sum())
 
     def merge(self, other: Mistakes) -> None:
         """Take in what another worker counted over other samples."""
-        self.scores = max(self.scores, other.scores)
+        self.scores |= other.scores
         for name in ("judged", "wrong"):
             own = getattr(self, name)
             own.update({target: own.get(target, 0) + count for target, count in getattr(other, name).items()})
@@ -63,8 +65,8 @@ class Mistakes:
             _add(self.only, target, row)
 
     def errors(self, classes: Mapping[str, int]) -> dict[str, float]:
-        """Share of wrong predictions, of the targets whose classes, so many, the network's scores are of."""
-        of_scores = [target for target in self.wrong if self.scores == classes[target]]
+        """Share of wrong predictions, of the targets whose classes, so many, their scores are of."""
+        of_scores = [target for target in self.wrong if self.scores[target] == classes[target]]
         return {target: self.wrong[target] / (self.judged[target] or np.nan) for target in of_scores}
 
     def squares(self, classes: Mapping[str, int]) -> dict[str, np.ndarray]:
@@ -73,7 +75,7 @@ class Mistakes:
         An only output is of a target if it has its shape, and neither that of another nor scores of classes.
         """
         found = dict(self.named)
-        if len(self.only) == 1 and self.scores not in classes.values():
+        if len(self.only) == 1 and not any(self.scores[target] == classes[target] for target in self.scores):
             found |= self.only
         return {target: np.array(sums) / (count or np.nan) for target, (count, *sums) in found.items()}
 

@@ -42,8 +42,8 @@ class SplitResult:
         Labels without a sample.
     errors : dict of str to float
         Share of samples that the network itself gets wrong; absent where it has no classifier for the target.
-    scores : int
-        Class scores that the network gives; 0 if it gives none.
+    scores : dict of str to int
+        Class scores that the network gives, by target; none where it gives none.
     squares : dict of str to ndarray
         Mean squared error of the network itself, by regression target and its dimensions; absent where none of its
         outputs is of the target.
@@ -77,7 +77,7 @@ class SplitResult:
     present: dict[str, int] = field(default_factory=dict)
     absent: dict[str, list[int]] = field(default_factory=dict)
     errors: dict[str, float] = field(default_factory=dict)
-    scores: int = 0
+    scores: dict[str, int] = field(default_factory=dict)
     squares: dict[str, np.ndarray] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
     without_target: dict[str, int] = field(default_factory=dict)

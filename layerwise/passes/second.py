@@ -82,7 +82,8 @@ class SecondPass:
 
     def end(self, answer: Answer) -> None:
         """Compare with what the network itself makes of the batch."""
-        self._compare(self._nearest, answer.predicted)
+        found = {target: answer.of_target(target)[0] for target in self.result.classes}
+        self._compare(self._nearest, {target: own for target, own in found.items() if own is not None})
 
     def read(self, bank: Bank | Shelf, readings: Iterable[Reading]) -> None:
         """Take the features from the bank, one layer after the other."""
@@ -91,13 +92,13 @@ class SecondPass:
         batches = [dict(zip(self.result.classes, values, strict=True)) for values in zip(*labels, strict=True)]
         seen = [self._see(views, values) for values in batches]
         sizes = [len(values) for values in labels[0]] if labels else []
-        predictions = list(bank.get("predictions"))
+        predictions = {target: list(bank.get(f"predictions of {target}")) for target in self.result.classes}
         for reading in readings:
             features_of = bank.get(reading.name)
             for lump in lumps(sizes, reading.features):
                 features = torch.cat(list(islice(features_of, lump.stop - lump.start)))
                 nearest = self._update(reading, features, joined(seen[lump]))
-                self._compare(nearest, torch.cat(predictions[lump]) if predictions else None)
+                self._compare(nearest, {target: torch.cat(own[lump]) for target, own in predictions.items() if own})
             self.finish(reading)
 
     def state(self) -> State:
@@ -142,6 +143,6 @@ class SecondPass:
             for judging, own in zip(self.judging, seen, strict=True)
         ]
 
-    def _compare(self, nearest: list[Judged], predictions: Tensor | None) -> None:
+    def _compare(self, nearest: list[Judged], predictions: Mapping[str, Tensor]) -> None:
         for judging, own in zip(self.judging, nearest, strict=True):
             judging.compare(own, predictions)
