@@ -68,11 +68,9 @@ def most_samples(settings: Settings, inputs: int | None, readings: Sequence[Read
 
 
 def of_positions(request: Request, results: Mapping[str, SplitResult]) -> dict[str, Any]:
-    """Attributes of a profile of tokens or pixels; none of any other."""
+    """What a profile of tokens or pixels tells of them; nothing of any other."""
     if not request.apart:
         return {}
     return {
         "positions": {split: result.positions for split, result in results.items()},
-        "ignore_index": list(request.ignored),
-        "samples_per_class": request.samples_per_class or "all",
     }

@@ -80,7 +80,7 @@ def assemble_profile(
         coordinates["class"] = ("class", sizes["class"])
         padded = [[*names, *[""] * (len(sizes["class"]) - len(names))] for names in class_names.values()]
         coordinates["class_name"] = (("target", "class"), padded)
-    return schema.assemble(values, variables, coordinates, {name: _plain(value) for name, value in attributes.items()})
+    return schema.assemble(values, variables, coordinates, {name: plain(value) for name, value in attributes.items()})
 
 
 def _array(variable: schema.Variable, numbers: Mapping[str, Numbers], sizes: Mapping[str, list[Any]]) -> np.ndarray:
@@ -119,5 +119,6 @@ def _layer_coordinates(readings: Sequence[Reading], covariances: Sequence[Sketch
     }
 
 
-def _plain(value: Any) -> str | int | float:
+def plain(value: Any) -> str | int | float:
+    """A value as an attribute of a Dataset keeps it."""
     return value if isinstance(value, (str, int, float)) and not isinstance(value, bool) else json.dumps(value)

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from layerwise.adapters import load
+from layerwise.assembly import plain
 from layerwise.checkpoints import find_checkpoints, has_adapter, kept_weights, load_weights, with_adapter
 from layerwise.errors import InvalidData, NotRepeatable
 from layerwise.frames import frames_told
@@ -145,7 +146,8 @@ def _refuse_to_mix(stored: xr.Dataset, found: Sequence[Checkpoint], profiler: Pr
         raise InvalidData(f"the run {run!r} was not made of checkpoints; {_MEND}")
     frames = json.loads(stored.attrs.get("frame", "{}"))
     classes = {target: len(frame["norms"]) for target, frame in frames.items()}
-    asked: dict[str, Any] = {"data": profiler.loaders.name, **profiler.told}
+    asked: dict[str, Any] = {"data": profiler.loaders.name}
+    asked |= {name: plain(value) for name, value in profiler.told.items()}
     has = {name: stored.attrs.get(name, "none") for name in asked}
     asked |= {
         "layers": [layer.name for layer in profiler.layers],

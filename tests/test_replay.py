@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from networks import Perceptron, blobs, loader
-from torch import Tensor
+from torch import Tensor, nn
 
 import layerwise
 from layerwise.checkpoints.names import WeightsMismatch
@@ -175,6 +175,24 @@ def test_a_run_of_other_settings_is_not_added_to(options: dict[str, Any], messag
     profile_checkpoints(network(), data(), save(tmp_path, 1), **given)
     with pytest.raises(InvalidData, match=message + ".*another name"):
         profile_checkpoints(network(), data(), save(tmp_path, 2), **(given | options))
+
+
+def test_a_run_of_pixels_that_were_drawn_otherwise_is_not_added_to(tmp_path: Path) -> None:
+    pictures = torch.randn(12, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    batches = [(pictures, (pictures[:, 0] > 0).long())]
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 2, 1))
+    torch.save(network.state_dict(), tmp_path / "epoch_1.pt")
+    given: dict[str, Any] = {"store": tmp_path / "runs.lw", "reduce": "pixels", "metrics": "nc1", "layers": "leaves"}
+    profile_checkpoints(network, batches, str(tmp_path / "epoch_*.pt"), samples_per_class=10, **given)
+    torch.save(network.state_dict(), tmp_path / "epoch_2.pt")
+    for options, message in (
+        ({"samples_per_class": 50}, "samples_per_class 10, and not 50"),
+        ({"samples_per_class": 10, "ignore_index": 0}, r"ignore_index \[-100, 255\], and not \[0\]"),
+    ):
+        with pytest.raises(InvalidData, match=message):
+            profile_checkpoints(network, batches, str(tmp_path / "epoch_*.pt"), **given, **options)
+    found = profile_checkpoints(network, batches, str(tmp_path / "epoch_*.pt"), samples_per_class=10, **given)
+    assert found["epoch"].values.tolist() == [1, 2]
 
 
 @pytest.mark.parametrize("options", [{"jackknife": 3, "null": 3}, {"frame": "etf"}, {"metrics": "linear_*"}])
