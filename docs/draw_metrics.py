@@ -326,8 +326,11 @@ def transfer() -> Figure:
 
 def regression() -> Figure:
     """NRC: growing noise, a next map and a head that turn away, and targets of two directions."""
-    figure, (noise, turn, rank) = panels(
-        "noise in all directions", "the next map and the head turn away", "eight targets in two directions"
+    figure, (noise, evidence, turn, rank) = panels(
+        "noise in all directions",
+        "noise in all directions",
+        "the next map and the head turn away",
+        "eight targets in two directions",
     )
     generator = np.random.default_rng(0)
     targets = generator.standard_normal((400, 2)) @ np.diag([1.5, 1.0])
@@ -337,14 +340,17 @@ def regression() -> Figure:
         accumulated = TargetAccumulator()
         accumulated.update(torch.from_numpy(features), torch.from_numpy(targets))
         moments = accumulated.finish()
-        evidence = {"regression": moments, "readout": fit_readout(moments), "head": head, "next_map": head}
-        return {name: compute(get(name), evidence, 0) for name in names}
+        held = {"regression": moments, "readout": fit_readout(moments), "head": head, "next_map": head}
+        return {name: compute(get(name), held, 0) for name in names}
 
     levels = np.logspace(-2, 1, 12)
     plane = np.eye(2, WIDTH)
     names = ("nrc1", "nrc1_normalized", "nrc2_cka", "linear_mse", "linear_r2")
     curves(noise, levels, [of(targets @ plane + level * spread, targets, names, plane) for level in levels])
     noise.set(xscale="log", xlabel="noise over a target's spread")
+    noisy = [of(targets @ plane + level * spread, targets, ("linear_logme",), plane) for level in levels]
+    curves(evidence, levels, noisy)
+    evidence.set(xscale="log", xlabel="noise over a target's spread")
     collapsed = targets @ plane + 0.1 * spread
     # The root of the targets' covariance is what the Gram matrix of the head comes to.
     root = np.linalg.cholesky(np.linalg.cholesky(np.cov(targets.T, ddof=0))).T
@@ -363,7 +369,7 @@ def regression() -> Figure:
     levels = np.logspace(-1, 0.3, 10)
     curves(rank, levels, [of(wide + level * spread, few, names, np.eye(8, WIDTH)) for level in levels])
     rank.set(xscale="log", xlabel="noise over a target's spread")
-    return with_legends(figure, [noise, turn, rank])
+    return with_legends(figure, [noise, evidence, turn, rank])
 
 
 def complexity() -> Figure:

@@ -405,12 +405,14 @@ def logme(features: Array, labels: Labels, *, eps: float = EPS) -> float:
     classes = np.unique(labels)
     if len(classes) < 2:
         return np.nan
+    return _mean([log_evidence(features, (labels == label).astype(float), eps=eps) for label in classes])
+
+
+def log_evidence(features: Array, target: Array, *, eps: float = EPS) -> float:
+    """The same of one target, over N."""
     left, singular, _ = np.linalg.svd(features, full_matrices=False)
     kept = singular > singular[0] * max(sum(features.shape) * EPS, eps)
-    return _mean([_evidence(left[:, kept], singular[kept] ** 2, (labels == label).astype(float)) for label in classes])
-
-
-def _evidence(left: Array, variances: Array, target: Array) -> float:
+    left, variances = left[:, kept], singular[kept] ** 2
     count, along = len(target), left.T @ target
     beyond = float(_squared_norms((target - left @ along)[None])[0])
     if beyond <= (count * EPS) ** 2:
@@ -418,7 +420,7 @@ def _evidence(left: Array, variances: Array, target: Array) -> float:
         if count > len(variances):
             return np.inf
     starts = np.exp(np.arange(np.log(variances[-1]) - 70, np.log(variances[0]) + 10, 4.0))
-    nothing = -count / 2 * (np.log(2 * np.pi * target.mean()) + 1)  # all weights zero, alpha infinite
+    nothing = -count / 2 * (np.log(2 * np.pi * (target**2).mean()) + 1)  # all weights zero, alpha infinite
     return float(max(nothing, *(_climb(start, variances, along**2, beyond, count) for start in starts)) / count)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from oracle import Array, _exact, _mean, _ratio, _unit
+from oracle import EPS, Array, _exact, _mean, _ratio, _unit, log_evidence
 
 
 class Centred(NamedTuple):
@@ -99,6 +99,11 @@ def linear_r2(
     """``1 - sum of squared errors / sum of squared deviations of the targets from their own mean``."""
     errors = affine_errors(features, targets, train_features, train_targets)
     return 1 - _ratio((errors**2).sum(), (centred(features, targets).targets ** 2).sum())
+
+
+def linear_logme(features: Array, targets: Array, *, eps: float = EPS) -> float:
+    """Maximum log evidence over N of each target dimension, averaged."""
+    return _mean([log_evidence(features, target, eps=eps) for target in targets.T])
 
 
 def affine_errors(

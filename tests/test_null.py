@@ -103,7 +103,7 @@ class TestChance:
         draws = [
             profile(network, {name: loader(splits[name], own[name]) for name in splits}, **options) for own in shuffled
         ]
-        assert assert_chance_is_that_of(ds, draws) == {"nrc2_cka", "linear_mse", "linear_r2"}
+        assert assert_chance_is_that_of(ds, draws) == {"nrc2_cka", "linear_mse", "linear_r2", "linear_logme"}
         assert (ds["linear_r2"] > ds["linear_r2_null_high"]).all()
 
     def test_of_39_draws_the_band_leaves_out_none_and_of_more_the_outermost(self):
@@ -232,7 +232,7 @@ class TestNothingElseChanges:
 class TestRefusals:
     def test_what_does_not_know_which_target_is_of_which_sample_has_no_chance(self, network):
         inputs, labels = clusters()
-        with pytest.raises(InvalidData, match="of these targets do nrc2_cka, linear_mse, linear_r2"):
+        with pytest.raises(InvalidData, match="of these targets do nrc2_cka, linear_mse, linear_r2, linear_logme"):
             profile(network, loader(inputs, inputs[:, :2]), null=DRAWS, metrics=["nrc1", "nrc3_alignment"])
         with pytest.raises(InvalidData, match="of these targets do equinorm, .* nc1, "):
             profile(network, loader(inputs, labels), null=DRAWS, metrics="stable_rank")
@@ -250,5 +250,7 @@ class TestRefusals:
 def test_every_default_metric_of_collapse_has_its_chance():
     found = {name for name in list_metrics() if get(name).has_chance}
     assert {"nc1", "nc1_trace", "cdnv", "separation", "vci", "equinorm", "max_angle", "probe_error", "logme"} <= found
-    assert {"nrc2_cka", "linear_mse", "linear_r2"} == {name for name in found if "regression" in get(name).needs}
+    assert {"nrc2_cka", "linear_mse", "linear_r2", "linear_logme"} == {
+        name for name in found if "regression" in get(name).needs
+    }
     assert not {"class_variance", "between_rank", "weight_stable_rank"} & found

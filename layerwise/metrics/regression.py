@@ -12,10 +12,12 @@ from functools import partial
 import numpy as np
 
 from layerwise.metrics.registry import metric
-from layerwise.metrics.sizes import of_eigh
+from layerwise.metrics.sizes import Sizes, of_eigh, of_svd
+from layerwise.statistics.evidence import target_evidence
 from layerwise.statistics.targets import Readout, TargetMoments
 
 __all__ = [
+    "linear_logme",
     "linear_mse",
     "linear_r2",
     "nrc1",
@@ -34,6 +36,11 @@ _EPS = float(np.finfo(np.float64).eps)
 
 # A regression metric compares no classes.
 _metric = partial(metric, least_classes=0, room=lambda sizes: of_eigh(sizes.covariance) + 3 * sizes.covariance**2)
+
+
+def _room_of_evidence(sizes: Sizes) -> int:
+    width = sizes.covariance
+    return of_eigh(width) + 3 * width**2 + of_svd(width + 1, width)
 
 
 def _largest(values: np.ndarray, share: float = 0.99) -> int:
@@ -164,6 +171,25 @@ def linear_r2(regression: TargetMoments, readout: Readout) -> float:
     standardised. Deep NRC (Rangamani & Unal 2025).
     """
     return float(1 - readout.errors(regression).sum() / np.trace(regression.target_covariance))
+
+
+@_metric(
+    "log evidence of a linear model of the targets",
+    direction="up",
+    units="nat",
+    reference="You 2021",
+    paired=True,
+    room=_room_of_evidence,
+)
+def linear_logme(regression: TargetMoments) -> float:
+    """Largest log evidence of a Bayesian linear model of each target dimension, over N, averaged over dimensions.
+
+    What `logme` is of classes: ``max over a, b of log p(t | F, a, b) / N`` with ``t = F w + noise``, ``w ~ N(0, I/a)``,
+    ``noise ~ N(0, I/b)`` and no intercept. In ``(-inf, inf]``; infinite where the features give the targets in every
+    digit. Rotation and scale of the features leave it as it is; a unit of the targets c times as large adds ``log c``.
+    You et al. 2021.
+    """
+    return float(target_evidence(regression).mean())
 
 
 @_metric("feature directions that hold 99% of the variance", direction="down", reference=_DEEP, whole=True)

@@ -2,7 +2,7 @@
 
 from layerwise.statistics.centers import CenterProjections, Centers, NearestCenters, Span
 from layerwise.statistics.complexity import Complexity, ComplexitySums
-from layerwise.statistics.evidence import largest_evidence, linear_evidence
+from layerwise.statistics.evidence import largest_evidence, linear_evidence, target_evidence
 from layerwise.statistics.fourth import FourthMoment
 from layerwise.statistics.hsic import PairwiseHSIC, gram
 from layerwise.statistics.moments import ClassMoments, Moments
@@ -41,5 +41,6 @@ __all__ = [
     "noise_variance",
     "restore",
     "state_of",
+    "target_evidence",
     "unbiased",
 ]

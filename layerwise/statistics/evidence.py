@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from layerwise.statistics.moments import Moments
+from layerwise.statistics.targets import TargetMoments
 
-__all__ = ["BLOCK", "largest_evidence", "linear_evidence"]
+__all__ = ["BLOCK", "largest_evidence", "linear_evidence", "target_evidence"]
 
 # Steps of the logarithm of the precisions' ratio in which the largest evidence is looked for, and of the golden section
 # after it, which leaves the evidence itself short by the square of what it leaves of a step.
@@ -15,6 +16,8 @@ _REFINEMENTS = 30
 #: Numbers that are held at a time.
 BLOCK = 1 << 22
 _GOLDEN = (np.sqrt(5) - 1) / 2
+
+_EPS = float(np.finfo(np.float64).eps)
 
 
 def linear_evidence(moments: Moments) -> np.ndarray:
@@ -34,11 +37,8 @@ def linear_evidence(moments: Moments) -> np.ndarray:
     spread, axes = moments.within_axes
     within = np.sqrt(samples * spread)[:, None] * axes.T
     rows = np.concatenate([within, np.sqrt(counts)[:, None] * moments.means])
-    left, values, _ = np.linalg.svd(rows, full_matrices=False)
-    eps = float(np.finfo(np.float64).eps)
-    # What is smaller than the rounding of the features is no direction that they have.
-    kept = int((values > values[0] * max(len(rows) * eps, moments.resolution)).sum())
-    left, own = left[:, :kept], len(spread)
+    left, variances = _directions(rows, moments.resolution)
+    own = len(spread)
     step = max(BLOCK // len(rows), 1)
     found = []
     for start in range(0, len(counts), step):
@@ -47,10 +47,44 @@ def linear_evidence(moments: Moments) -> np.ndarray:
         beyond = -left @ of_classes.T
         beyond[own + start : own + start + len(of_classes)] += np.eye(len(of_classes))
         unreached = (beyond**2).sum(0)
-        unreached[unreached <= (len(rows) * eps) ** 2] = 0.0
+        unreached[unreached <= (len(rows) * _EPS) ** 2] = 0.0
         few = counts[start : start + step]
-        found.append(largest_evidence(values[:kept] ** 2, of_classes**2 * few[:, None], unreached * few, samples))
+        found.append(largest_evidence(variances, of_classes**2 * few[:, None], unreached * few, samples))
     return np.concatenate(found)
+
+
+def target_evidence(moments: TargetMoments) -> np.ndarray:
+    """Largest log evidence, over N, of the linear model of each target dimension; shape ``(q,)``.
+
+    The features are ``F = O L``, with ``O`` orthonormal and ``L = sqrt(N) [A^T S; mean]`` for axes ``A`` that whiten
+    them. The targets have the coordinates ``sqrt(N) [A^T cov(h, t); mean t]`` in ``O``, and beyond it what no affine
+    map explains.
+
+    Parameters
+    ----------
+    moments : TargetMoments
+    """
+    samples = float(moments.count)
+    axes = moments.whitening.T
+    rows = np.sqrt(samples) * np.concatenate([axes @ moments.covariance, moments.mean[None]])
+    explained = axes @ moments.cross
+    targets = np.sqrt(samples) * np.concatenate([explained, moments.target_mean[None]])
+    left, variances = _directions(rows, moments.resolution)
+    along = left.T @ targets
+    variance = np.diag(moments.target_covariance)
+    unexplained = variance - (explained**2).sum(0)
+    unexplained[unexplained <= variance * len(rows) * _EPS] = 0.0
+    unreached = samples * unexplained + ((targets - left @ along) ** 2).sum(0)
+    unreached[unreached <= (targets**2).sum(0) * (len(rows) * _EPS) ** 2] = 0.0
+    return largest_evidence(variances, along.T**2, unreached, samples)
+
+
+def _directions(rows: np.ndarray, resolution: float) -> tuple[np.ndarray, np.ndarray]:
+    """Left-singular vectors as columns, and squared singular values, of the directions that features have."""
+    left, values, _ = np.linalg.svd(rows, full_matrices=False)
+    # What is smaller than the rounding of the features is no direction that they have.
+    kept = int((values > values[0] * max(len(rows) * _EPS, resolution)).sum())
+    return left[:, :kept], values[:kept] ** 2
 
 
 def largest_evidence(variances: np.ndarray, reached: np.ndarray, unreached: np.ndarray, samples: float) -> np.ndarray:

@@ -48,8 +48,20 @@ def test_metrics_equal_the_oracle_for_any_type_and_batch_size(case, dtype, size)
     spread = case.targets.var(axis=0).max()
     assert_equal(value("linear_mse", evidence), oracle.linear_mse(given, case.targets), spread)
     assert_equal(value("linear_r2", evidence), oracle.linear_r2(given, case.targets))
+    expected = oracle.linear_logme(given, case.targets, eps=torch.finfo(DTYPES[dtype]).eps)
+    # An outlier leaves the covariance of all others less digits.
+    lost = oracle.EPS * (np.abs(given).max() / np.median(np.abs(given[given != 0]))) ** 2
+    assert value("linear_logme", evidence) == pytest.approx(expected, rel=1e-6, abs=max(1e-6, lost))
     assert value("target_rank", evidence) == oracle.directions_of_variance(given)
     assert value("target_dimensions", evidence) == oracle.directions_of_variance(case.targets)
+
+
+def test_evidence_of_targets_follows_their_unit_and_is_infinite_where_they_are_given():
+    case = made(seed=5)
+    features, targets = tensors(case)
+    once, thrice = (value("linear_logme", regression_evidence_of(features, scale * targets)) for scale in (1.0, 3.0))
+    assert once - thrice == pytest.approx(np.log(3.0), abs=1e-9)
+    assert value("linear_logme", regression_evidence_of(features, features[:, :2] - features[:, 2:4])) == np.inf
 
 
 @pytest.mark.parametrize("name", ["random", "offset", "uneven", "one_dimension", "more_targets_than_features"])
