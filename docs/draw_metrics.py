@@ -22,7 +22,9 @@ from matplotlib.figure import Figure
 from scipy.spatial.transform import Rotation
 
 from layerwise import profile
+from layerwise import similarity as layer_similarity
 from layerwise.metrics import compute, convention, get
+from layerwise.plot import similarity_heatmap
 from layerwise.statistics import (
     CenterProjections,
     Centers,
@@ -404,6 +406,28 @@ def complexity() -> Figure:
     return with_legends(figure, [weights, probes])
 
 
+def similarity() -> Figure:
+    """CKA between the layers of one network, and with one whose later layers were drawn anew."""
+    figure, axes = panels("of one network", "with one that shares half of its layers")
+    features, labels = clouds(frame(), 1.0)
+    data = [(torch.from_numpy(features).float(), torch.from_numpy(labels))]
+
+    def drawn(seeds: Sequence[int]) -> torch.nn.Sequential:
+        layers = [torch.nn.Linear(WIDTH, WIDTH, bias=False) for _ in seeds]
+        for seed, layer in zip(seeds, layers, strict=True):
+            torch.manual_seed(seed)
+            torch.nn.init.orthogonal_(layer.weight, 3.0)
+        return torch.nn.Sequential(*(torch.nn.Sequential(layer, torch.nn.Tanh()) for layer in layers))
+
+    network = drawn(range(8))
+    for ax, other in zip(axes, (None, drawn([*range(4), *range(14, 18)])), strict=True):
+        title = ax.get_title()
+        similarity_heatmap(layer_similarity(network, data, other), ax=ax)
+        ax.set_title(title, loc="left", fontsize=9)
+        ax.set_title("")
+    return figure
+
+
 #: The pictures, by the name of their file.
 PICTURES: dict[str, Callable[[], Figure]] = {
     "metrics_variability": variability,
@@ -416,6 +440,7 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "metrics_transfer": transfer,
     "metrics_regression": regression,
     "metrics_complexity": complexity,
+    "metrics_similarity": similarity,
 }
 
 

@@ -66,7 +66,7 @@ def splits() -> dict[str, TensorDataset]:
 def assert_same_numbers(one: xr.Dataset, other: xr.Dataset) -> None:
     assert set(one.data_vars) == set(other.data_vars)
     for name in one.data_vars:
-        if str(name).endswith("_se") or "_null" in str(name):
+        if str(name).endswith(("_se", "_bias")) or "_null" in str(name):
             continue
         np.testing.assert_allclose(one[name].values, other[name].values, rtol=1e-9, atol=1e-12, err_msg=str(name))
 
