@@ -14,6 +14,9 @@ from layerwise.errors import InvalidData, UnknownName
 
 __all__ = ["align"]
 
+# Attributes that give metrics of the same name another meaning.
+_DEFINING = ("convention", "debiased", "standardize")
+
 
 def align(
     a: xr.Dataset, b: xr.Dataset, *, on: Literal["layers", "depth"] | None = None, points: int | None = None
@@ -48,12 +51,19 @@ def align(
     Raises
     ------
     InvalidData
-        If they have no variable, split, target or epoch in common, or no layer where layers were asked for.
+        If they have no variable, split, target or epoch in common, or no layer where layers were asked for; if they
+        follow different conventions, or if only one is debiased or standardises the targets.
     UnknownName
         If `on` is something else.
     """
     if on not in (None, "layers", "depth"):
         raise UnknownName("way to compare", str(on), ("layers", "depth"))
+    for name in _DEFINING:
+        own = a.attrs.get(name), b.attrs.get(name)
+        if None not in own and own[0] != own[1]:
+            raise InvalidData(
+                f"the profiles measure different things: {name} is {own[0]!r} in one, {own[1]!r} in the other"
+            )
     shared = [name for name, array in a.data_vars.items() if name in b.data_vars and array.dtype.kind in "fiub"]
     if not shared:
         raise InvalidData(f"the profiles have no metric in common: {shortened(a.data_vars)}; {shortened(b.data_vars)}")

@@ -8,13 +8,9 @@ import numpy as np
 import xarray as xr
 
 from layerwise.derive.align import align
-from layerwise.errors import InvalidData
 from layerwise.schema import VERSION, is_chance, is_standard_error
 
 __all__ = ["compare"]
-
-# Attributes that give metrics of the same name another meaning.
-_DEFINING = ("convention", "debiased", "standardize")
 
 
 def compare(
@@ -43,8 +39,7 @@ def compare(
     Raises
     ------
     InvalidData
-        If they have nothing in common (see `align`), if their metrics follow different conventions, or if only one is
-        debiased or in units of the targets.
+        If they have nothing in common or measure different things (see `align`).
 
     Examples
     --------
@@ -54,12 +49,6 @@ def compare(
     >>> compare(a, b)["nc1"].values.tolist()
     [0.0, -1.5]
     """
-    for name in _DEFINING:
-        own = a.attrs.get(name), b.attrs.get(name)
-        if None not in own and own[0] != own[1]:
-            raise InvalidData(
-                f"the profiles measure different things: {name} is {own[0]!r} in one, {own[1]!r} in the other"
-            )
     a, b = align(a, b, on=on, points=points)
     names = [str(name) for name in a.data_vars if not is_chance(str(name), a)]
     difference = xr.Dataset({name: _difference(a, b, name) for name in names}, attrs=_attributes(a, b))

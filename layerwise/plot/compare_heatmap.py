@@ -94,7 +94,7 @@ def compare_heatmap(
     UnknownName
         If there is no such metric, split, target or epoch, or a metric is per class.
     InvalidData
-        If the profiles have no split in common, or follow different conventions.
+        If the profiles have no split in common, or measure different things (`layerwise.derive.align`).
     """
     chosen = [metrics] if isinstance(metrics, str) else list(metrics)
     choice = Choice(split, target, epoch)

@@ -155,7 +155,7 @@ def test_what_cannot_be_compared_is_refused():
         compare_heatmap(made_up(), made_up(), "nc2")
     with pytest.raises(UnknownName, match="class_heatmap"):
         compare_heatmap(made_up(), made_up(), "class_variance")
-    with pytest.raises(InvalidData, match="conventions"):
+    with pytest.raises(InvalidData, match="convention is 'default' in one"):
         compare_heatmap(made_up().assign_attrs(convention="default"), made_up().assign_attrs(convention="papyan"))
 
 
