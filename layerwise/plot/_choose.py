@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -34,7 +34,7 @@ ARROWS = {"down": r"$\downarrow$", "up": r"$\uparrow$"}
 
 
 class Choice(NamedTuple):
-    """What the caller asked for: by default ``train`` if there is one, else the first; and the last epoch."""
+    """What the caller asked for: by default ``train``, or else the first that has a value, and the last epoch."""
 
     split: str | None = None
     target: str | None = None
@@ -93,7 +93,7 @@ def choose(array: xr.DataArray, choice: Choice, *, keep: Collection[str] = ()) -
         if dim not in array.dims or (dim in keep and asked is None):
             continue
         labels = [str(label) for label in array[dim].values]
-        label = asked if asked is not None else "train" if "train" in labels else labels[0]
+        label = asked if asked is not None else _default(array, dim, labels)
         if label not in labels:
             raise UnknownName(dim, label, labels)
         index = labels.index(label)
@@ -107,6 +107,12 @@ def choose(array: xr.DataArray, choice: Choice, *, keep: Collection[str] = ()) -
         if len(epochs) > 1:
             words.append(f"epoch {epochs[index]}")
     return array, words
+
+
+def _default(array: xr.DataArray, dim: str, labels: Sequence[str]) -> str:
+    """``train``, or else the first that has a value: a regression metric has none of a target of classes."""
+    there = array.notnull().any([other for other in array.dims if other != dim]).values.tolist()
+    return "train" if "train" in labels else labels[there.index(True) if any(there) else 0]
 
 
 def epoch_index(epochs: list[int], asked: int) -> int:

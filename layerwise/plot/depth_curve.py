@@ -136,6 +136,11 @@ def depth_curve(
 def curves_along(ds: xr.Dataset, metric: str, hue: str, choice: Choice) -> tuple[list[Curve], list[str]]:
     """A curve for every label of the dim `hue`; only one if the metric does not depend on it."""
     array, words = choose(values_of(ds, metric), choice, keep=(hue,))
+    # What goes with the metric is of the same target and split.
+    settled = {
+        dim: str(array[dim].values) for dim in ("split", "target") if dim in array.coords and not array[dim].ndim
+    }
+    choice = choice._replace(**settled)
     edges, meaning = edges_around(ds, metric)
     by_chance = [f"{metric}{suffix}" for suffix in CHANCE]
     drawn = hue != "epoch" and all(name in ds for name in by_chance)

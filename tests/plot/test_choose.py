@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from profiles import made_up
 
@@ -10,6 +11,14 @@ def test_train_is_taken_where_there_is_one_else_the_first_split():
         array, words = choose(values_of(made_up(splits=splits), "nc1"), Choice())
         assert array["split"].item() == taken
         assert words == [taken]
+
+
+def test_the_first_target_that_has_a_value_is_taken():
+    array = made_up(targets=("label", "flow"))["nc1"]
+    array[:, :, 0] = np.nan
+    assert choose(array, Choice())[1] == ["train", "flow"]
+    assert choose(array, Choice(target="label"))[1] == ["train", "label"]
+    assert choose(array * np.nan, Choice())[1] == ["train", "label"]
 
 
 def test_targets_and_epochs_are_named_only_where_there_are_several():
