@@ -99,14 +99,12 @@ class Evaluation:
         """Metrics of one layer, of what one measurement of a split gave, into the numbers."""
         for target, classes in result.classes.items():
             key = (target, reading.name)
-            own, head = (
-                reading.layer.role == "features" and target in result.errors,
-                self._head(target, reading, beside),
-            )
+            own = reading.layer.role == "features" and target in result.errors
+            head = self._head(target, reading, beside) if own else None
             if "covariance" in result.evidence.get(key, {}):
                 result.evidence[key]["covariance"] = result.covariance(key)
             evidence = dict(result.evidence.pop(key, {}), convention=self.convention, weights=beside)
-            evidence["classifier"] = head if own and head is not None and len(head) == classes else None
+            evidence["classifier"] = head if head is not None and len(head) == classes else None
             evidence["frame"] = frame_of(self.settings, target, classes)
             known = [metric for metric in metrics if key not in result.lacking or metric.least_classes < 2]
             _compute(known, numbers, key, evidence, classes)

@@ -56,11 +56,12 @@ def by_class_size(ds: xr.Dataset, edges: Sequence[float] = ()) -> xr.Dataset:
     members = [(number == place) & size.notnull() for place in range(len(names))]
     group = xr.DataArray(names, dims="group", name="group")
     found = {
-        name: xr.concat([average(array.where(own)) for own in members], group)
+        name: xr.concat(
+            [_average(array.where(own), errors=is_standard_error(name, per_class)) for own in members], group
+        )
         .transpose(*("group" if dim == "class" else dim for dim in array.dims))
         .assign_attrs(array.attrs)
         for name, array in per_class.items()
-        for average in [_error_of_mean if is_standard_error(name, per_class) else _mean]
     }
     counted = xr.concat([own.sum("class") for own in members], group)
     found["classes"] = counted.assign_attrs(long_name="classes in the group", units="1", direction="none", reference="")
@@ -68,13 +69,12 @@ def by_class_size(ds: xr.Dataset, edges: Sequence[float] = ()) -> xr.Dataset:
     return xr.Dataset(found, coords={"group": names}, attrs=ds.attrs).assign_coords(kept)
 
 
-def _mean(values: xr.DataArray) -> xr.DataArray:
-    return values.mean("class")
-
-
-def _error_of_mean(errors: xr.DataArray) -> xr.DataArray:
-    count = errors.notnull().sum("class")
-    root: xr.DataArray = (errors**2).sum("class") ** 0.5
+def _average(values: xr.DataArray, *, errors: bool) -> xr.DataArray:
+    """The mean over classes that have a value, or the error of such a mean."""
+    if not errors:
+        return values.mean("class")
+    count = values.notnull().sum("class")
+    root: xr.DataArray = (values**2).sum("class") ** 0.5
     return root / count.where(count > 0)
 
 
