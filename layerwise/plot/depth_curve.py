@@ -140,7 +140,7 @@ def curves_along(ds: xr.Dataset, metric: str, hue: str, choice: Choice) -> tuple
     settled = {
         dim: str(array[dim].values) for dim in ("split", "target") if dim in array.coords and not array[dim].ndim
     }
-    choice = choice._replace(**settled)
+    choice = Choice(settled.get("split", choice.split), settled.get("target", choice.target), choice.epoch)
     edges, meaning = edges_around(ds, metric)
     by_chance = [f"{metric}{suffix}" for suffix in CHANCE]
     drawn = hue != "epoch" and all(name in ds for name in by_chance)
