@@ -279,6 +279,6 @@ def test_scores_beside_other_outputs_are_found_in_the_network(network):
 def test_it_is_said_why_no_prediction_is_compared(network):
     x, y = blobs()
     assert profile(network, [(x, y)], classes=5).attrs["classifier"] == (
-        "none: the network has 3 class scores, and label has 5 classes"
+        "none: the network has 3 scores for 5 classes of label"
     )
     assert profile(network.first, [(x, y)]).attrs["classifier"].startswith("none: the network has ")
