@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from layerwise import adapters, callbacks, data, derive, heads, losses, metrics, plot, statistics, studies, theory
+    from layerwise.cka import similarity
     from layerwise.derive import by_class_size, compare, effective_depth, interval, monotonicity, onset, separation_law
     from layerwise.errors import LayerwiseError
     from layerwise.profiling import Profiler, profile
     from layerwise.ranking import rank
     from layerwise.replay import profile_checkpoints
     from layerwise.settings import Settings
-    from layerwise.similarity import similarity
     from layerwise.store import export, import_profile, open_store
     from layerwise.track import Tracker
 
@@ -49,7 +49,7 @@ _LAZY = {
     "profile_checkpoints": "layerwise.replay:profile_checkpoints",
     "rank": "layerwise.ranking:rank",
     "separation_law": "layerwise.derive:separation_law",
-    "similarity": "layerwise.similarity:similarity",
+    "similarity": "layerwise.cka:similarity",
 }
 
 __all__ = [

@@ -215,8 +215,8 @@ def similarity(
     ),
 ) -> None:
     """Compare all pairs of layers of a network, or of two, by linear CKA."""
+    from layerwise.cka import similarity as measure
     from layerwise.draw import draw_similarity
-    from layerwise.similarity import similarity as measure
 
     ds = measure(
         model,

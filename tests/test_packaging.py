@@ -104,6 +104,13 @@ def test_profile_is_the_function_whatever_was_used_before(tmp_path):
     assert python("import layerwise; layerwise.Settings; print(callable(layerwise.profile))", tmp_path) == "True"
 
 
+def test_no_module_hides_a_function_of_its_name():
+    import layerwise
+
+    functions = [name for name, place in layerwise._LAZY.items() if ":" in place]
+    assert not {f"layerwise.{name}" for name in functions} & set(MODULES)
+
+
 def test_the_version_is_that_of_the_distribution():
     import layerwise
 
