@@ -97,15 +97,16 @@ class Evaluation:
         numbers: dict[str, dict[tuple[str, str], np.ndarray]],
     ) -> None:
         """Metrics of one layer, of what one measurement of a split gave, into the numbers."""
+        read_by = None if beside is None else beside.reading
         for target, classes in result.classes.items():
             key = (target, reading.name)
             own = reading.layer.role == "features" and target in result.errors
             head = self._head(target, reading, beside) if own else None
             if "covariance" in result.evidence.get(key, {}):
                 result.evidence[key]["covariance"] = result.covariance(key)
-            evidence = dict(result.evidence.pop(key, {}), convention=self.convention, weights=beside)
+            evidence = dict(result.evidence.pop(key, {}), convention=self.convention, next_map=read_by)
             evidence["classifier"] = head if head is not None and len(head) == classes else None
-            evidence["frame"] = frame_of(self.settings, target, classes)
+            evidence |= {"weights": beside, "frame": frame_of(self.settings, target, classes)}
             known = [metric for metric in metrics if key not in result.lacking or metric.least_classes < 2]
             _compute(known, numbers, key, evidence, classes)
         for target in self.dimensions:

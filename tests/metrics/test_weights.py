@@ -7,10 +7,11 @@ import oracle
 import pytest
 import torch
 from networks import Perceptron, blobs, loader
+from torch import nn
 
 from layerwise import profile
-from layerwise.metrics import compute, get
-from layerwise.statistics import Weights
+from layerwise.metrics import compute, get, metric, registry
+from layerwise.statistics import Moments, Weights
 
 WEIGHTS = ("weight_stable_rank", "condition_number", "balancedness")
 
@@ -109,3 +110,15 @@ def test_a_layer_read_by_a_random_projection_names_no_map():
     ds = profile(Perceptron(), loader(*blobs()), layers="blocks", reduce="sketch:4", metrics=[*WEIGHTS])
     assert set(ds["next_map"].values.tolist()) == {""}
     assert all(ds[name].isnull().all() for name in WEIGHTS)
+
+
+def test_a_metric_of_the_callers_own_is_given_the_map_that_reads_each_layer(monkeypatch):
+    monkeypatch.setattr("layerwise.metrics.registry._REGISTRY", dict(registry._REGISTRY))
+
+    @metric("outputs of the next map", direction="none")
+    def outputs_of_next_map(moments: Moments, next_map: np.ndarray) -> float:
+        return float(len(next_map))
+
+    network = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
+    ds = profile(network, [(torch.randn(30, 4), torch.arange(30) % 3)], metrics="outputs_of_next_map")
+    assert ds["outputs_of_next_map"].isel(layer=0).item() == 3
