@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -44,13 +45,20 @@ class Answer:
     scores: int
     values: Mapping[str, Tensor]
 
+    @cached_property
+    def _classes(self) -> dict[str, Tensor]:
+        """The class with the largest score by every output that is a matrix, however often it is asked for."""
+        return {name: value.argmax(1) for name, value in self.values.items() if value.ndim == 2}
+
     def of_target(self, target: str) -> tuple[Tensor | None, int]:
         """The class that the network predicts for a target, and of how many.
 
         Of several outputs, that which is called as the target has its scores; else they are the network's own.
         """
         own = self.values.get(target)
-        return (self.predicted, self.scores) if own is None or own.ndim != 2 else (own.argmax(1), own.shape[1])
+        if own is None or own.ndim != 2:
+            return self.predicted, self.scores
+        return self._classes[target], own.shape[1]
 
     @classmethod
     def of(cls, logits: Tensor | None, axis: int, values: Mapping[str, Tensor]) -> Answer:

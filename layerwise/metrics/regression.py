@@ -34,13 +34,17 @@ _DEEP = "Rangamani & Unal 2025 (Deep NRC)"
 _ANDRIOPOULOS = "Andriopoulos 2024"
 _EPS = float(np.finfo(np.float64).eps)
 
-# A regression metric compares no classes.
-_metric = partial(metric, least_classes=0, room=lambda sizes: of_eigh(sizes.covariance) + 3 * sizes.covariance**2)
+
+def _room(sizes: Sizes) -> int:
+    return of_eigh(sizes.covariance) + 3 * sizes.covariance**2
 
 
 def _room_of_evidence(sizes: Sizes) -> int:
-    width = sizes.covariance
-    return of_eigh(width) + 3 * width**2 + of_svd(width + 1, width)
+    return _room(sizes) + of_svd(sizes.covariance + 1, sizes.covariance)
+
+
+# A regression metric compares no classes.
+_metric = partial(metric, least_classes=0, room=_room)
 
 
 def _largest(values: np.ndarray, share: float = 0.99) -> int:

@@ -111,8 +111,10 @@ def choose(array: xr.DataArray, choice: Choice, *, keep: Collection[str] = ()) -
 
 def _default(array: xr.DataArray, dim: str, labels: Sequence[str]) -> str:
     """``train``, or else the first that has a value: a regression metric has none of a target of classes."""
+    if "train" in labels:
+        return "train"
     there = array.notnull().any([other for other in array.dims if other != dim]).values.tolist()
-    return "train" if "train" in labels else labels[there.index(True) if any(there) else 0]
+    return labels[there.index(True) if any(there) else 0]
 
 
 def epoch_index(epochs: list[int], asked: int) -> int:
