@@ -116,7 +116,8 @@ class Load:
 
     def of_waiting(self, widths: Sequence[int]) -> int:
         """Bytes of the small batches of narrow features that wait to be taken in together."""
-        waiting = self._at_most(ENOUGH + self.batch) if self.batch < ENOUGH else 0
+        # Later batches may be smaller than the first.
+        waiting = self._at_most(ENOUGH + min(self.batch, ENOUGH))
         return _SINGLE * waiting * sum(width for width in widths if width <= WIDEST_WAITING)
 
     def _at_most(self, samples: int) -> int:

@@ -45,7 +45,6 @@ class FirstPass:
         self.labels: dict[str, Tensor] = {}
         self.targets: dict[str, Seen] = {}
         self.seen: list[dict[str, Seen]] = []
-        self.size = 0
 
     def begin(self, batch: Batch, number: int) -> None:
         """Look at what comes with the features of a batch."""
@@ -81,7 +80,7 @@ class FirstPass:
         for name, (_, present) in self.targets.items():
             if present is not None:
                 self.tally.leave_out_of_target(name, int((~present).sum()))
-        self.size = batch.size
+        self.waiting.begin(batch.size)
         self.tally.see(self.labels, batch.size)
         self.request.plan.make_room(max(self.tally.classes.values(), default=0))
         every: dict[str, Seen] = {**{name: (values, None) for name, values in self.labels.items()}, **self.targets}
@@ -121,7 +120,7 @@ class FirstPass:
                 predicted, _ = answer.of_target(target)
                 if predicted is not None:
                     self.bank.put(f"predictions of {target}", predicted)
-        if self.waiting.end(self.seen, self.size):
+        if self.waiting.end(self.seen):
             self._take_in_waiting()
 
     @property

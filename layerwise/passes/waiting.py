@@ -17,7 +17,9 @@ __all__ = ["Waiting", "lumps"]
 
 
 class Waiting:
-    """Keeps the narrow features of the last few batches, until they are taken in together.
+    """Keeps the narrow features of small batches until they are taken in together.
+
+    Whether a batch waits depends on its size alone: features and labels of one batch wait together, or not at all.
 
     Attributes
     ----------
@@ -27,22 +29,27 @@ class Waiting:
 
     def __init__(self) -> None:
         self.samples = 0
+        self._size = 0
         self.features: dict[str, list[Tensor]] = {}
         self.seen: list[list[dict[str, Seen]]] = []
 
+    def begin(self, size: int) -> None:
+        """Begin a batch of so many samples."""
+        self._size = size
+
     def hold(self, reading: Reading, features: Tensor) -> bool:
-        """Keep the features of one layer and batch, shape ``(n, d)``, if they are worth it; says whether."""
-        if reading.features > WIDEST_WAITING or len(features) >= ENOUGH:
+        """Keep the features of one layer of the batch, shape ``(n, d)``, if they are worth it; return whether."""
+        if reading.features > WIDEST_WAITING or self._size >= ENOUGH:
             return False
         # What the network does to its tensor afterwards is not to be seen here.
         self.features.setdefault(reading.name, []).append(features.clone())
         return True
 
-    def end(self, seen: list[dict[str, Seen]], size: int) -> bool:
-        """End a batch, of which so much is seen; says whether enough samples wait."""
-        if self.features:
+    def end(self, seen: list[dict[str, Seen]]) -> bool:
+        """End the batch, of which so much is seen; return whether enough samples wait."""
+        if self.features and self._size < ENOUGH:
             self.seen.append(seen)
-            self.samples += size
+            self.samples += self._size
         return self.samples >= ENOUGH
 
     @property

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from layerwise.statistics.moments import Moments
+from layerwise.statistics.pairing import check_paired
 from layerwise.statistics.probe import RidgeProbe
 from layerwise.statistics.residuals import seen_from
 
@@ -228,6 +229,7 @@ class CenterProjections:
         scores : Tensor or None
             Of the probe, shape ``(n, k)``.
         """
+        check_paired(features, labels)
         rows, judges = self.own.rows[labels], self.train.rows[labels]
         frames = [self.train.frame] if self.train is self.own else [self.own.basis, self.train.frame]
         seen = _project(features, self.own.origin, *frames)
@@ -257,6 +259,7 @@ class CenterProjections:
 
     def compare(self, nearest: Tensor, predictions: Tensor) -> None:
         """Count where the nearest class is not the one that the network predicts; both of shape ``(n,)``."""
+        check_paired(nearest, predictions)
         differing = (nearest != predictions).sum()
         self.mismatches = differing if self.mismatches is None else self.mismatches + differing
 

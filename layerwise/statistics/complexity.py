@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from layerwise.statistics.pairing import check_paired
+
 __all__ = ["Complexity", "ComplexitySums"]
 
 
@@ -43,6 +45,7 @@ class ComplexitySums:
 
     def update(self, squares: Tensor, errors: Tensor, labels: Tensor) -> None:
         """Take in a batch: ``||dh_i/dx_i||_F^2``, the squared standard errors, and the labels, shape ``(n,)`` each."""
+        check_paired(squares, labels)
         self.counts.index_add_(0, labels, torch.ones_like(squares))
         self.sums.index_add_(0, labels, squares)
         self.errors.index_add_(0, labels, errors)

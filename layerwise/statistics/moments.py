@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from layerwise.statistics.pairing import check_paired
 from layerwise.statistics.residuals import columns, residuals
 from layerwise.statistics.state import restore, state_of
 
@@ -131,6 +132,7 @@ class ClassMoments:
 
     def update(self, features: Tensor, labels: Tensor) -> None:
         """Take in a batch: features of shape ``(n, d)``, labels of shape ``(n,)`` on the same device."""
+        check_paired(features, labels)
         if not len(labels):
             return
         if not len(self.counts):

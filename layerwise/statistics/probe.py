@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from layerwise.statistics.moments import Moments
+from layerwise.statistics.pairing import check_paired
 
 __all__ = ["ProbeErrors", "RidgeProbe", "fit_ridge"]
 
@@ -69,6 +70,7 @@ class ProbeErrors:
 
     def update(self, scores: Tensor, labels: Tensor) -> None:
         """Take in a batch: scores ``(n, k)``, labels ``(n,)``."""
+        check_paired(scores, labels)
         self.errors += (self.classes[scores.argmax(1)] != labels).sum()
         self.samples += len(labels)
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from layerwise.statistics.moments import Moments
+from layerwise.statistics.pairing import check_paired
 from layerwise.statistics.state import restore, state_of
 
 __all__ = ["Readout", "TargetAccumulator", "TargetMoments", "fit_readout"]
@@ -142,6 +143,7 @@ class TargetAccumulator:
 
     def update(self, features: Tensor, targets: Tensor) -> None:
         """Take in a batch: features of shape ``(n, d)``, targets of shape ``(n, q)`` on the same device."""
+        check_paired(features, targets)
         if not len(targets):
             return
         precise = features.double()
