@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from layerwise.finding.trace import Call, Slot, Trace
+from layerwise.finding.trace import Call, Operation, Slot, Trace
 
 __all__ = ["Graph", "graph", "mixes"]
 
@@ -25,7 +25,6 @@ _SAME = frozenset(
         *("dropout", "feature_dropout"),
     )
 )
-_TURNED = frozenset({"permute", "transpose", "t"})
 # What along axis 1, and what along the last axis, decides where the features lie.
 _SECOND = re.compile(
     r"(_?convolution|conv\d|conv_transpose|cudnn_convolution|mkldnn_convolution|.*batch_norm|(native_)?group_norm"
@@ -38,6 +37,9 @@ _MIXES = re.compile(
     r"(.*convolution|conv\d|conv_transpose|addmm|mm|bmm|baddbmm|matmul|linear|lstm|gru|rnn|_thnn|_?scaled_dot|embedding)"
 )
 _STEPS = 40
+
+#: For each axis of a tensor, the axis of another that it is; None where it is none of them.
+Places = tuple[int | None, ...]
 
 
 @dataclass(frozen=True)
@@ -132,32 +134,59 @@ class Graph:
         return math.prod(shape) // max(shape[self.channels(value)], 1)
 
     def _axis(self, value: int, forwards: bool) -> int | None:
-        queue = [(value, True, True)]  # whether axis 1 and the last axis are still those of `value`
+        whole = len(self.trace.values[value].shape)
+        queue: list[tuple[int, Places]] = [(value, tuple(range(whole)))]
         seen = {value}
-        for step, (current, second, last) in enumerate(queue):
+        for step, (current, places) in enumerate(queue):
             if step > _STEPS:
                 return None
             for number in self.users.get(current, ()) if forwards else self._made(current):
                 operation = self.trace.operations[number]
-                shape = self.trace.values[current].shape
-                if second and len(shape) > 2 and _SECOND.match(operation.name):
-                    return 1
-                flat = len(shape) == 2 and "batch_norm" in operation.name
-                if last and (flat or _LAST.match(operation.name)):
-                    return -1
+                axis = _read_along(operation.name, places)
+                if axis is not None:
+                    return -1 if axis == whole - 1 else axis
                 for other in operation.outputs if forwards else operation.inputs:
                     if other in seen or not self.trace.values[other].floating:
                         continue
                     form = self.trace.values[other].shape
-                    keeps = operation.name not in _TURNED and (form == shape or operation.name in _SAME)
-                    if not keeps or len(form) < 2:
+                    kept = _carried(operation, places, self.trace.values[current].shape, form, forwards)
+                    if kept is None or len(form) < 2:
                         continue
                     seen.add(other)
-                    queue.append((other, second and form[:2] == shape[:2], last and form[-1] == shape[-1]))
+                    queue.append((other, kept))
         return None
 
     def _made(self, value: int) -> tuple[int, ...]:
         return (self.maker[value],) if value in self.maker else ()
+
+
+def _read_along(name: str, places: Places) -> int | None:
+    """The axis that an operation takes for features, in the tensor that the search began with; never the first."""
+    if len(places) > 2 and places[1] and _SECOND.match(name):
+        return places[1]
+    flat = len(places) == 2 and "batch_norm" in name
+    return places[-1] or None if flat or _LAST.match(name) else None
+
+
+def _carried(
+    operation: Operation, places: Places, shape: tuple[int, ...], form: tuple[int, ...], forwards: bool
+) -> Places | None:
+    """Where the axes lie on the other side of an operation, from `shape` to `form`; None where that is not known."""
+    if operation.kept is not None:
+        if forwards:
+            return tuple(places[axis] for axis in operation.kept)
+        moved: list[int | None] = [None] * len(form)
+        for place, axis in zip(places, operation.kept, strict=True):
+            moved[axis] = place
+        return tuple(moved)
+    if form == shape:
+        return places
+    if operation.name not in _SAME:
+        return None
+    shared = zip(shape, form, strict=False)
+    front = next((axis for axis, pair in enumerate(shared) if pair[0] != pair[1]), min(len(shape), len(form)))
+    last = places[-1:] if form[-1:] == shape[-1:] else (None,)
+    return (*places[:front], *[None] * (len(form) - front - 1), *last)[: len(form)]
 
 
 def mixes(operation: str) -> bool:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from layerwise.finding.turns import kept_axes
 from layerwise.quiet import quiet
 
 __all__ = ["Call", "Module", "Operation", "Slot", "Trace", "Value", "tensors", "trace"]
@@ -46,7 +47,8 @@ class Slot:
 class Operation:
     """One operation: values in, values out, and the innermost module call that ran it (-1 outside all).
 
-    An operation that selects one place along an axis says which: `place` is the axis and the position.
+    An operation that selects one place along an axis says which: `place` is the axis and the position. One that turns,
+    selects or averages says where axes go (`layerwise.finding.turns.kept_axes`).
     """
 
     name: str
@@ -54,6 +56,7 @@ class Operation:
     outputs: tuple[int, ...]
     call: int
     place: tuple[int, int] | None = None
+    kept: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -261,14 +264,20 @@ class _Recorder(TorchDispatchMode):
         made = tuple(value for value in outputs if value >= before)
         if made:
             name = func._schema.name.split("::")[-1]
-            self.record(name, inputs, made, _place(*args) if name == "select" else None)
+            self.record(name, inputs, made, _place(*args) if name == "select" else None, kept_axes(name, args))
         return result
 
     def record(
-        self, name: str, inputs: tuple[int, ...], outputs: tuple[int, ...], place: tuple[int, int] | None = None
+        self,
+        name: str,
+        inputs: tuple[int, ...],
+        outputs: tuple[int, ...],
+        place: tuple[int, int] | None = None,
+        kept: tuple[int, ...] | None = None,
     ) -> None:
         """Write one operation down."""
-        self.operations.append(Operation(name, inputs, outputs, self.open[-1][0] if self.open else -1, place))
+        call = self.open[-1][0] if self.open else -1
+        self.operations.append(Operation(name, inputs, outputs, call, place, kept))
 
     def slots(self, structure: object) -> tuple[Slot, ...]:
         """Where the tensors sit, and which values they are."""
