@@ -105,11 +105,31 @@ class HuggingFaceAdapter(TorchAdapter):
         return model(**inputs)
 
     def prefix_tokens(self, model: nn.Module, batch: Batch) -> int:
-        """Class, distillation and register tokens, counted from the embeddings that hold them; none in text."""
+        """Class, distillation and register tokens, counted from the embeddings that hold them, and PEFT's own tokens.
+
+        Text, which has a mask, has only these.
+        """
+        virtual = self.virtual_tokens(model)
         if batch.mask is not None:
-            return 0
+            return virtual
         tokens = (value for name, value in model.named_parameters() if name.split(".")[-1] in _PREFIXES)
-        return sum(value.shape[-2] if value.ndim > 1 else 1 for value in tokens)
+        return virtual + sum(value.shape[-2] if value.ndim > 1 else 1 for value in tokens)
+
+    def virtual_tokens(self, model: nn.Module) -> int:
+        """Those that PEFT's prompt tuning puts in front; prefix tuning has keys and values, and no tokens."""
+        adapter = getattr(model, "active_adapter", None)
+        config = getattr(model, "peft_config", {}).get(adapter) if isinstance(adapter, str) else None
+        kind = str(getattr(getattr(config, "peft_type", None), "value", ""))
+        return int(getattr(config, "num_virtual_tokens", 0)) if kind in ("PROMPT_TUNING", "P_TUNING") else 0
+
+    def mask_at(self, model: nn.Module, mask: Tensor, length: int) -> Tensor:
+        """By the model's own rule for what its convolutions make of a sound, where it has one for so many positions."""
+        for module in model.modules():
+            rule = getattr(module, "_get_feature_vector_attention_mask", None)
+            if rule is not None:
+                lengths = module._get_feat_extract_output_lengths(mask.sum(1).new_tensor([mask.shape[1]]))
+                return rule(length, mask) if int(lengths) == length else super().mask_at(model, mask, length)
+        return super().mask_at(model, mask, length)
 
     def pooling(self, model: nn.Module) -> str:
         """The last token of causal decoders, the class token of vision transformers, else the mean."""

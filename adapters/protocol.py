@@ -65,6 +65,12 @@ class Adapter(Protocol):
     def prefix_tokens(self, model: nn.Module, batch: Batch) -> int:
         """Class and register tokens in front of the tokens that the input gives."""
 
+    def virtual_tokens(self, model: nn.Module) -> int:
+        """How many tokens of the prefix are trained ones that stand for no part of the input (prompt tuning)."""
+
+    def mask_at(self, model: nn.Module, mask: Tensor, length: int) -> Tensor:
+        """The attention mask at a layer of so many positions, fewer or more than the mask's by a factor."""
+
     def pooling(self, model: nn.Module) -> str:
         """How the network itself pools tokens: ``"cls"``, ``"mean"`` or ``"last"``."""
 

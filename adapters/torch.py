@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from layerwise.adapters.protocol import Batch
 from layerwise.errors import InvalidData, InvalidLabels, UnknownName
-from layerwise.nest import mapped
+from layerwise.nest import mapped, resampled
 
 __all__ = ["TorchAdapter", "move"]
 
@@ -108,6 +108,14 @@ class TorchAdapter:
     def prefix_tokens(self, model: nn.Module, batch: Batch) -> int:
         """What the model says of itself as ``num_prefix_tokens``, else none."""
         return int(getattr(model, "num_prefix_tokens", 0))
+
+    def virtual_tokens(self, model: nn.Module) -> int:
+        """None."""
+        return 0
+
+    def mask_at(self, model: nn.Module, mask: Tensor, length: int) -> Tensor:
+        """What the mask is at the centre of each position."""
+        return resampled(mask, length)
 
     def pooling(self, model: nn.Module) -> str:
         """The mean over tokens."""

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from layerwise.finding.blocks import choose
-from layerwise.finding.trace import trace
 from layerwise.inputs import find_network
 from layerwise.layers import depths
 from layerwise.metrics import select
@@ -67,7 +66,7 @@ def forecast(
     network, _ = find_network(model, None)
     inputs = network.adapter.example(network.model)
     batch = network.adapter.batch((inputs, torch.zeros(2, dtype=torch.int64)), network.device)
-    traced = trace(network.model, lambda: network.adapter.forward(network.model, batch))
+    traced = network.trace(batch).trace
     readings = readings_of(network, traced, choose(traced, layers, network.head), batch, reduce, seed=0)
     metrics = select()
     plan = make_plan(

@@ -7,11 +7,14 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from layerwise.errors import LayerNeverFired, UnknownName, nearest
+from layerwise.errors import InvalidData, LayerNeverFired, UnknownName, nearest
 
-__all__ = ["Layer", "chosen_text", "clean_name", "depths", "pick", "select"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Axes", "Layer", "chosen_text", "clean_name", "depths", "pick", "select"]
 
 # Prefixes that wrappers put before the names that the user's own model has.
 _WRAPPERS = re.compile(r"^(?:(?:module|_orig_mod|_fsdp_wrapped_module|base_model\.model)(?:\.|$))+")
@@ -19,6 +22,38 @@ _INNER = re.compile(
     r"(?<=[^.])\.(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module"
     r"|base_layer|original_module|modules_to_save\.[^.]+)(?=\.|$)"
 )
+
+
+@dataclass(frozen=True)
+class Axes:
+    """Which axis of an activation is what.
+
+    Attributes
+    ----------
+    samples : int
+        The axis that has one row for each sample, or several.
+    folded : bool
+        Whether it has several: the windows of a picture, say. They become an axis of their own, behind the samples.
+    positions : tuple of int or None
+        Axes that follow the length or size of the input, in the activation with its samples in front; None where the
+        network did not run on inputs of another size.
+    masked : tuple of int or None
+        Those that follow the length of the attention mask; None where that was not measured.
+    ahead : int
+        How many more positions there are than the mask has.
+    scaled : bool
+        Whether the positions are fewer or more than the mask's by a factor, as behind a strided convolution.
+    measured : bool
+        Whether the axis of the samples was found by running the network on two numbers of samples.
+    """
+
+    samples: int = 0
+    folded: bool = False
+    positions: tuple[int, ...] | None = None
+    masked: tuple[int, ...] | None = None
+    ahead: int = 0
+    scaled: bool = False
+    measured: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,16 +74,18 @@ class Layer:
     kind : str
         The module's class.
     shape : tuple of int
-        Shape of the activation without the batch.
+        Shape of the activation without the samples, as `samples_first` gives it.
     channels : int
-        Axis of the activation, batch included, along which the features lie (1 for ``(n, c, h, w)``, -1 for
+        Axis of the activation, samples included and in front, along which the features lie (1 for ``(n, c, h, w)``, -1 for
         ``(n, tokens, c)``); the other axes are positions.
     parameters : int
         Number of parameters of the module.
     role : {"stem", "block", "features", "logits", "inner"}
         What the layer is to the network; ``features`` is the classifier's input.
     apart : bool
-        Whether it has a row for every sample; a table of positions and a stack of windows have not.
+        Whether it has rows for every sample; a table of positions has not.
+    axes : Axes
+        Which axis is what.
     """
 
     path: str
@@ -61,6 +98,7 @@ class Layer:
     parameters: int = 0
     role: Literal["stem", "block", "features", "logits", "inner"] = "inner"
     apart: bool = True
+    axes: Axes = Axes()
 
     @property
     def name(self) -> str:
@@ -68,6 +106,24 @@ class Layer:
         side = ":input" if self.side == "input" else ""
         call = f"#{self.call}" if self.call > 1 else ""
         return f"{clean_name(self.path) or self.kind}{side}{call}"
+
+    def samples_first(self, activation: Tensor, size: int) -> Tensor:
+        """Put the samples in front of an activation of a batch of so many; no copy is made.
+
+        Raises
+        ------
+        InvalidData
+            If it has no row for every sample.
+        """
+        rows = activation.shape[self.axes.samples] if activation.ndim > self.axes.samples else 0
+        whole = rows % size == 0 if self.axes.folded else rows == size
+        if not whole or not self.apart:
+            raise InvalidData(
+                f"layer {self.name!r} gives {rows} rows for a batch of {size} samples; "
+                "it does not keep samples apart and cannot be profiled"
+            )
+        moved = activation.movedim(self.axes.samples, 0)
+        return moved.unflatten(0, (size, -1)) if self.axes.folded else moved
 
 
 def clean_name(path: str) -> str:

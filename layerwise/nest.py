@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["mapped"]
+__all__ = ["mapped", "resampled", "tensors_of"]
 
 
 def mapped(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
@@ -33,3 +33,23 @@ def mapped(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
         items = [mapped(item, function) for item in value]
         return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     return value
+
+
+def tensors_of(value: Any) -> list[Tensor]:
+    """The tensors of a nest, in the order in which `mapped` meets them."""
+    found: list[Tensor] = []
+    mapped(value, lambda tensor: found.append(tensor) or tensor)  # type: ignore[func-returns-value]
+    return found
+
+
+def resampled(mask: Tensor, length: int) -> Tensor:
+    """A mask ``(n, positions)`` at another number of positions: each has what lies at its centre.
+
+    Examples
+    --------
+    >>> import torch
+    >>> resampled(torch.tensor([[1, 1, 1, 1, 0, 0]]), 3)
+    tensor([[1, 1, 0]])
+    """
+    centres = (2 * torch.arange(length, device=mask.device) + 1) * mask.shape[1] // (2 * length)
+    return mask[:, centres]

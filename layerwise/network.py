@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -13,16 +13,18 @@ from torch import Tensor, nn
 
 from layerwise.adapters.protocol import Adapter, Batch
 from layerwise.capture import Capture
-from layerwise.errors import InvalidData
+from layerwise.errors import InvalidData, LayerwiseError
+from layerwise.features.masks import Rescale, check_some_real, mask_of_layer
+from layerwise.finding.axes import measured_trace
 from layerwise.finding.pooling import pooling_of
-from layerwise.finding.trace import Trace
+from layerwise.finding.trace import Trace, trace
 from layerwise.layers import Layer
-from layerwise.nest import mapped
+from layerwise.nest import mapped, resampled
 from layerwise.quiet import quiet
 from layerwise.reduce import DENSE, Tokens, is_tokens, positions, reduce, reduction_of
 from layerwise.sketch import Sketch
 
-__all__ = ["Answer", "Network", "Reading", "first_samples", "part_of", "readings_of"]
+__all__ = ["Answer", "Network", "Reading", "Traced", "first_samples", "part_of", "readings_of"]
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,10 @@ class Reading:
     positions : tuple of int
         Height and width, or none, of what a layer holds of a sample where every pixel is read; of tokens only their
         number, which may differ from batch to batch.
+    virtual : bool
+        Whether the prefix is none of the sample's, as the trained tokens of prompt tuning.
+    rescale : callable
+        Takes an attention mask to a layer whose positions are fewer or more by a factor.
     """
 
     layer: Layer
@@ -92,6 +98,8 @@ class Reading:
     projection: Sketch | None = None
     prefix: int = 0
     positions: tuple[int, ...] = ()
+    virtual: bool = False
+    rescale: Rescale = field(default=resampled, compare=False)
 
     @property
     def name(self) -> str:
@@ -104,7 +112,7 @@ class Reading:
         return f"sketch:{self.projection.width}" if self.projection else self.reduction
 
     def read(self, activation: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Features of shape ``(n, d)`` from an activation, and the attention mask of its batch.
+        """Features of shape ``(n, d)`` from an activation with its samples in front, and the mask of its batch.
 
         Where every token or pixel is read, of shape ``(n, tokens, d)`` or ``(n, h, w, d)``.
 
@@ -122,7 +130,14 @@ class Reading:
                     "reduction 'pixels' needs pictures of one size"
                 )
             return apart
-        features = reduce(activation, self.reduction, self.layer.channels, Tokens(mask, self.prefix))
+        axes = self.layer.axes
+        tokens = is_tokens(self.layer)
+        own = mask_of_layer(
+            *(mask, axes, activation.shape, self.prefix, self.rescale), tokens=tokens, virtual=self.virtual
+        )
+        features = reduce(
+            activation, self.reduction, self.layer.channels, Tokens(own, self.prefix, axes.masked or (1,))
+        )
         if self.projection is not None:
             features = self.projection(features)
         if features.shape[1] != self.features:
@@ -131,6 +146,24 @@ class Reading:
                 f"reduction {self.stated!r} needs inputs of one size, 'mean' or 'gap' do not"
             )
         return features
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A network's trace on a batch.
+
+    Attributes
+    ----------
+    trace : Trace
+    scored : bool
+        Whether the network's output tells the class scores.
+    alone : bool
+        Whether a few samples of the batch ran by themselves; if not, the whole batch was traced, and no axis measured.
+    """
+
+    trace: Trace
+    scored: bool
+    alone: bool
 
 
 @dataclass(frozen=True)
@@ -156,6 +189,36 @@ class Network:
         """Path of the module that makes the logits, as far as the adapter knows it."""
         return self.adapter.head(self.model)
 
+    def trace(self, batch: Batch) -> Traced:
+        """Trace a few samples of a batch, and measure the axes of all layers; all of it, where a few cannot run alone.
+
+        Raises
+        ------
+        InvalidData
+            If the network does not run on the batch.
+        """
+        scored = False
+
+        def run(part: Batch) -> Any:
+            nonlocal scored
+            output = self.adapter.forward(self.model, part)
+            scored = self.adapter.logits(output) is not None
+            return output
+
+        try:
+            return Traced(measured_trace(self.model, run, batch), scored, alone=True)
+        except LayerwiseError:
+            raise
+        except Exception:
+            # Nodes of one graph, a state that is kept for the batch, a program exported for one size.
+            pass
+        try:
+            return Traced(trace(self.model, lambda: run(batch)), scored, alone=False)
+        except LayerwiseError:
+            raise
+        except Exception as error:
+            raise InvalidData(f"the network fails on the first batch: {type(error).__name__}: {error}") from error
+
     @contextmanager
     def reading(
         self, readings: Sequence[Reading], receive: Callable[[Reading, Tensor], None]
@@ -179,12 +242,7 @@ class Network:
                 scores[:] = [activation]
             if layer not in by_layer:
                 return
-            if len(activation) != size:
-                raise InvalidData(
-                    f"layer {layer.name!r} gives {len(activation)} rows for a batch of {size} samples; "
-                    "it does not keep samples apart and cannot be profiled"
-                )
-            receive(by_layer[layer], by_layer[layer].read(activation, mask))
+            receive(by_layer[layer], by_layer[layer].read(layer.samples_first(activation, size), mask))
 
         layers = list(dict.fromkeys([*by_layer, *([] if self.scores is None else [self.scores])]))
         with quiet(self.model), Capture(self.model, layers, take) as capture:
@@ -192,6 +250,8 @@ class Network:
             def run(batch: Batch) -> Answer:
                 nonlocal mask, size
                 mask, size = batch.mask, batch.size
+                if dense is None:
+                    check_some_real(mask)
                 with capture.forward():
                     output = self.adapter.forward(self.model, batch)
                 if dense is not None:
@@ -227,13 +287,16 @@ def readings_of(
     seed : int
         Of random projections.
     """
-    prefix = network.adapter.prefix_tokens(network.model, batch)
+    prefixes = _prefixes(network, batch)
+    virtual = network.adapter.virtual_tokens(network.model) > 0
+    rescale = partial(network.adapter.mask_at, network.model)
     pooling = pooling_of(traced, network.head) or network.adapter.pooling(network.model)
     lengths = {value.shape[1] for value in traced.values if len(value.shape) == 3 and value.floating}
     labelled = next((values.shape[1:] for values in batch.labels.values()), ())
     readings = []
     for layer in layers:
         sketched = how.startswith("sketch:")
+        prefix = prefixes(layer)
         # Where as many tokens and the prefix are found elsewhere, the prefix has still to be put in front.
         headless = prefix > 0 and is_tokens(layer) and layer.shape[0] + prefix in lengths
         own = 0 if headless or not is_tokens(layer) or layer.shape[0] <= prefix else prefix
@@ -241,13 +304,28 @@ def readings_of(
         if how in DENSE:
             apart = positions(empty, how, layer.channels, own, tuple(labelled))
             if apart is not None and (how == "pixels" or apart.shape[1:-1] == labelled or not labelled):
-                readings.append(Reading(layer, how, apart.shape[-1], None, own, tuple(apart.shape[1:-1])))
+                readings.append(Reading(layer, how, apart.shape[-1], None, own, tuple(apart.shape[1:-1]), rescale))
             continue
         reduction = reduction_of(layer, "flatten" if sketched else how, pooling, headless=headless)
         width = reduce(empty, reduction, layer.channels, Tokens(prefix=own)).shape[1]
         projection = Sketch(width, int(how[7:]), seed) if sketched and width > int(how[7:]) else None
-        readings.append(Reading(layer, reduction, projection.width if projection else width, projection, own))
+        features = projection.width if projection else width
+        readings.append(Reading(layer, reduction, features, projection, own, virtual=virtual, rescale=rescale))
     return readings
+
+
+def _prefixes(network: Network, batch: Batch) -> Callable[[Layer], int]:
+    """How many tokens a layer has in front of those of the input: of a picture, or of the text that the mask is of."""
+    count = network.adapter.prefix_tokens
+    picture = count(network.model, replace(batch, mask=None))
+    text = picture if batch.mask is None else count(network.model, batch)
+
+    def prefix(layer: Layer) -> int:
+        if layer.axes.masked:
+            return text if layer.axes.ahead == text else 0
+        return picture if layer.axes.masked == () else text
+
+    return prefix
 
 
 def first_samples(batch: Batch, count: int) -> Batch:

@@ -17,17 +17,16 @@ from layerwise.adapters.protocol import Batch
 from layerwise.apart import check_apart, most_samples, nothing_apart, of_positions
 from layerwise.assembly import NETWORK_ERROR, NETWORK_MSE, assemble_profile
 from layerwise.engine import look, run_split
-from layerwise.errors import EmptyData, InvalidData, LayerwiseError, NotRepeatable, UnknownName
+from layerwise.errors import EmptyData, InvalidData, NotRepeatable, UnknownName
 from layerwise.evaluation import Evaluation
 from layerwise.finding.blocks import choose, find_blocks
 from layerwise.finding.feeds import named_heads, next_linear, previous_linear
-from layerwise.finding.trace import Trace, trace
 from layerwise.frames import check_frames, frames_told, select_with_frame
 from layerwise.inputs import class_names, dimensions, find_loaders, find_network
 from layerwise.layers import Layer, chosen_text
 from layerwise.loaders import first_batch
 from layerwise.metrics import Metric, convention, needs_of, select
-from layerwise.network import first_samples, readings_of
+from layerwise.network import readings_of
 from layerwise.partial import Partial
 from layerwise.passes import Request, Shuffles, SplitResult
 from layerwise.plan import Plan, make_plan, parse_memory
@@ -143,8 +142,9 @@ class Profiler:
         if "complexity" in self._needs() and not self.loaders.repeatable:
             raise NotRepeatable("geometric complexity takes a second run of the data, and a loader runs only once")
         self._check_null()
-        self._traced, told = self._trace(first)
-        if not told:
+        traced = self.network.trace(first)
+        self._traced = traced.trace
+        if not traced.scored:
             self.network = replace(self.network, scores=self._scores())
         layers = choose(self._traced, settings.layers, self.network.head)
         if not layers:
@@ -267,30 +267,6 @@ class Profiler:
         if batch is None or not batch.size:
             raise EmptyData(f"split {split!r} is empty: its loader gave no batch")
         return batch
-
-    def _trace(self, first: Batch) -> tuple[Trace, bool]:
-        """Two samples, traced through the network; and whether its output tells the class scores.
-
-        Raises
-        ------
-        InvalidData
-            If the network cannot run on them.
-        """
-        few = first_samples(first, 2)
-        told = False
-
-        def run() -> Any:
-            nonlocal told
-            output = self.network.adapter.forward(self.network.model, few)
-            told = self.network.adapter.logits(output) is not None
-            return output
-
-        try:
-            return trace(self.network.model, run), told
-        except LayerwiseError:
-            raise
-        except Exception as error:
-            raise InvalidData(f"the network fails on the first batch: {type(error).__name__}: {error}") from error
 
     def _scores(self) -> Layer | None:
         """The layer of the class scores, for a network whose output does not say which they are."""

@@ -28,13 +28,17 @@ class Tokens:
     Attributes
     ----------
     mask : Tensor or None
-        Attention mask, shape ``(n, tokens)``: 1 for a real token, 0 for padding.
+        Mask of the activation's own positions, shape ``(n, positions)``: 0 for padding
+        (`layerwise.features.masks.mask_of_layer`).
     prefix : int
         Class and register tokens in front of the tokens that the input itself gives.
+    axes : tuple of int
+        The axes of the activation that the mask is of.
     """
 
     mask: Tensor | None = None
     prefix: int = 0
+    axes: tuple[int, ...] = (1,)
 
 
 def check_reduction(name: str) -> None:
@@ -92,8 +96,8 @@ def positions(activation: Tensor, how: str, channels: int, prefix: int, picture:
     Tensor or None
         Shape ``(n, tokens, d)`` or ``(n, h, w, d)``.
     """
-    if _is_tokens(activation.ndim, channels):
-        apart = activation[:, prefix:]
+    if activation.ndim == 3:
+        apart = activation.movedim(channels, -1)[:, prefix:]
         if how == "tokens":
             return apart
         grid = _grid_like(apart.shape[1], picture)
@@ -116,7 +120,7 @@ def reduce(activation: Tensor, how: str, channels: int, tokens: Tokens) -> Tenso
     activation : Tensor
         Shape ``(n, ...)``.
     how : str
-        ``gap``: mean over all positions; ``mean``: mean over tokens, without padding and prefix tokens; ``cls``: the
+        ``gap``: mean over all positions but padding; ``mean``: the same without prefix tokens; ``cls``: the
         first real token; ``last``: the last real token; ``grid:k``: means over a k x k grid; ``flatten``: as it is.
     channels : int
         Axis of the features.
@@ -144,13 +148,13 @@ def reduce(activation: Tensor, how: str, channels: int, tokens: Tokens) -> Tenso
     if not _is_tokens(activation.ndim, channels):
         if how in ("cls", "last"):
             raise InvalidData(f"reduction {how!r} needs tokens; the activation has shape {tuple(activation.shape)}")
-        return _mean_positions(activation, channels)
+        return _mean_positions(activation, channels, tokens)
     if how == "gap":
-        return _mean_positions(activation, channels)
-    mask = _real_tokens(activation, tokens)
+        return _mean_positions(activation, channels, tokens)
+    mask = None if tokens.mask is None else tokens.mask.to(activation.device)
     if how == "mean":
         return _mean_tokens(activation, mask, tokens.prefix)
-    if mask is None:
+    if mask is None or (how == "cls" and tokens.prefix):
         return activation[:, 0 if how == "cls" else -1]
     position = torch.arange(activation.shape[1], device=activation.device)
     place = (mask != 0).int().argmax(1) if how == "cls" else ((mask != 0) * position).argmax(1)
@@ -173,36 +177,35 @@ def _precise(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
-def _mean_positions(activation: Tensor, channels: int) -> Tensor:
+def _mean_positions(activation: Tensor, channels: int, tokens: Tokens) -> Tensor:
     kept = channels % activation.ndim
     positions = [axis for axis in range(1, activation.ndim) if axis != kept]
-    return activation.mean(positions, dtype=_precise(activation.dtype))
-
-
-def _real_tokens(activation: Tensor, tokens: Tokens) -> Tensor | None:
-    """The mask over the activation's tokens; prefix tokens that it does not know, and an only token, are real."""
-    if tokens.mask is None or activation.shape[1] == 1:
-        return None
-    mask = tokens.mask.to(activation.device)
-    missing = activation.shape[1] - mask.shape[1]
-    if missing == tokens.prefix and missing:
-        mask = torch.cat([mask.new_ones(len(mask), missing), mask], dim=1)
-    elif missing:
-        raise InvalidData(
-            f"the attention mask has {mask.shape[1]} tokens, the layer has {activation.shape[1]}; "
-            "choose reduce='gap' for layers of another length than the input"
-        )
-    return mask
+    masked = [axis for axis in tokens.axes if axis in positions]
+    if tokens.mask is None or not masked:
+        return activation.mean(positions, dtype=_precise(activation.dtype))
+    mask = (tokens.mask != 0).to(activation.device, _precise(activation.dtype))
+    weight = mask.new_ones(())
+    for axis in masked:
+        form = [1] * activation.ndim
+        form[0], form[axis] = mask.shape
+        weight = weight * mask.reshape(form)
+    return _weighted_mean(activation, weight, positions)
 
 
 def _mean_tokens(activation: Tensor, mask: Tensor | None, prefix: int) -> Tensor:
     activation = activation[:, prefix:]
     if mask is None:
         return activation.mean(1, dtype=_precise(activation.dtype))
-    weight = mask[:, prefix:].to(_precise(activation.dtype))
+    return _weighted_mean(activation, (mask[:, prefix:, None] != 0).to(_precise(activation.dtype)), [1])
+
+
+def _weighted_mean(activation: Tensor, weight: Tensor, positions: list[int]) -> Tensor:
+    """The mean over positions of weight 1, of activations ``(n, ...)`` and weights that broadcast to them."""
     # A product with 0 would keep NaN that lies in the padding.
-    kept = torch.where(weight[..., None] > 0, activation.to(weight.dtype), 0.0)
-    return kept.sum(1) / weight.sum(1, keepdim=True).clamp_min(1.0)
+    kept = torch.where(weight > 0, activation.to(weight.dtype), 0.0)
+    alike = [axis for axis in positions if weight.shape[axis] == 1]
+    repeated = math.prod(activation.shape[axis] for axis in alike)
+    return kept.sum(positions) / (weight.sum(positions) * repeated).clamp_min(1.0)
 
 
 def _grid(activation: Tensor, size: int, channels: int, prefix: int) -> Tensor:

@@ -19,7 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from layerwise.adapters.protocol import Batch
 from layerwise.directions import TOGETHER, Directions
 from layerwise.errors import InvalidData, LayerwiseError, NoForwardDerivative
-from layerwise.nest import mapped
+from layerwise.nest import mapped, tensors_of
 from layerwise.network import Network, Reading, part_of
 from layerwise.products import SparingProducts
 
@@ -108,19 +108,19 @@ class _Differentiation:
 
     def _origins(self, part: Batch) -> list[Tensor]:
         """What is derived with respect to: real inputs, or a shift of the embeddings that is zero."""
-        real = [value for value in _tensors(part.inputs) if _is_real(value, part)]
+        real = [value for value in tensors_of(part.inputs) if _is_real(value, part)]
         if real:
             return real
         if self._embedding is None:
             self._embedding = self._find_embedding(part)
         module, place = self._embedding
-        tokens = _tensors(part.inputs)[place]
+        tokens = tensors_of(part.inputs)[place]
         return [torch.zeros(*tokens.shape, module.embedding_dim, dtype=module.weight.dtype, device=tokens.device)]
 
     def _find_embedding(self, part: Batch) -> tuple[nn.Embedding, int]:
         """The first embedding that takes an input as it is, and which of the inputs."""
         few = part_of(part, 0, 1)
-        addresses = [value.data_ptr() for value in _tensors(few.inputs)]
+        addresses = [value.data_ptr() for value in tensors_of(few.inputs)]
         found: list[tuple[nn.Embedding, int]] = []
 
         def look(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
@@ -191,13 +191,6 @@ class _Differentiation:
         ahead = next((name for name in self._names if name not in self._taken), None)
         where = f"before layer {ahead!r}" if ahead else "after the last layer"
         return NoForwardDerivative(f"{operation}, which runs {where}, has no forward-mode derivative; {_WAYS_OUT}")
-
-
-def _tensors(inputs: Any) -> list[Tensor]:
-    """The tensors of a nest, in its order."""
-    found: list[Tensor] = []
-    mapped(inputs, lambda value: found.append(value) or value)  # type: ignore[func-returns-value]
-    return found
 
 
 def _is_real(value: Tensor, part: Batch) -> bool:

@@ -90,11 +90,9 @@ def test_padding_on_either_side_never_counts_not_even_as_nan(how, plain, mask):
 
 
 @pytest.mark.parametrize("prefix", [1, 5])
-@pytest.mark.parametrize("counted", [True, False], ids=["in the mask", "not in the mask"])
-def test_prefix_tokens_are_left_out_of_the_mean_and_kept_by_cls_and_last(prefix, counted):
+def test_prefix_tokens_are_left_out_of_the_mean_and_kept_by_cls_and_last(prefix):
     activation = drawn(3, prefix + 4, 2)
-    mask = torch.cat([RIGHT.new_ones(3, prefix), RIGHT], 1) if counted else RIGHT
-    tokens = Tokens(mask, prefix)
+    tokens = Tokens(torch.cat([RIGHT.new_ones(3, prefix), RIGHT], 1), prefix)
     lengths = RIGHT.sum(1).tolist()
     expected = [row[prefix : prefix + n].mean(0).numpy() for row, n in zip(activation, lengths, strict=True)]
     np.testing.assert_allclose(reduce(activation, "mean", -1, tokens).numpy(), expected, rtol=1e-5, atol=1e-7)
@@ -115,12 +113,6 @@ def test_a_sample_that_is_all_padding_has_mean_zero():
     assert torch.equal(found, torch.zeros(1, 2))
 
 
-@pytest.mark.parametrize("how", ["mean", "cls", "last"])
-def test_an_only_token_is_real_whatever_the_mask_of_the_encoder(how):
-    activation = drawn(3, 1, 2)
-    assert torch.equal(reduce(activation, how, -1, Tokens(RIGHT)), activation[:, 0])
-
-
 @pytest.mark.parametrize(
     ("how", "shape", "channels", "message"),
     [
@@ -136,10 +128,20 @@ def test_an_activation_of_another_form_is_refused(how, shape, channels, message)
         reduce(drawn(*shape), how, channels, Tokens())
 
 
-@pytest.mark.parametrize("how", ["mean", "last", "cls"])
-def test_a_mask_of_another_length_is_refused_with_both_lengths(how):
-    with pytest.raises(InvalidData, match="mask has 4 tokens, the layer has 6"):
-        reduce(drawn(3, 6, 2), how, -1, Tokens(RIGHT))
+def test_gap_counts_prefix_tokens_and_no_padding():
+    activation = drawn(3, 4, 2)
+    expected = [row[kept != 0].mean(0).numpy() for row, kept in zip(activation, RIGHT, strict=True)]
+    found = reduce(activation, "gap", -1, Tokens(RIGHT, prefix=1)).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_a_mask_holds_for_the_axes_that_follow_it():
+    series, maps = drawn(3, 5, 4), drawn(3, 4, 6, 5)
+    of_series = reduce(series, "gap", 1, Tokens(RIGHT, axes=(2,)))
+    of_maps = reduce(maps, "gap", -1, Tokens(RIGHT, axes=(1,)))
+    for row, kept in enumerate(RIGHT != 0):
+        torch.testing.assert_close(of_series[row], series[row][:, kept].mean(1))
+        torch.testing.assert_close(of_maps[row], maps[row][kept].mean((0, 1)))
 
 
 @pytest.mark.parametrize("name", ["auto", "gap", "grid:7", "cls", "mean", "last", "flatten", "sketch:128"])

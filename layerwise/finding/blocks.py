@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
+from layerwise.finding.axes import laid_out
 from layerwise.finding.cuts import Graph, graph
 from layerwise.finding.heads import classifiers_of
 from layerwise.finding.search import Found, Search
 from layerwise.finding.trace import Call, Slot, Trace
-from layerwise.layers import Layer, select
+from layerwise.layers import Axes, Layer, select
 
 __all__ = ["all_calls", "choose", "find_blocks", "find_stages", "leaves"]
 
@@ -180,18 +181,24 @@ def _silent(trace: Trace) -> list[str]:
 def _layer(live: Graph, found: Found) -> Layer:
     trace = live.trace
     call = trace.calls[found.call]
-    rows, *shape = trace.values[found.slot.value].shape or (0,)
-    return Layer(
+    sizes = trace.values[found.slot.value].shape
+    channels = live.channels(found.slot.value)
+    layer = Layer(
         path=call.path,
         call=call.number,
         side=found.side,
         item=found.slot.item,
         kind=call.kind,
-        shape=tuple(shape),
-        channels=live.channels(found.slot.value),
+        shape=sizes[1:],
+        channels=channels,
         parameters=trace.modules[call.path].parameters,
-        apart=rows == (_samples(trace) or rows),
     )
+    axes = trace.axes.get((call.path, call.number, found.side, found.slot.item), Axes())
+    if axes is None or not axes.measured:
+        first = sizes[0] if sizes else 0
+        return replace(layer, apart=axes is not None and first == (_samples(trace) or first))
+    shape, channels = laid_out(sizes, channels, axes)
+    return replace(layer, shape=shape, channels=channels, axes=axes)
 
 
 def _samples(trace: Trace) -> int:

@@ -19,9 +19,23 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from layerwise.finding.turns import kept_axes
+from layerwise.layers import Axes
 from layerwise.quiet import quiet
 
-__all__ = ["Call", "Module", "Operation", "Slot", "Trace", "Value", "tensors", "trace"]
+__all__ = [
+    "Call",
+    "Item",
+    "Module",
+    "Operation",
+    "Slot",
+    "Trace",
+    "Value",
+    "parts_of",
+    "same_draws",
+    "shape_of",
+    "tensors",
+    "trace",
+]
 
 Item = tuple[str | int, ...]
 
@@ -129,6 +143,9 @@ class Trace:
         The module that each parameter is of, by its first name.
     inputs, outputs : tuple of Slot
         Tensors that went into and came out of the whole run.
+    axes : dict
+        Axes of what modules take and give, by path, call, side and item, as far as they were measured
+        (`layerwise.finding.axes`); None where no one axis is that of the samples.
     """
 
     calls: tuple[Call, ...]
@@ -139,6 +156,7 @@ class Trace:
     inputs: tuple[Slot, ...]
     outputs: tuple[Slot, ...]
     owners: dict[int, str] = field(default_factory=dict)
+    axes: dict[tuple[str, int, str, Item], Axes | None] = field(default_factory=dict)
 
 
 def trace(model: nn.Module, run: Callable[[], Any]) -> Trace:
@@ -165,7 +183,7 @@ def trace(model: nn.Module, run: Callable[[], Any]) -> Trace:
     """
     recorder = _Recorder(model)
     with ExitStack() as stack:
-        for context in (quiet(model), _same_draws(model), recorder.hooks(), recorder):
+        for context in (quiet(model), same_draws(model), recorder.hooks(), recorder):
             stack.enter_context(context)
         result = run()
     return recorder.finish(result)
@@ -186,7 +204,7 @@ def tensors(structure: object, item: Item = ()) -> Iterator[tuple[Item, Tensor]]
             yield from tensors(getattr(structure, field.name, None), (*item, field.name))
 
 
-def _same_draws(model: nn.Module) -> AbstractContextManager[None]:
+def same_draws(model: nn.Module) -> AbstractContextManager[None]:
     """Give the random number generators back as they were."""
     devices = sorted({item.device.index or 0 for item in model.parameters() if item.is_cuda})
     return torch.random.fork_rng(devices)
@@ -217,7 +235,7 @@ class _Recorder(TorchDispatchMode):
     def hooks(self) -> Iterator[None]:
         """Hook every module, and take the hooks off again."""
         with ExitStack() as stack:
-            for module in map(self.model.get_submodule, _parts(self.model)):
+            for module in map(self.model.get_submodule, parts_of(self.model)):
                 for handle in (
                     module.register_forward_pre_hook(self.enter, with_kwargs=True),
                     module.register_forward_hook(self.leave),
@@ -310,7 +328,7 @@ class _Recorder(TorchDispatchMode):
     def number(self, tensor: Tensor, key: object, version: int) -> int:
         """Give a tensor's present content the next number."""
         value = len(self.values)
-        self.values.append(Value(_shape(tensor), str(tensor.dtype).removeprefix("torch."), _floating(tensor)))
+        self.values.append(Value(shape_of(tensor), str(tensor.dtype).removeprefix("torch."), _floating(tensor)))
         self.known[key] = (value, version)
         self.alive.append(tensor)
         return value
@@ -322,7 +340,7 @@ class _Recorder(TorchDispatchMode):
             calls,
             tuple(self.operations),
             tuple(self.values),
-            {name: _describe(self.model.get_submodule(name)) for name in _parts(self.model)},
+            {name: _describe(self.model.get_submodule(name)) for name in parts_of(self.model)},
             self.parameters,
             _entering(calls, self.operations, self.parameters),
             self.slots(result),
@@ -351,7 +369,7 @@ def _is_leaf(module: nn.Module) -> bool:
     return made or all(name == "parametrizations" for name, _ in module.named_children())
 
 
-def _parts(model: nn.Module) -> list[str]:
+def parts_of(model: nn.Module) -> list[str]:
     """The first names of all modules, but for what is inside leaves."""
     found: list[str] = []
     inside = ""
@@ -391,10 +409,11 @@ def _place(tensor: Tensor, axis: int, position: int) -> tuple[int, int]:
     return axis, int(position) % tensor.shape[axis]
 
 
-def _shape(tensor: Tensor) -> tuple[int, ...]:
+def shape_of(tensor: Tensor) -> tuple[int, ...]:
+    """The shape of a tensor; none of a nested one, which has several."""
     try:
         return tuple(int(size) for size in tensor.shape)
-    except RuntimeError:  # a nested tensor has no one shape
+    except RuntimeError:
         return ()
 
 

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from layerwise.adapters.protocol import Batch
 from layerwise.capture import Capture
 from layerwise.errors import InvalidData, InvalidLabels, LayerNeverFired
+from layerwise.finding.axes import measured_trace
 from layerwise.finding.blocks import choose
-from layerwise.finding.trace import tensors, trace
+from layerwise.finding.trace import tensors
 from layerwise.inputs import find_network
 from layerwise.layers import Layer
 from layerwise.losses.variability import within_class_variability
-from layerwise.network import Reading, part_of, readings_of
+from layerwise.network import Reading, readings_of
 from layerwise.quiet import own_casts
 from layerwise.reduce import DENSE, check_reduction
 
@@ -99,6 +100,7 @@ class SVSL:
         self._layers = 0
         self._features: dict[str, Tensor] = {}
         self._mask: Tensor | None = None
+        self._size = 0
         self._hooks = ExitStack()
         # What is open from the beginning of a forward that is read to its end.
         self._forward: ExitStack | None = None
@@ -163,8 +165,10 @@ class SVSL:
             return
         self._features = {}
         self._mask = _mask(self._network.model, args, kwargs)
+        batch = _batch(args, kwargs, self._mask)
+        self._size = batch.size
         if self._capture is None:
-            self._capture = self._open(args, kwargs)
+            self._capture = self._open(batch)
         self._forward = None
         if self.steps >= self.warmup:
             self._forward = ExitStack()
@@ -184,19 +188,17 @@ class SVSL:
                 f"layer {layer.name!r} runs without gradients, so no loss reaches it: choose others, or, where it is "
                 "checkpointing that takes them off, use_reentrant=False"
             )
-        features = self._readings[layer].read(activation, self._mask)
+        features = self._readings[layer].read(layer.samples_first(activation, self._size), self._mask)
         features = features.to(torch.promote_types(features.dtype, torch.float32))
         # An operation in place after the layer must not change what was read of it.
         shared = features.untyped_storage().data_ptr() == activation.untyped_storage().data_ptr()
         self._features[layer.name] = features.clone() if shared else features
 
-    def _open(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Capture:
+    def _open(self, batch: Batch) -> Capture:
         """Choose the layers, from the first forward's own batch, and put the hooks on."""
-        batch = _batch(args, kwargs, self._mask)
-        few = part_of(batch, 0, 2).inputs
         model = self._network.model
         with own_casts():
-            traced = trace(model, lambda: model(*few["args"], **few["kwargs"]))
+            traced = measured_trace(model, lambda part: model(*part.inputs["args"], **part.inputs["kwargs"]), batch)
             layers = choose(traced, self._chosen, self._network.head)
             readings = readings_of(self._network, traced, layers, batch, self._reduce, seed=0)
         if self.gamma >= len(readings):

@@ -1,0 +1,87 @@
+"""The attention mask of a batch at the positions of a layer: which of them are real, and not padding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from layerwise.errors import InvalidData
+from layerwise.layers import Axes
+
+__all__ = ["Rescale", "check_some_real", "mask_of_layer"]
+
+#: Takes an attention mask to a layer of so many positions, fewer or more by a factor.
+Rescale = Callable[[Tensor, int], Tensor]
+
+
+def check_some_real(mask: Tensor | None) -> None:
+    """Refuse samples that are nothing but padding: they have no features.
+
+    Raises
+    ------
+    InvalidData
+        With their number.
+    """
+    empty = 0 if mask is None else int((mask == 0).all(1).sum())
+    if empty:
+        raise InvalidData(
+            f"{empty} of {len(mask)} samples of a batch have no token: all of them is padding. Leave them out"
+        )
+
+
+def mask_of_layer(
+    mask: Tensor | None,
+    axes: Axes,
+    shape: Sequence[int],
+    prefix: int,
+    rescale: Rescale,
+    *,
+    tokens: bool,
+    virtual: bool = False,
+) -> Tensor | None:
+    """The mask at a layer's positions; None where it says nothing of them.
+
+    Parameters
+    ----------
+    mask : Tensor or None
+        Attention mask of the batch, shape ``(n, tokens)``: 0 for padding.
+    axes : Axes
+        Measured axes of the layer.
+    shape : sequence of int
+        Shape of its activation, samples in front.
+    prefix : int
+        Tokens in front of those that the mask knows.
+    rescale : callable
+        Takes the mask to a layer whose positions are fewer or more by a factor.
+    tokens : bool
+        Whether the activation is a sequence of tokens: where nothing was measured, the mask is taken to be of them.
+    virtual : bool
+        Whether the prefix is none of the sample's, as the trained tokens of prompt tuning.
+
+    Returns
+    -------
+    Tensor or None
+        Shape ``(n, positions)``.
+
+    Raises
+    ------
+    InvalidData
+        If the layer has another number of positions, and it is not known where those of the mask are among them.
+    """
+    if mask is None or axes.masked == () or (axes.masked is None and (not tokens or shape[1] == 1)):
+        return None
+    length = shape[axes.masked[0] if axes.masked else 1]
+    missing = length - mask.shape[1]
+    if axes.scaled:
+        return rescale(mask, length)
+    if not missing:
+        return mask
+    if missing == prefix:
+        front = mask.new_zeros if virtual else mask.new_ones
+        return torch.cat([front(len(mask), missing), mask], dim=1)
+    raise InvalidData(
+        f"the attention mask has {mask.shape[1]} tokens, the layer has {length}, and where the others are is not known: "
+        "in front or behind; choose other layers, or reduce='flatten'"
+    )

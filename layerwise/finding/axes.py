@@ -1,0 +1,164 @@
+"""Which axis of every activation is what, measured by running a network on two numbers of samples and two lengths.
+
+The axis that grows with the samples is theirs; axes that change with the length or size of the input are positions;
+what changes with neither is features, or a fixed number of positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import nn
+
+from layerwise.adapters.protocol import Batch
+from layerwise.finding.shapes import Key, Shapes, shapes_of, traced_shapes
+from layerwise.finding.trace import Trace, trace
+from layerwise.finding.variations import extents_of, with_extent, with_rows
+from layerwise.layers import Axes
+
+__all__ = ["FEW", "MORE", "axes_of", "laid_out", "measured_trace", "sample_axis"]
+
+#: Samples that are traced, and samples that the second run has.
+FEW, MORE = 2, 3
+
+
+@dataclass(frozen=True)
+class Resized:
+    """What a network gave for inputs of another length or size.
+
+    Attributes
+    ----------
+    shapes : mapping of Key to tuple of int
+    mask : tuple of int
+        Length of the attention mask in the first run and in this one; equal where it kept its length.
+    """
+
+    shapes: Shapes
+    mask: tuple[int, int]
+
+
+def measured_trace(model: nn.Module, run: Callable[[Batch], Any], batch: Batch) -> Trace:
+    """Trace a few samples of a batch through a network, and measure the axes of all that its modules take and give.
+
+    Where the network does not run on another number of samples, or on another length, those axes stay unknown.
+
+    Parameters
+    ----------
+    model : Module
+    run : callable
+        Runs one forward of `model` on a batch.
+    batch : Batch
+    """
+    few = with_rows(batch, [row % batch.size for row in range(FEW)])
+    traced = trace(model, lambda: run(few))
+    shapes = traced_shapes(traced)
+    more = shapes_of(model, lambda: run(with_rows(batch, [row % batch.size for row in range(MORE)])))
+    if more is None:
+        return traced
+    resized = list(_resized(model, run, few, shapes))
+    known = [key for key, shape in shapes.items() if len(more.get(key, ())) == len(shape) > 0]
+    return replace(traced, axes={key: axes_of(key, shapes, more, resized, few.mask is not None) for key in known})
+
+
+def axes_of(key: Key, shapes: Shapes, more: Shapes, resized: Sequence[Resized], has_mask: bool) -> Axes | None:
+    """The axes of one activation, from its shapes in all runs; None if no one axis is that of the samples."""
+    shape = shapes[key]
+    axes = sample_axis(shape, more[key])
+    runs = [run for run in resized if len(run.shapes.get(key, ())) == len(shape)]
+    if axes is None or not runs:
+        return axes if has_mask or axes is None else replace(axes, masked=())
+    changed = [_changed(shape, run.shapes[key], axes) for run in runs]
+    positions = tuple(sorted({axis for found in changed for axis in found}))
+    axes = replace(axes, positions=positions, masked=None if has_mask else ())
+    for run, found in zip(runs, changed, strict=True):
+        if run.mask[0] != run.mask[1]:
+            return _against_mask(axes, found, run.mask)
+    return axes
+
+
+def sample_axis(shape: Sequence[int], more: Sequence[int]) -> Axes | None:
+    """The axis of the samples, from the shapes for `FEW` and for `MORE` samples; None if none is, or several are.
+
+    Examples
+    --------
+    >>> sample_axis((7, 2, 16), (7, 3, 16)).samples
+    1
+    >>> sample_axis((8, 49, 16), (12, 49, 16)).folded
+    True
+    >>> sample_axis((2, 2), (3, 3)) is None
+    True
+    """
+    following = [
+        axis
+        for axis, (few, larger) in enumerate(zip(shape, more, strict=True))
+        if few and few % FEW == 0 and larger * FEW == few * MORE
+    ]
+    if len(following) != 1:
+        return None
+    return Axes(samples=following[0], folded=shape[following[0]] > FEW, measured=True)
+
+
+def _against_mask(axes: Axes, changed: Mapping[int, tuple[int, int]], mask: tuple[int, int]) -> Axes:
+    """The axes with those that follow the mask, and how their positions go with its."""
+    if not changed:
+        return replace(axes, masked=())
+    before, after = next(iter(changed.values()))
+    scaled = before - after != mask[0] - mask[1]
+    return replace(axes, masked=tuple(changed), ahead=0 if scaled else before - mask[0], scaled=scaled)
+
+
+def _resized(model: nn.Module, run: Callable[[Batch], Any], few: Batch, shapes: Shapes) -> Iterator[Resized]:
+    """The shapes for every length or size of the inputs that the network runs on when it is another."""
+    before = 0 if few.mask is None else few.mask.shape[1]
+    for extent in extents_of(few):
+        for other in with_extent(few, extent):
+            found = shapes_of(model, lambda batch=other: run(batch))
+            if found is not None and found != shapes:
+                yield Resized(found, (before, 0 if other.mask is None else other.mask.shape[1]))
+                break
+
+
+def _changed(shape: Sequence[int], other: Sequence[int], axes: Axes) -> dict[int, tuple[int, int]]:
+    """The axes that another size changes, in the activation with its samples in front, with both lengths."""
+    order = [axes.samples, *(axis for axis in range(len(shape)) if axis != axes.samples)]
+    pairs = [(shape[axis], other[axis]) for axis in order]
+    if axes.folded:
+        pairs[:1] = [(FEW, FEW), (shape[axes.samples] // FEW, other[axes.samples] // FEW)]
+    return {axis: pair for axis, pair in enumerate(pairs) if axis and pair[0] != pair[1]}
+
+
+def laid_out(sizes: Sequence[int], channels: int, axes: Axes) -> tuple[tuple[int, ...], int]:
+    """The shape of an activation without its samples, and the axis of its features with the samples in front.
+
+    One axis that is neither samples nor positions is the features. Of several, it is the one that the operations around
+    the activation take for them.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Shape of the activation for `FEW` samples.
+    channels : int
+        Its axis of features by the operations around it (`layerwise.finding.cuts.Graph.channels`).
+    axes : Axes
+
+    Examples
+    --------
+    >>> laid_out((7, 2, 16), -1, Axes(samples=1, positions=(1,), measured=True))
+    ((7, 16), -1)
+    >>> laid_out((2, 16, 40), -1, Axes(positions=(2,), measured=True))
+    ((16, 40), 1)
+    """
+    order = [axes.samples, *(axis for axis in range(len(sizes)) if axis != axes.samples)]
+    moved = order.index(channels % len(sizes))
+    shape = [sizes[axis] for axis in order]
+    if axes.folded:
+        shape[:1] = [FEW, shape[0] // FEW]
+        moved += 1 if moved else 0
+    others = range(2 if axes.folded else 1, len(shape))
+    free = [axis for axis in others if axis not in (axes.positions or ())] or [*others[-1:]]
+    if not free:
+        return tuple(shape[1:]), -1
+    chosen = moved if moved in free and len(free) > 1 else free[-1]
+    return tuple(shape[1:]), -1 if chosen == len(shape) - 1 else chosen

@@ -1,0 +1,117 @@
+"""The same batch with other samples, or of another length or size: what a network is run on to learn its axes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+import torch
+from torch import Tensor
+
+from layerwise.adapters.protocol import Batch
+from layerwise.nest import mapped, tensors_of
+
+__all__ = ["Extent", "extents_of", "with_extent", "with_rows"]
+
+
+@dataclass(frozen=True)
+class Extent:
+    """A length or a size of the inputs: the axes along which it lies, in the tensors that share it.
+
+    Attributes
+    ----------
+    axes : dict of int to tuple of int
+        Axes by the place of a tensor in the inputs, in the order of `layerwise.nest.tensors_of`.
+    """
+
+    axes: dict[int, tuple[int, ...]]
+
+
+def with_rows(batch: Batch, rows: Sequence[int]) -> Batch:
+    """The batch of those samples of another, in that order; a sample may come twice."""
+    index = torch.tensor(list(rows))
+
+    def chosen(values: Tensor) -> Tensor:
+        return values[index.to(values.device)] if _has_rows(values, batch.size) else values
+
+    labels = {target: chosen(values) for target, values in batch.labels.items()}
+    mask = None if batch.mask is None else chosen(batch.mask)
+    return Batch(mapped(batch.inputs, chosen), labels, len(index), mask)
+
+
+def extents_of(batch: Batch) -> list[Extent]:
+    """The lengths and sizes that the inputs may have, most likely first; which it is, only the network knows.
+
+    Tensors of two or three axes that are equally long share a length, as tokens and their mask do. Of pictures the
+    axes behind the channels are a size, or those before them; of sounds and series the last axis is a length.
+    """
+    shapes = {
+        place: tuple(tensor.shape)
+        for place, tensor in enumerate(tensors_of(batch.inputs))
+        if _has_rows(tensor, batch.size) and tensor.ndim > 1
+    }
+    lengths = dict.fromkeys(shape[1] for shape in shapes.values() if len(shape) in (2, 3))
+    found = [
+        {place: (1,) for place, shape in shapes.items() if len(shape) in (2, 3) and shape[1] == length}
+        for length in lengths
+    ]
+    for place, shape in shapes.items():
+        if len(shape) == 3:
+            beside = {other: (1,) for other, form in shapes.items() if len(form) == 2 and form[1] == shape[2]}
+            found.append({place: (2,), **beside})
+        elif len(shape) > 3:
+            size = shape[2:]
+            beside = {other: tuple(range(1, len(form))) for other, form in shapes.items() if form[1:] == size}
+            found.append({place: tuple(range(2, len(shape))), **beside})
+            found.append({place: tuple(range(1, len(shape) - 1))})
+    return [Extent(axes) for axes in found]
+
+
+def with_extent(batch: Batch, extent: Extent) -> Iterator[Batch]:
+    """The batch cut to smaller extents, one after the other: some networks take multiples of a number alone."""
+    shapes = {place: tuple(tensor.shape) for place, tensor in enumerate(tensors_of(batch.inputs))}
+    sizes = {shapes[place][axis] for place, axes in extent.axes.items() for axis in axes}
+    pictured = any(len(axes) > 1 for axes in extent.axes.values())
+    for smaller in (_multiples if pictured else _shares)(sizes):
+        yield _cut(batch, extent, smaller)
+
+
+def _cut(batch: Batch, extent: Extent, smaller: dict[int, int]) -> Batch:
+    """The batch with the first so many positions along an extent."""
+    places = count()
+    lengths: set[int] = set()
+
+    def shorter(tensor: Tensor) -> Tensor:
+        for axis in extent.axes.get(next(places), ()):
+            if tensor.ndim == 2:
+                lengths.add(tensor.shape[axis])
+            tensor = tensor.narrow(axis, 0, smaller[tensor.shape[axis]])
+        return tensor
+
+    inputs, mask = mapped(batch.inputs, shorter), batch.mask
+    if mask is not None and mask.shape[1] in lengths:
+        mask = mask[:, : smaller[mask.shape[1]]]
+    return Batch(inputs, batch.labels, batch.size, mask)
+
+
+def _shares(sizes: set[int]) -> Iterator[dict[int, int]]:
+    """Three quarters of a length, and half of it."""
+    for share in (0.75, 0.5):
+        smaller = {size: max(round(share * size), 1) for size in sizes}
+        if all(less < size for size, less in smaller.items()):
+            yield smaller
+
+
+def _multiples(sizes: set[int]) -> Iterator[dict[int, int]]:
+    """The greatest smaller multiples of 32, 16 and so on: networks halve pictures up to five times."""
+    seen: list[dict[int, int]] = []
+    for step in (32, 16, 8, 4):
+        smaller = {size: (size - 1) // step * step for size in sizes}
+        if all(smaller.values()) and smaller not in seen:
+            seen.append(smaller)
+            yield smaller
+
+
+def _has_rows(values: Tensor, size: int) -> bool:
+    return values.ndim > 0 and len(values) == size
