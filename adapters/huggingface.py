@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import torch
@@ -32,6 +32,7 @@ class HuggingFaceAdapter(TorchAdapter):
     """
 
     name = "hf"
+    masks: ClassVar[Mapping[str, bool]] = {"attention_mask": True, "padding_mask": True}
 
     def __init__(self) -> None:
         self._origins: WeakKeyDictionary[nn.Module, tuple[str, dict[str, str]]] = WeakKeyDictionary()

@@ -44,6 +44,9 @@ class Adapter(Protocol):
     #: First part of model names, such as ``"timm"`` in ``timm/resnet50``.
     name: str
 
+    #: Names of masks of padding, and whether they are true of real positions; if not, they are true of padding.
+    masks: Mapping[str, bool]
+
     def claims(self, model: nn.Module) -> bool:
         """Whether this adapter knows the model; the most particular adapter that does is taken."""
 

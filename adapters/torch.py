@@ -6,7 +6,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,11 @@ class TorchAdapter:
     """
 
     name = "torch"
+    masks: ClassVar[Mapping[str, bool]] = {
+        **dict.fromkeys(("attention_mask", "input_mask"), True),
+        # As torch has it: true of padding.
+        **dict.fromkeys(("src_key_padding_mask", "key_padding_mask", "padding_mask", "pad_mask"), False),
+    }
 
     def claims(self, model: nn.Module) -> bool:
         """Every module."""

@@ -10,6 +10,7 @@ import difflib
 from collections.abc import Iterable
 
 __all__ = [
+    "BatchDependence",
     "BudgetExceeded",
     "EmptyData",
     "InvalidData",
@@ -83,6 +84,10 @@ class NotRepeatable(LayerwiseError, TypeError):
 
 class NonFiniteFeatures(LayerwiseError, ArithmeticError):
     """NaN or infinity in the features of a layer."""
+
+
+class BatchDependence(LayerwiseError, ValueError):
+    """Features of a sample that depend on the samples beside it, on their order, or on padding."""
 
 
 class BudgetExceeded(LayerwiseError, MemoryError):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from layerwise.adapters.protocol import Adapter, Batch
 from layerwise.capture import Capture
 from layerwise.errors import InvalidData, LayerwiseError
+from layerwise.features.mask_names import find_mask, named_inputs
 from layerwise.features.masks import Rescale, check_some_real, mask_of_layer
 from layerwise.finding.axes import measured_trace
 from layerwise.finding.pooling import pooling_of
@@ -261,10 +262,17 @@ class Network:
 
             yield run
 
+    def batch(self, raw: Any) -> Batch:
+        """What a loader gives, split and moved to the device, with its mask of padding."""
+        batch = self.adapter.batch(raw, self.device)
+        if batch.mask is not None:
+            return batch
+        found = find_mask(named_inputs(self.model, batch.inputs), self.adapter.masks, batch.size)
+        return batch if found is None else replace(batch, mask=found[1])
+
     def batches(self, loader: Any) -> Iterator[Batch]:
-        """The loader's batches, split and moved to the device."""
-        for raw in loader:
-            yield self.adapter.batch(raw, self.device)
+        """The loader's batches, as `batch` gives them."""
+        return map(self.batch, loader)
 
 
 def readings_of(

@@ -19,6 +19,7 @@ from layerwise.assembly import NETWORK_ERROR, NETWORK_MSE, assemble_profile
 from layerwise.engine import look, run_split
 from layerwise.errors import EmptyData, InvalidData, NotRepeatable, UnknownName
 from layerwise.evaluation import Evaluation
+from layerwise.features.check import check_company
 from layerwise.finding.blocks import choose, find_blocks
 from layerwise.finding.feeds import named_heads, next_linear, previous_linear
 from layerwise.frames import check_frames, frames_told, select_with_frame
@@ -160,6 +161,10 @@ class Profiler:
             heads=named_heads(self._traced, layers),
         )
         self.plan = agreed(self._plan(first), any(map(is_shared, self.loaders.splits.values())))
+        shared = any(map(is_shared, self.loaders.splits.values()))
+        self._checked = "no: check=False"
+        if settings.check:
+            self._checked = check_company(self.network, traced, self.readings, first, shared=shared)
         if not is_follower():
             for target, dimension in self.dimensions.items():
                 logger.info("regression target %r of dimension %s", target, dimension)
@@ -263,7 +268,7 @@ class Profiler:
     def _first_batch(self) -> Batch:
         split, loader = next(iter(self.loaders.splits.items()))
         raw = first_batch(loader)
-        batch = None if raw is None else self.network.adapter.batch(raw, self.network.device)
+        batch = None if raw is None else self.network.batch(raw)
         if batch is None or not batch.size:
             raise EmptyData(f"split {split!r} is empty: its loader gave no batch")
         return batch
@@ -380,6 +385,7 @@ class Profiler:
             "layers": chosen_text(settings.layers),
             **self.told,
             **frames_told(self.settings, next(iter(results.values())).classes),
+            "checked": self._checked,
             "precision": str(parameter.dtype).removeprefix("torch.") if parameter is not None else "none",
             "device": str(self.network.device),
             "plan": self.plan.reason,

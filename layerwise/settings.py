@@ -76,6 +76,9 @@ class Settings:
         ``_null_high``: everything that compares classes, or depends on which target goes with which sample, is measured
         again under each, from the same runs of the data. 0, the default, for none; 39 make a band of 95%. The labels
         are read beforehand, in a run of the data without the network.
+    check : bool
+        Whether a few samples are run again before every run, alone, in another order and with more padding, to see
+        that their features do not depend on their company (`layerwise.features.check`).
     """
 
     layers: str | Sequence[str] | Callable[[Layer], bool] = "blocks"
@@ -95,6 +98,7 @@ class Settings:
     samples_per_class: int | None = None
     jackknife: int = 0
     null: int = 0
+    check: bool = True
 
     def __post_init__(self) -> None:
         if self.nonfinite not in ("raise", "drop"):

@@ -13,7 +13,7 @@ from layerwise.errors import LayerwiseError
 from layerwise.finding.trace import Item, Trace, parts_of, same_draws, shape_of, tensors
 from layerwise.quiet import quiet
 
-__all__ = ["Key", "Shapes", "shapes_of", "traced_shapes"]
+__all__ = ["Key", "Shapes", "shapes_of", "slots_of", "traced_shapes"]
 
 #: A module's path, which call of it, the side, and where the tensor sits in what it takes or gives.
 Key = tuple[str, int, str, Item]
@@ -21,14 +21,19 @@ Key = tuple[str, int, str, Item]
 Shapes = Mapping[Key, tuple[int, ...]]
 
 
-def traced_shapes(traced: Trace) -> dict[Key, tuple[int, ...]]:
-    """The shapes in a trace."""
+def slots_of(traced: Trace) -> dict[Key, int]:
+    """The value that a trace has of all that its modules take and give."""
     return {
-        (call.path, call.number, side, slot.item): traced.values[slot.value].shape
+        (call.path, call.number, side, slot.item): slot.value
         for call in traced.calls
         for side, slots in (("input", call.inputs), ("output", call.outputs))
         for slot in slots
     }
+
+
+def traced_shapes(traced: Trace) -> dict[Key, tuple[int, ...]]:
+    """The shapes in a trace."""
+    return {key: traced.values[value].shape for key, value in slots_of(traced).items()}
 
 
 def shapes_of(model: nn.Module, run: Callable[[], Any]) -> dict[Key, tuple[int, ...]] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from layerwise.adapters.protocol import Batch
 from layerwise.nest import mapped, tensors_of
 
-__all__ = ["Extent", "extents_of", "with_extent", "with_rows"]
+__all__ = ["Extent", "extents_of", "padded", "with_extent", "with_rows"]
 
 
 @dataclass(frozen=True)
@@ -115,3 +115,43 @@ def _multiples(sizes: set[int]) -> Iterator[dict[int, int]]:
 
 def _has_rows(values: Tensor, size: int) -> bool:
     return values.ndim > 0 and len(values) == size
+
+
+def padded(batch: Batch, mask: Tensor, more: int, *, left: bool, fillers: Mapping[int, float]) -> Batch | None:
+    """The batch with so many more positions of padding at one end; None where no input has the mask's length.
+
+    Parameters
+    ----------
+    batch : Batch
+    mask : Tensor
+        Its mask, shape ``(n, positions)``: 0 for padding.
+    more : int
+    left : bool
+        Whether padding comes in front.
+    fillers : mapping of int to float
+        What padding is, by the place of a tensor in the inputs, where no sample of the batch has any; 0 by default.
+    """
+    whole = tensors_of(batch.inputs)
+    for extent in extents_of(batch):
+        if any(whole[place].shape == mask.shape and axes == (1,) for place, axes in extent.axes.items()):
+            break
+    else:
+        return None
+    places = count()
+    end = (mask == 0).nonzero()
+
+    def longer(tensor: Tensor) -> Tensor:
+        place = next(places)
+        if place not in extent.axes:
+            return tensor
+        (axis,) = extent.axes[place]
+        shape = list(tensor.shape)
+        shape[axis] = more
+        met = tensor.shape == mask.shape and len(end) > 0
+        filler = tensor[tuple(end[0])].item() if met else fillers.get(place, 0.0)
+        parts = [tensor, tensor.new_full(shape, filler)]
+        return torch.cat(parts[::-1] if left else parts, dim=axis)
+
+    inputs = mapped(batch.inputs, longer)
+    parts = [mask, mask.new_zeros(len(mask), more)]
+    return Batch(inputs, batch.labels, batch.size, torch.cat(parts[::-1] if left else parts, dim=1))

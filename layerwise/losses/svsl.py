@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -14,13 +13,14 @@ from torch import Tensor, nn
 from layerwise.adapters.protocol import Batch
 from layerwise.capture import Capture
 from layerwise.errors import InvalidData, InvalidLabels, LayerNeverFired
+from layerwise.features.mask_names import find_mask, named_inputs
 from layerwise.finding.axes import measured_trace
 from layerwise.finding.blocks import choose
 from layerwise.finding.trace import tensors
 from layerwise.inputs import find_network
 from layerwise.layers import Layer
 from layerwise.losses.variability import within_class_variability
-from layerwise.network import Reading, readings_of
+from layerwise.network import Network, Reading, readings_of
 from layerwise.quiet import own_casts
 from layerwise.reduce import DENSE, check_reduction
 
@@ -164,9 +164,8 @@ class SVSL:
         if not torch.is_grad_enabled():
             return
         self._features = {}
-        self._mask = _mask(self._network.model, args, kwargs)
-        batch = _batch(args, kwargs, self._mask)
-        self._size = batch.size
+        batch = _batch(self._network, args, kwargs)
+        self._mask, self._size = batch.mask, batch.size
         if self._capture is None:
             self._capture = self._open(batch)
         self._forward = None
@@ -212,16 +211,11 @@ class SVSL:
         return capture
 
 
-def _batch(args: tuple[Any, ...], kwargs: Mapping[str, Any], mask: Tensor | None) -> Batch:
+def _batch(network: Network, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Batch:
     """What a forward takes, as a batch without labels; the first tensor says how many samples it has."""
     size = next((len(tensor) for _, tensor in tensors((args, dict(kwargs))) if tensor.ndim), None)
     if size is None:
         raise InvalidData("the network was called without a tensor, so there are no samples to read")
-    return Batch({"args": args, "kwargs": dict(kwargs)}, {}, size, mask)
-
-
-def _mask(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | None:
-    """The attention mask that a forward is given, by name or by place."""
-    given = inspect.signature(model.forward).bind_partial(*args, **kwargs).arguments
-    mask = given.get("attention_mask", kwargs.get("attention_mask"))
-    return mask if isinstance(mask, Tensor) and mask.ndim == 2 else None
+    named = named_inputs(network.model, args) | dict(kwargs)
+    found = find_mask(named, network.adapter.masks, size)
+    return Batch({"args": args, "kwargs": dict(kwargs)}, {}, size, None if found is None else found[1])

@@ -1,0 +1,160 @@
+"""Whether the features of a sample depend on its company: on the samples beside it, their order, and padding.
+
+They must not, or a profile would be of the batches and not of the samples. Whatever goes wrong on the way into the
+features shows here: a wrong axis, padding that leaks in, batch norm or dropout that is left in training mode, samples
+that a module mixes, a state that is kept between batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from layerwise.adapters.protocol import Batch
+from layerwise.features.kept_state import kept_state
+from layerwise.features.padding import Padding, more_padding
+from layerwise.finding.variations import with_rows
+from layerwise.network import Network, Reading
+
+__all__ = ["SAMPLES", "Company", "Difference", "compare_company", "difference"]
+
+#: Samples that are run again.
+SAMPLES = 4
+# Of wider layers, evenly spread features are compared.
+_MOST_FEATURES = 1 << 14
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far the features of the same samples lie apart in two runs, in one layer.
+
+    Attributes
+    ----------
+    distance : float
+        Root mean square of the difference of the features.
+    spread : float
+        The same of the differences from their mean over the samples.
+    rounding : float
+        The distance that the precision of the network's arithmetic may make.
+    """
+
+    distance: float
+    spread: float
+    rounding: float
+
+    @property
+    def share(self) -> float:
+        """The distance in units of the spread."""
+        if self.distance <= 0:
+            return 0.0
+        return self.distance / self.spread if self.spread > 0 else float("inf")
+
+    def exceeds(self, share: float) -> bool:
+        """Whether the distance is more than rounding, and more than such a share of the spread."""
+        return self.distance > max(self.rounding, share * self.spread)
+
+
+@dataclass(frozen=True)
+class Company:
+    """What the features of a few samples depend on, by layer.
+
+    Attributes
+    ----------
+    beside : dict of str to Difference
+        What it changes to run samples alone and in another order.
+    padded : dict of str to Difference
+        What it changes to pad them more; none where they have no mask, or the network takes no more padding.
+    padding : Padding or None
+        The padding that was added.
+    """
+
+    beside: dict[str, Difference]
+    padded: dict[str, Difference]
+    padding: Padding | None
+
+
+def compare_company(
+    network: Network, readings: Sequence[Reading], batch: Batch, roundings: Mapping[str, float]
+) -> Company:
+    """Run a few samples of a batch together, one of them alone, and all in another order, with more padding.
+
+    The network is left as it was: its buffers, what its modules keep, and random numbers.
+
+    Parameters
+    ----------
+    network : Network
+    readings : sequence of Reading
+    batch : Batch
+    roundings : mapping of str to float
+        Relative rounding error of each layer (`layerwise.features.precision.roundings_of`).
+    """
+    few = with_rows(batch, range(min(SAMPLES, batch.size)))
+    with kept_state(network.model):
+        together = _features(network, readings, few)
+
+        def differences(other: Mapping[str, Tensor], rows: Sequence[int]) -> dict[str, Difference]:
+            return {
+                name: difference(other[name], values[list(rows)], values, roundings[name])
+                for name, values in together.items()
+                if name in other
+            }
+
+        alone = differences(*_alone(network, readings, few))
+        backwards = list(range(few.size))[::-1]
+        turned = differences(_features(network, readings, with_rows(few, backwards)), backwards)
+        longer = more_padding(network, few)
+        padded = {}
+        if longer is not None:
+            try:
+                padded = differences(_features(network, readings, *longer), range(few.size))
+            except Exception:
+                # A layer that is flattened, or a network that takes one length alone.
+                longer = None
+    worst = {name: max(alone.get(name, one), one, key=lambda item: item.distance) for name, one in turned.items()}
+    return Company(worst, padded, None if longer is None else longer[1])
+
+
+def _alone(network: Network, readings: Sequence[Reading], few: Batch) -> tuple[dict[str, Tensor], list[int]]:
+    """The features of the last sample by itself; of the last two where a batch of one does not run."""
+    rows = [few.size - 1]
+    try:
+        return _features(network, readings, with_rows(few, rows)), rows
+    except Exception:
+        rows = [few.size - 1, 0]
+        return _features(network, readings, with_rows(few, rows)), rows
+
+
+def _features(
+    network: Network, readings: Sequence[Reading], batch: Batch, padding: Padding | None = None
+) -> dict[str, Tensor]:
+    """The features of all layers, in float64, but of padding that was added; shape ``(n, d)``."""
+    found: dict[str, Tensor] = {}
+    real = None if batch.mask is None else batch.mask != 0
+
+    def receive(reading: Reading, features: Tensor) -> None:
+        if features.ndim == 3:
+            # Every token is read: those of padding are nobody's.
+            if real is not None and real.shape == features.shape[:2]:
+                features = torch.where(real[..., None].to(features.device), features, 0.0)
+            features = features if padding is None else padding.strip(features)
+        flat = features.flatten(1)
+        step = -(-flat.shape[1] // _MOST_FEATURES)
+        found[reading.name] = flat[:, ::step].detach().to("cpu", torch.float64)
+
+    with network.reading(readings, receive) as run:
+        run(batch)
+    return found
+
+
+def difference(other: Tensor, values: Tensor, whole: Tensor, rounding: float) -> Difference:
+    """How far features lie apart, of the same samples, beside the spread and the size of those of all samples."""
+    differing = torch.isfinite(other) != torch.isfinite(values)
+    distance = torch.where(other == values, 0.0, other - values).nan_to_num(0.0, 0.0, 0.0)
+    known = whole.nan_to_num(0.0, 0.0, 0.0)
+    spread = float((known - known.mean(0)).square().mean().sqrt())
+    size = float(known.square().mean().sqrt())
+    apart = float("inf") if bool(differing.any()) else float(distance.square().mean().sqrt())
+    return Difference(apart, spread, rounding * size)

@@ -1,0 +1,63 @@
+"""A network given back as it was: buffers, what its modules keep between forwards, and random numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from layerwise.finding.trace import same_draws
+
+__all__ = ["kept_state"]
+
+# What a module holds of itself, and not of the data that went through it.
+_OWN = frozenset(("_parameters", "_buffers", "_modules", "training"))
+
+
+@contextmanager
+def kept_state(model: nn.Module) -> Iterator[None]:
+    """Run a network in here and leave no trace: its buffers, other attributes and random numbers are put back."""
+    held = [(module, _attributes(module)) for module in model.modules()]
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers() if not buffer.is_meta]
+    with same_draws(model):
+        try:
+            yield
+        finally:
+            for module, attributes in held:
+                _put_back(vars(module), attributes)
+            for buffer, before in buffers:
+                _refill(buffer, before)
+
+
+def _attributes(module: nn.Module) -> dict[str, tuple[Any, Any]]:
+    """Every attribute that a forward may change, and what it holds."""
+    names = (name for name in vars(module) if name not in _OWN and not name.endswith("_hooks"))
+    return {name: (value, _content(value)) for name in names for value in [vars(module)[name]]}
+
+
+def _content(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    return value.copy() if type(value) in (list, dict) else None
+
+
+def _put_back(attributes: dict[str, Any], held: dict[str, tuple[Any, Any]]) -> None:
+    for name, (value, content) in held.items():
+        if attributes.get(name) is not value:
+            attributes[name] = value
+        if isinstance(value, Tensor):
+            _refill(value, content)
+        elif type(value) is list:
+            value[:] = content
+        elif type(value) is dict:
+            value.clear()
+            value.update(content)
+    for name in [name for name, value in attributes.items() if name not in held and isinstance(value, Tensor)]:
+        del attributes[name]
+
+
+def _refill(tensor: Tensor, before: Tensor) -> None:
+    if not tensor.is_meta and not tensor.equal(before):
+        tensor.data.copy_(before)

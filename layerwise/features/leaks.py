@@ -1,0 +1,112 @@
+"""Where padding enters the features of a network, and whether the mask was to keep it out there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from layerwise.adapters.protocol import Batch
+from layerwise.capture import Capture
+from layerwise.features.company import SAMPLES, difference
+from layerwise.features.kept_state import kept_state
+from layerwise.features.mask_names import find_mask, named_inputs
+from layerwise.features.padding import more_padding
+from layerwise.features.precision import roundings_of
+from layerwise.finding.blocks import all_calls
+from layerwise.finding.shapes import slots_of
+from layerwise.finding.trace import Trace, trace
+from layerwise.finding.variations import with_rows
+from layerwise.layers import Layer
+from layerwise.network import Network, Reading, readings_of
+from layerwise.quiet import quiet
+
+__all__ = ["Leak", "find_leak"]
+
+
+@dataclass(frozen=True)
+class Leak:
+    """The first layer of a network whose features change with padding.
+
+    Attributes
+    ----------
+    layer : str
+    masked : bool
+        Whether the layer is made from the mask: then it was to keep padding out. If not, the network sees padding
+        before it takes the mask, as speech encoders do that normalise over time.
+    left : bool
+        Whether padding comes in front.
+    """
+
+    layer: str
+    masked: bool
+    left: bool
+
+
+def find_leak(network: Network, traced: Trace, batch: Batch, share: float) -> Leak | None:
+    """The first of all modules whose features change by more than a share of their spread with more padding.
+
+    Parameters
+    ----------
+    network : Network
+    traced : Trace
+        Of the network on a part of `batch`.
+    batch : Batch
+    share : float
+
+    Returns
+    -------
+    Leak or None
+        None where no module by itself shows it.
+    """
+    few = with_rows(batch, range(min(SAMPLES, batch.size)))
+    longer = more_padding(network, few)
+    if longer is None:
+        return None
+    layers = [layer for layer in all_calls(traced) if layer.apart]
+    roundings = roundings_of(network.model, traced, layers)
+    readings = readings_of(network, traced, layers, batch, "gap", seed=0)
+    with kept_state(network.model):
+        short, long = (_means(network, readings, one) for one in (few, longer[0]))
+        masked = _from_mask(network, longer[0])
+    for layer in layers:
+        if layer in short and layer in long:
+            one, other = (means[layer].flatten(1).double().cpu() for means in (short, long))
+            if one.shape == other.shape and difference(other, one, one, roundings[layer]).exceeds(share):
+                return Leak(layer.name, layer in masked, longer[1].left)
+    return None
+
+
+def _means(network: Network, readings: list[Reading], batch: Batch) -> dict[Layer, Tensor]:
+    """The means of all layers over their real positions, where they have such."""
+    by_layer = {reading.layer: reading for reading in readings}
+    found: dict[Layer, Tensor] = {}
+
+    def take(layer: Layer, activation: Tensor) -> None:
+        try:
+            found[layer] = by_layer[layer].read(layer.samples_first(activation, batch.size), batch.mask).clone()
+        except Exception:
+            # A layer of another form than was measured says nothing of padding.
+            return
+
+    with quiet(network.model), Capture(network.model, list(by_layer), take) as capture, capture.forward():
+        network.adapter.forward(network.model, batch)
+    return found
+
+
+def _from_mask(network: Network, batch: Batch) -> set[Layer]:
+    """The layers that are made from the batch's mask."""
+    traced = trace(network.model, lambda: network.adapter.forward(network.model, batch))
+    named = named_inputs(network.model, batch.inputs)
+    mask = find_mask(named, network.adapter.masks, batch.size)
+    if mask is None:
+        return set()
+    keys = {(mask[0],), (list(named).index(mask[0]),)}
+    reached = {slot.value for slot in traced.inputs if slot.item in keys}
+    for operation in traced.operations:
+        if not reached.isdisjoint(operation.inputs):
+            reached.update(operation.outputs)
+    values = slots_of(traced)
+    return {
+        layer for layer in all_calls(traced) if values.get((layer.path, layer.call, layer.side, layer.item)) in reached
+    }

@@ -1,0 +1,87 @@
+"""More padding for a batch: as its own padding is, and no further than the network has positions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from layerwise.adapters.protocol import Batch
+from layerwise.features.mask_names import named_inputs
+from layerwise.finding.variations import padded
+from layerwise.nest import tensors_of
+from layerwise.network import Network
+
+__all__ = ["Padding", "more_padding", "most_positions"]
+
+# What configurations call the number of positions that a network has been given.
+_POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "seq_length")
+
+
+@dataclass(frozen=True)
+class Padding:
+    """Padding that was added to a batch: how many positions, and whether in front."""
+
+    count: int
+    left: bool
+
+    def strip(self, features: Tensor) -> Tensor:
+        """The features of the other positions, shape ``(n, positions, d)``."""
+        return features[:, self.count :] if self.left else features[:, : features.shape[1] - self.count]
+
+
+def more_padding(network: Network, batch: Batch) -> tuple[Batch, Padding] | None:
+    """The batch with a quarter more positions, on the side where its padding is; None where that cannot be done.
+
+    Parameters
+    ----------
+    network : Network
+    batch : Batch
+    """
+    mask = batch.mask
+    if mask is None:
+        return None
+    length = mask.shape[1]
+    limit = most_positions(network.model)
+    count = max(length // 4, 2) if limit is None else min(max(length // 4, 2), limit - length)
+    if count < 1:
+        return None
+    left = bool(((mask[:, 0] == 0) & (mask[:, -1] != 0)).any())
+    fillers = {
+        place: _filler(network, name, value) for place, (name, value) in enumerate(_named(network.model, batch.inputs))
+    }
+    longer = padded(batch, mask, count, left=left, fillers=fillers)
+    return None if longer is None else (longer, Padding(count, left))
+
+
+def most_positions(model: nn.Module) -> int | None:
+    """The greatest length that a network has positions for; None where it does not say."""
+    config: Any = getattr(model, "config", None)
+    text = getattr(config, "text_config", config)
+    said = [getattr(text, name, None) for name in _POSITIONS]
+    found = [number for number in said if isinstance(number, int) and number > 0]
+    for name, module in model.named_modules():
+        last = name.rpartition(".")[2]
+        if isinstance(module, nn.Embedding) and (last in ("wpe", "embed_positions") or "position_embedding" in last):
+            # RoBERTa counts from behind its padding's index.
+            skipped = 0 if module.padding_idx is None else module.padding_idx + 1
+            found.append(module.num_embeddings - skipped)
+    return min(found, default=None)
+
+
+def _named(model: nn.Module, inputs: Any) -> list[tuple[str, Tensor]]:
+    named = named_inputs(model, inputs) or {"": inputs}
+    return [(str(name), tensor) for name, value in named.items() for tensor in tensors_of(value)]
+
+
+def _filler(network: Network, name: str, value: Tensor) -> float:
+    """What padding is in an input that has none yet."""
+    if name in network.adapter.masks:
+        if network.adapter.masks[name]:
+            return 0
+        return float("-inf") if value.is_floating_point() else 1
+    if name != "input_ids":
+        return 0
+    token = getattr(getattr(network.model, "config", None), "pad_token_id", None)
+    return token if isinstance(token, int) and token >= 0 else 0
