@@ -7,7 +7,7 @@ have expected, so that ``except ValueError`` keeps working.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 __all__ = [
     "BatchDependence",
@@ -23,6 +23,8 @@ __all__ = [
     "NotRepeatable",
     "SchemaMismatch",
     "UnknownName",
+    "listed",
+    "nearest",
 ]
 
 
@@ -51,8 +53,7 @@ class UnknownName(LayerwiseError, LookupError):
         if near:
             there = f"nearest: {', '.join(near)}"
         elif names:
-            shown = ", ".join(names[:8]) + (f", ... ({len(names)} in all)" if len(names) > 8 else "")
-            there = f"there are: {shown}"
+            there = f"there are: {listed(names)}"
         else:
             there = "there are none"
         super().__init__(f"no {what} {asked!r}; {there}" + (f". {hint}" if hint else ""))
@@ -100,6 +101,17 @@ class NotAStore(LayerwiseError, ValueError):
 
 class SchemaMismatch(LayerwiseError, ValueError):
     """A Dataset that is not a profile."""
+
+
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """The first names of a list, and how many there are.
+
+    Examples
+    --------
+    >>> listed(["a", "b", "c"], most=2)
+    'a, b, ... (3 in all)'
+    """
+    return ", ".join(names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")
 
 
 def nearest(asked: str, names: Iterable[str], count: int = 3) -> list[str]:

@@ -76,8 +76,8 @@ class Layer:
     shape : tuple of int
         Shape of the activation without the samples, as `samples_first` gives it.
     channels : int
-        Axis of the activation, samples included and in front, along which the features lie (1 for ``(n, c, h, w)``, -1 for
-        ``(n, tokens, c)``); the other axes are positions.
+        Axis of the activation, samples included and in front, along which the features lie (1 for ``(n, c, h, w)``, -1
+        for ``(n, tokens, c)``); the other axes are positions.
     parameters : int
         Number of parameters of the module.
     role : {"stem", "block", "features", "logits", "inner"}

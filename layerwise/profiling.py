@@ -17,10 +17,11 @@ from layerwise.adapters.protocol import Batch
 from layerwise.apart import check_apart, most_samples, nothing_apart, of_positions
 from layerwise.assembly import NETWORK_ERROR, NETWORK_MSE, assemble_profile
 from layerwise.engine import look, run_split
-from layerwise.errors import EmptyData, InvalidData, NotRepeatable, UnknownName
+from layerwise.errors import EmptyData, InvalidData, NotRepeatable, UnknownName, listed
 from layerwise.evaluation import Evaluation
 from layerwise.features.check import check_company
-from layerwise.finding.blocks import choose, find_blocks
+from layerwise.features.padding import padding_of
+from layerwise.finding.blocks import choose, find_blocks, without_samples
 from layerwise.finding.feeds import named_heads, next_linear, previous_linear
 from layerwise.frames import check_frames, frames_told, select_with_frame
 from layerwise.inputs import class_names, dimensions, find_loaders, find_network
@@ -160,15 +161,26 @@ class Profiler:
             previous_maps=previous_linear(self._traced, layers),
             heads=named_heads(self._traced, layers),
         )
-        self.plan = agreed(self._plan(first), any(map(is_shared, self.loaders.splits.values())))
         shared = any(map(is_shared, self.loaders.splits.values()))
+        self.plan = agreed(self._plan(first), shared)
         self._checked = "no: check=False"
         if settings.check:
             self._checked = check_company(self.network, traced, self.readings, first, shared=shared)
+        self._padding = padding_of(self.network, first)
         if not is_follower():
-            for target, dimension in self.dimensions.items():
-                logger.info("regression target %r of dimension %s", target, dimension)
-            logger.info("%s", self.plan.reason)
+            self._say()
+
+    def _say(self) -> None:
+        """Log what is measured, how, and what of it is left out."""
+        for target, dimension in self.dimensions.items():
+            logger.info("regression target %r of dimension %s", target, dimension)
+        dropped = without_samples(self._traced, self.settings.layers, self.network.head)
+        if dropped:
+            names = listed([layer.name for layer in dropped])
+            logger.info("no axis follows the number of samples in %s: left out", names)
+        if self._padding.startswith("counted"):
+            logger.warning("padding is %s", self._padding)
+        logger.info("%s", self.plan.reason)
 
     @property
     def layers(self) -> list[Layer]:
@@ -386,6 +398,7 @@ class Profiler:
             **self.told,
             **frames_told(self.settings, next(iter(results.values())).classes),
             "checked": self._checked,
+            "padding": self._padding,
             "precision": str(parameter.dtype).removeprefix("torch.") if parameter is not None else "none",
             "device": str(self.network.device),
             "plan": self.plan.reason,

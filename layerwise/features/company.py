@@ -52,9 +52,9 @@ class Difference:
             return 0.0
         return self.distance / self.spread if self.spread > 0 else float("inf")
 
-    def exceeds(self, share: float) -> bool:
-        """Whether the distance is more than rounding, and more than such a share of the spread."""
-        return self.distance > max(self.rounding, share * self.spread)
+    def exceeds(self, share: float, *, slack: float = 1.0) -> bool:
+        """Whether the distance is more than rounding, a few times over perhaps, and than a share of the spread."""
+        return self.distance > max(slack * self.rounding, share * self.spread)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from layerwise.features.mask_names import find_mask, named_inputs
 from layerwise.features.padding import more_padding
 from layerwise.features.precision import roundings_of
 from layerwise.finding.blocks import all_calls
-from layerwise.finding.shapes import slots_of
+from layerwise.finding.shapes import Key, key_of, slots_of
 from layerwise.finding.trace import Trace, trace
 from layerwise.finding.variations import with_rows
 from layerwise.layers import Layer
@@ -73,7 +73,7 @@ def find_leak(network: Network, traced: Trace, batch: Batch, share: float) -> Le
         if layer in short and layer in long:
             one, other = (means[layer].flatten(1).double().cpu() for means in (short, long))
             if one.shape == other.shape and difference(other, one, one, roundings[layer]).exceeds(share):
-                return Leak(layer.name, layer in masked, longer[1].left)
+                return Leak(layer.name, key_of(layer) in masked, longer[1].left)
     return None
 
 
@@ -94,8 +94,8 @@ def _means(network: Network, readings: list[Reading], batch: Batch) -> dict[Laye
     return found
 
 
-def _from_mask(network: Network, batch: Batch) -> set[Layer]:
-    """The layers that are made from the batch's mask."""
+def _from_mask(network: Network, batch: Batch) -> set[Key]:
+    """What modules take and give that is made from the batch's mask."""
     traced = trace(network.model, lambda: network.adapter.forward(network.model, batch))
     named = named_inputs(network.model, batch.inputs)
     mask = find_mask(named, network.adapter.masks, batch.size)
@@ -106,7 +106,4 @@ def _from_mask(network: Network, batch: Batch) -> set[Layer]:
     for operation in traced.operations:
         if not reached.isdisjoint(operation.inputs):
             reached.update(operation.outputs)
-    values = slots_of(traced)
-    return {
-        layer for layer in all_calls(traced) if values.get((layer.path, layer.call, layer.side, layer.item)) in reached
-    }
+    return {key for key, value in slots_of(traced).items() if value in reached}

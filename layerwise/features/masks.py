@@ -82,6 +82,6 @@ def mask_of_layer(
         front = mask.new_zeros if virtual else mask.new_ones
         return torch.cat([front(len(mask), missing), mask], dim=1)
     raise InvalidData(
-        f"the attention mask has {mask.shape[1]} tokens, the layer has {length}, and where the others are is not known: "
-        "in front or behind; choose other layers, or reduce='flatten'"
+        f"the attention mask has {mask.shape[1]} tokens, the layer has {length}, and whether the others are in front or "
+        "behind is not known; choose other layers, or reduce='flatten'"
     )

@@ -8,12 +8,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from layerwise.adapters.protocol import Batch
-from layerwise.features.mask_names import named_inputs
+from layerwise.errors import listed
+from layerwise.features.mask_names import counted_masks, find_mask, named_inputs
 from layerwise.finding.variations import padded
 from layerwise.nest import tensors_of
 from layerwise.network import Network
 
-__all__ = ["Padding", "more_padding", "most_positions"]
+__all__ = ["Padding", "more_padding", "most_positions", "padding_of"]
 
 # What configurations call the number of positions that a network has been given.
 _POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "seq_length")
@@ -53,6 +54,20 @@ def more_padding(network: Network, batch: Batch) -> tuple[Batch, Padding] | None
     }
     longer = padded(batch, mask, count, left=left, fillers=fillers)
     return None if longer is None else (longer, Padding(count, left))
+
+
+def padding_of(network: Network, batch: Batch) -> str:
+    """What becomes of padding in the features of a batch, as a profile says it."""
+    named = named_inputs(network.model, batch.inputs)
+    found = find_mask(named, network.adapter.masks, batch.size)
+    used = None if found is None else found[0]
+    counted = counted_masks(named, used)
+    if counted:
+        return (
+            f"counted where only {listed([repr(name) for name in counted])} says which it is: masks are known as "
+            f"{listed(list(network.adapter.masks))}"
+        )
+    return "no mask" if used is None else f"left out by {used!r}"
 
 
 def most_positions(model: nn.Module) -> int | None:

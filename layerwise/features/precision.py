@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from layerwise.finding.shapes import slots_of
+from layerwise.finding.shapes import key_of, slots_of
 from layerwise.finding.trace import Trace
 from layerwise.layers import Layer
 
@@ -46,7 +46,7 @@ def roundings_of(model: nn.Module, traced: Trace, layers: Sequence[Layer]) -> di
     found = {}
     for layer in layers:
         call = calls[layer.path, layer.call]
-        own = traced.values[values[layer.path, layer.call, layer.side, layer.item]].dtype
+        own = traced.values[values[key_of(layer)]].dtype
         before = bisect_left(met, call.stop if layer.side == "output" else call.start)
         found[layer] = max(coarsest, _rounding(getattr(torch, own))) * math.sqrt(max(before, 1))
     return found

@@ -21,7 +21,7 @@ from layerwise.finding.search import Found, Search
 from layerwise.finding.trace import Call, Slot, Trace
 from layerwise.layers import Axes, Layer, select
 
-__all__ = ["all_calls", "choose", "find_blocks", "find_stages", "leaves"]
+__all__ = ["all_calls", "choose", "find_blocks", "find_stages", "leaves", "without_samples"]
 
 # A list holds the network's weights when it has this share of what the largest has.
 _LARGE = 0.1
@@ -50,15 +50,33 @@ def choose(trace: Trace, chosen: Chosen = "blocks", head: str | None = None) -> 
         If it has, and the forward never called it.
     """
     blocks = find_blocks(trace, head)
-    keywords = {
+    keywords = _keywords(trace, blocks)
+    if isinstance(chosen, str) and chosen in keywords:
+        return [layer for layer in keywords[chosen]() if layer.apart]
+    return select(_named(trace, blocks), chosen, preferred=blocks, groups=keywords, silent=_silent(trace))
+
+
+def without_samples(trace: Trace, chosen: Chosen, head: str | None = None) -> list[Layer]:
+    """The layers that a word stands for, and that `choose` leaves out since no axis of theirs is that of the samples.
+
+    Parameters
+    ----------
+    trace, chosen, head
+        As for `choose`.
+    """
+    keywords = _keywords(trace, find_blocks(trace, head))
+    words = [chosen] if isinstance(chosen, str) else [] if callable(chosen) else chosen
+    return [layer for word in words if word in keywords for layer in keywords[word]() if not layer.apart]
+
+
+def _keywords(trace: Trace, blocks: Sequence[Layer]) -> dict[str, Callable[[], Sequence[Layer]]]:
+    """The words that stand for several layers."""
+    return {
         "blocks": lambda: blocks,
         "stages": lambda: _stages(blocks, trace),
         "leaves": lambda: leaves(trace),
         "all": lambda: all_calls(trace),
     }
-    if isinstance(chosen, str) and chosen in keywords:
-        return [layer for layer in keywords[chosen]() if layer.apart]
-    return select(_named(trace, blocks), chosen, preferred=blocks, groups=keywords, silent=_silent(trace))
 
 
 def find_blocks(trace: Trace, head: str | None = None) -> list[Layer]:

@@ -11,14 +11,20 @@ from torch import nn
 
 from layerwise.errors import LayerwiseError
 from layerwise.finding.trace import Item, Trace, parts_of, same_draws, shape_of, tensors
+from layerwise.layers import Layer
 from layerwise.quiet import quiet
 
-__all__ = ["Key", "Shapes", "shapes_of", "slots_of", "traced_shapes"]
+__all__ = ["Key", "Shapes", "key_of", "shapes_of", "slots_of", "traced_shapes"]
 
 #: A module's path, which call of it, the side, and where the tensor sits in what it takes or gives.
 Key = tuple[str, int, str, Item]
 
 Shapes = Mapping[Key, tuple[int, ...]]
+
+
+def key_of(layer: Layer) -> Key:
+    """What a layer is known by in every forward."""
+    return layer.path, layer.call, layer.side, layer.item
 
 
 def slots_of(traced: Trace) -> dict[Key, int]:

@@ -13,7 +13,10 @@ from layerwise.nest import resampled
 MASK = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0]])
 
 
-def at(shape: tuple[int, ...], axes: Axes = Axes(), prefix: int = 0, **options: bool) -> torch.Tensor | None:
+UNMEASURED = Axes()
+
+
+def at(shape: tuple[int, ...], axes: Axes = UNMEASURED, prefix: int = 0, **options: bool) -> torch.Tensor | None:
     return mask_of_layer(MASK, axes, shape, prefix, resampled, **{"tokens": True, **options})
 
 
@@ -44,7 +47,7 @@ def test_an_only_token_is_real_whatever_the_mask_of_the_encoder() -> None:
     assert at((2, 1, 8)) is None
 
 
-@pytest.mark.parametrize("axes", [Axes(), Axes(masked=(1,), ahead=2, measured=True)])
+@pytest.mark.parametrize("axes", [UNMEASURED, Axes(masked=(1,), ahead=2, measured=True)])
 def test_positions_that_nobody_knows_are_refused_with_both_lengths(axes: Axes) -> None:
     with pytest.raises(InvalidData, match=r"mask has 4 tokens, the layer has 6.*in front or behind"):
         at((2, 6, 8), axes)
