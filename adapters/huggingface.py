@@ -126,10 +126,11 @@ class HuggingFaceAdapter(TorchAdapter):
     def mask_at(self, model: nn.Module, mask: Tensor, length: int) -> Tensor:
         """By the model's own rule for what its convolutions make of a sound, where it has one for so many positions."""
         for module in model.modules():
-            rule = getattr(module, "_get_feature_vector_attention_mask", None)
-            if rule is not None:
-                lengths = module._get_feat_extract_output_lengths(mask.sum(1).new_tensor([mask.shape[1]]))
-                return rule(length, mask) if int(lengths) == length else super().mask_at(model, mask, length)
+            if hasattr(module, "_get_feature_vector_attention_mask"):
+                speech: Any = module
+                if int(speech._get_feat_extract_output_lengths(torch.tensor(mask.shape[1]))) == length:
+                    own: Tensor = speech._get_feature_vector_attention_mask(length, mask)
+                    return own
         return super().mask_at(model, mask, length)
 
     def pooling(self, model: nn.Module) -> str:

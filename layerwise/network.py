@@ -312,7 +312,7 @@ def readings_of(
         if how in DENSE:
             apart = positions(empty, how, layer.channels, own, tuple(labelled))
             if apart is not None and (how == "pixels" or apart.shape[1:-1] == labelled or not labelled):
-                readings.append(Reading(layer, how, apart.shape[-1], None, own, tuple(apart.shape[1:-1]), rescale))
+                readings.append(Reading(layer, how, apart.shape[-1], None, own, tuple(apart.shape[1:-1])))
             continue
         reduction = reduction_of(layer, "flatten" if sketched else how, pooling, headless=headless)
         width = reduce(empty, reduction, layer.channels, Tokens(prefix=own)).shape[1]

@@ -24,7 +24,9 @@ def check_some_real(mask: Tensor | None) -> None:
     InvalidData
         With their number.
     """
-    empty = 0 if mask is None else int((mask == 0).all(1).sum())
+    if mask is None:
+        return
+    empty = int((mask == 0).all(1).sum())
     if empty:
         raise InvalidData(
             f"{empty} of {len(mask)} samples of a batch have no token: all of them is padding. Leave them out"
@@ -82,6 +84,6 @@ def mask_of_layer(
         front = mask.new_zeros if virtual else mask.new_ones
         return torch.cat([front(len(mask), missing), mask], dim=1)
     raise InvalidData(
-        f"the attention mask has {mask.shape[1]} tokens, the layer has {length}, and whether the others are in front or "
-        "behind is not known; choose other layers, or reduce='flatten'"
+        f"the attention mask has {mask.shape[1]} tokens, the layer has {length}, and whether the others are in front "
+        "or behind is not known; choose other layers, or reduce='flatten'"
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -54,7 +55,7 @@ def measured_trace(model: nn.Module, run: Callable[[Batch], Any], batch: Batch) 
     few = with_rows(batch, [row % batch.size for row in range(FEW)])
     traced = trace(model, lambda: run(few))
     shapes = traced_shapes(traced)
-    more = shapes_of(model, lambda: run(with_rows(batch, [row % batch.size for row in range(MORE)])))
+    more = shapes_of(model, partial(run, with_rows(batch, [row % batch.size for row in range(MORE)])))
     if more is None:
         return traced
     resized = list(_resized(model, run, few, shapes))
@@ -114,7 +115,7 @@ def _resized(model: nn.Module, run: Callable[[Batch], Any], few: Batch, shapes: 
     before = 0 if few.mask is None else few.mask.shape[1]
     for extent in extents_of(few):
         for other in with_extent(few, extent):
-            found = shapes_of(model, lambda batch=other: run(batch))
+            found = shapes_of(model, partial(run, other))
             if found is not None and found != shapes:
                 yield Resized(found, (before, 0 if other.mask is None else other.mask.shape[1]))
                 break

@@ -52,14 +52,14 @@ def extents_of(batch: Batch) -> list[Extent]:
         if _has_rows(tensor, batch.size) and tensor.ndim > 1
     }
     lengths = dict.fromkeys(shape[1] for shape in shapes.values() if len(shape) in (2, 3))
-    found = [
+    found: list[dict[int, tuple[int, ...]]] = [
         {place: (1,) for place, shape in shapes.items() if len(shape) in (2, 3) and shape[1] == length}
         for length in lengths
     ]
     for place, shape in shapes.items():
         if len(shape) == 3:
-            beside = {other: (1,) for other, form in shapes.items() if len(form) == 2 and form[1] == shape[2]}
-            found.append({place: (2,), **beside})
+            masks = [other for other, form in shapes.items() if len(form) == 2 and form[1] == shape[2]]
+            found.append({place: (2,), **dict.fromkeys(masks, (1,))})
         elif len(shape) > 3:
             size = shape[2:]
             beside = {other: tuple(range(1, len(form))) for other, form in shapes.items() if form[1:] == size}
