@@ -166,7 +166,7 @@ class Profiler:
         self._checked = "no: check=False"
         if settings.check:
             self._checked = check_company(self.network, traced, self.readings, first, shared=shared)
-        self._padding = padding_of(self.network, first)
+        self._padding = padding_of(self.network, self._traced, self.readings, first)
         if not is_follower():
             self._say()
 
@@ -178,7 +178,7 @@ class Profiler:
         if dropped:
             names = listed([layer.name for layer in dropped])
             logger.info("no axis follows the number of samples in %s: left out", names)
-        if self._padding.startswith("counted"):
+        if "counted" in self._padding:
             logger.warning("padding is %s", self._padding)
         logger.info("%s", self.plan.reason)
 

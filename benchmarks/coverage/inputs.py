@@ -11,7 +11,9 @@ from torch import nn
 
 __all__ = ["generated"]
 
-_TEXTS, _SAMPLES = 12, 2
+_TEXTS = 12
+#: How many samples are made up.
+SAMPLES = 2
 _PARTS = ("text_config", "vision_config", "audio_config", "thinker_config", "encoder", "decoder", "backbone_config")
 
 
@@ -21,7 +23,7 @@ def generated(model: nn.Module) -> Iterator[dict[str, Any]]:
     config: Any = model.config
     makers = {
         "input_ids": _ids,
-        "attention_mask": lambda _: torch.ones(_SAMPLES, _TEXTS, dtype=torch.int64),
+        "attention_mask": lambda _: torch.ones(SAMPLES, _TEXTS, dtype=torch.int64),
         "decoder_input_ids": _ids,
         "pixel_values": _pictures,
         "pixel_values_videos": _videos,
@@ -30,13 +32,13 @@ def generated(model: nn.Module) -> Iterator[dict[str, Any]]:
         "input_values": _waves,
         "audio_values": _waves,
         "past_values": _series,
-        "bbox": lambda _: torch.zeros(_SAMPLES, _TEXTS, 4, dtype=torch.int64),
+        "bbox": lambda _: torch.zeros(SAMPLES, _TEXTS, 4, dtype=torch.int64),
         "inputs_embeds": _embeddings,
         "hidden_states": _embeddings,
         "grid_thw": _grid,
         "image_grid_thw": _grid,
-        "visual_feats": lambda config: torch.randn(_SAMPLES, 5, config.visual_feat_dim),
-        "visual_pos": lambda _: torch.rand(_SAMPLES, 5, 4),
+        "visual_feats": lambda config: torch.randn(SAMPLES, 5, config.visual_feat_dim),
+        "visual_pos": lambda _: torch.rand(SAMPLES, 5, 4),
     }
     if "grid_thw" in accepted or "image_grid_thw" in accepted:
         makers.update(pixel_values=_patches, hidden_states=_patches)
@@ -87,9 +89,9 @@ def _placed(model: Any, inputs: dict[str, Any]) -> dict[str, Any]:
         if source in inputs and "input_ids" in inputs and token is not None and hasattr(inner, method):
             with torch.no_grad():
                 found = getattr(inner, method)(inputs[source], *(inputs[extra] for extra in extras if extra in inputs))
-            rows = _rows(found) // _SAMPLES
+            rows = _rows(found) // SAMPLES
             ids = inputs["input_ids"]
-            inputs["input_ids"] = torch.cat([ids[:, :2], torch.full((_SAMPLES, rows), token), ids[:, 2:]], 1)
+            inputs["input_ids"] = torch.cat([ids[:, :2], torch.full((SAMPLES, rows), token), ids[:, 2:]], 1)
             inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
     return inputs
 
@@ -115,7 +117,7 @@ def _ids(config: Any) -> torch.Tensor:
     size = _field(config, "vocab_size", default=100)
     generator = torch.Generator().manual_seed(0)
     low = min(10, size // 4)
-    ids = torch.randint(low, max(min(size, 90), low + 1), (_SAMPLES, _TEXTS), generator=generator)
+    ids = torch.randint(low, max(min(size, 90), low + 1), (SAMPLES, _TEXTS), generator=generator)
     end = getattr(config, "eos_token_id", None)
     if isinstance(end, int) and 0 <= end < size:
         ids[:, -1] = end  # some pool at the end of the text, and look for it
@@ -129,13 +131,13 @@ def _pictures(config: Any) -> torch.Tensor:
     if isinstance(size, Mapping):
         height, width = size["height"], size["width"]
     channels = _field(vision, "num_channels", "in_channels", "in_chans", default=3)
-    shape = (_SAMPLES, channels, height, width)
+    shape = (SAMPLES, channels, height, width)
     frames = _field(vision, "num_frames")
-    return torch.randn(_SAMPLES, frames, *shape[1:]) if isinstance(frames, int) else torch.randn(shape)
+    return torch.randn(SAMPLES, frames, *shape[1:]) if isinstance(frames, int) else torch.randn(shape)
 
 
 def _grid(_: Any) -> torch.Tensor:
-    return torch.tensor([[1, 4, 4]] * _SAMPLES)
+    return torch.tensor([[1, 4, 4]] * SAMPLES)
 
 
 def _patches(config: Any) -> torch.Tensor:
@@ -143,33 +145,33 @@ def _patches(config: Any) -> torch.Tensor:
     vision = getattr(config, "vision_config", None) or config
     channels = _field(vision, "in_channels", "in_chans", "num_channels", default=3)
     size = _field(vision, "patch_size", default=14)
-    return torch.randn(16 * _SAMPLES, channels * _field(vision, "temporal_patch_size", default=1) * size**2)
+    return torch.randn(16 * SAMPLES, channels * _field(vision, "temporal_patch_size", default=1) * size**2)
 
 
 def _videos(config: Any) -> torch.Tensor:
     size = _field(config, "crop_size", "image_size", default=224)
-    return torch.randn(_SAMPLES, _field(config, "frames_per_clip", "num_frames", default=8), 3, size, size)
+    return torch.randn(SAMPLES, _field(config, "frames_per_clip", "num_frames", default=8), 3, size, size)
 
 
 def _features(config: Any) -> torch.Tensor:
     bins = _field(config, "num_mel_bins", "input_feat_per_channel", "feature_size", "num_mel_features", default=80)
     length = _field(config, "max_source_positions")
     if _field(config, "input_feat_per_channel") is not None or length is None:
-        return torch.randn(_SAMPLES, 128, bins)
-    return torch.randn(_SAMPLES, bins, 2 * length)
+        return torch.randn(SAMPLES, 128, bins)
+    return torch.randn(SAMPLES, bins, 2 * length)
 
 
 def _waves(config: Any) -> torch.Tensor:
     bins, length = _field(config, "num_mel_bins"), _field(config, "max_length")
     if bins is not None and length is not None and getattr(config, "patch_size", None) is not None:
-        return torch.randn(_SAMPLES, length, bins)
+        return torch.randn(SAMPLES, length, bins)
     channels = _field(config, "audio_channels")
-    return torch.randn(_SAMPLES, 1, 16_000) if channels is not None else torch.randn(_SAMPLES, 16_000)
+    return torch.randn(SAMPLES, 1, 16_000) if channels is not None else torch.randn(SAMPLES, 16_000)
 
 
 def _series(config: Any) -> torch.Tensor:
-    return torch.randn(_SAMPLES, _field(config, "context_length"), _field(config, "num_input_channels", default=1))
+    return torch.randn(SAMPLES, _field(config, "context_length"), _field(config, "num_input_channels", default=1))
 
 
 def _embeddings(config: Any) -> torch.Tensor:
-    return torch.randn(_SAMPLES, _TEXTS, _field(config, "hidden_size", "d_model"))
+    return torch.randn(SAMPLES, _TEXTS, _field(config, "hidden_size", "d_model"))

@@ -17,7 +17,7 @@ from layerwise.finding.blocks import find_blocks, find_stages
 from layerwise.finding.trace import Trace, trace
 from layerwise.layers import Layer
 
-__all__ = ["examine", "family", "names"]
+__all__ = ["examine", "family", "made", "names"]
 
 
 def names() -> list[str]:
@@ -51,7 +51,7 @@ def examine(name: str, known: Mapping[str, str]) -> Record:
     """
     record = Record("timm", name, family(name))
     try:
-        model, pictures = _made(name)
+        model, pictures = made(name)
     except Exception as error:
         return record.failed("not made", error)
     # The classes of its modules inside one another, each once: architectures that differ in size alone have the same.
@@ -89,14 +89,14 @@ def examine(name: str, known: Mapping[str, str]) -> Record:
     return record
 
 
-def _made(name: str) -> tuple[Any, torch.Tensor]:
+def made(name: str, *, meta: bool = True) -> tuple[Any, torch.Tensor]:
     """The network and two pictures on the meta device; on the processor, if it cannot be made there."""
     import timm
 
+    device = "meta" if meta else "cpu"
     try:
-        with torch.device("meta"):
+        with torch.device(device):
             model = timm.create_model(name)
-        device = "meta"
     except (RuntimeError, NotImplementedError):
         model = timm.create_model(name)
         device = "cpu"

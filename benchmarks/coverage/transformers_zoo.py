@@ -24,7 +24,7 @@ from layerwise.finding.trace import Trace, trace
 from layerwise.layers import Layer
 from layerwise.quiet import quiet
 
-__all__ = ["examine", "layers_of_states", "names"]
+__all__ = ["examine", "layers_of_states", "names", "running"]
 
 _KINDS = {
     "AutoModel": "MODEL_MAPPING_NAMES",
@@ -51,7 +51,7 @@ def examine(name: str, known: Mapping[str, str]) -> Record:
     kind, _, family = name.partition("/")
     record = Record("transformers", name, family)
     try:
-        model, inputs = _running(kind, family)
+        model, inputs = running(kind, family)
     except _Failure as failure:
         return record.failed(failure.state, failure.error)
     adapter = adapter_named("huggingface")
@@ -76,7 +76,7 @@ class _Failure(Exception):
         self.state, self.error = state, error
 
 
-def _running(kind: str, family: str) -> tuple[nn.Module, dict[str, Any]]:
+def running(kind: str, family: str) -> tuple[nn.Module, dict[str, Any]]:
     """A small model that runs, and what goes into it."""
     import transformers
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING

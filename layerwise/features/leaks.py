@@ -15,7 +15,7 @@ from layerwise.features.padding import more_padding
 from layerwise.features.precision import roundings_of
 from layerwise.finding.blocks import all_calls
 from layerwise.finding.shapes import Key, key_of, slots_of
-from layerwise.finding.trace import Trace, trace
+from layerwise.finding.trace import Trace, reached_from, trace
 from layerwise.finding.variations import with_rows
 from layerwise.layers import Layer
 from layerwise.network import Network, Reading, readings_of
@@ -102,8 +102,5 @@ def _from_mask(network: Network, batch: Batch) -> set[Key]:
     if mask is None:
         return set()
     keys = {(mask[0],), (list(named).index(mask[0]),)}
-    reached = {slot.value for slot in traced.inputs if slot.item in keys}
-    for operation in traced.operations:
-        if not reached.isdisjoint(operation.inputs):
-            reached.update(operation.outputs)
+    reached = reached_from(traced, {slot.value for slot in traced.inputs if slot.item in keys})
     return {key for key, value in slots_of(traced).items() if value in reached}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +11,11 @@ from torch import Tensor, nn
 from layerwise.adapters.protocol import Batch
 from layerwise.errors import listed
 from layerwise.features.mask_names import counted_masks, find_mask, named_inputs
+from layerwise.finding.shapes import key_of, slots_of
+from layerwise.finding.trace import Trace, reached_from
 from layerwise.finding.variations import padded
 from layerwise.nest import tensors_of
-from layerwise.network import Network
+from layerwise.network import Network, Reading
 
 __all__ = ["Padding", "more_padding", "most_positions", "padding_of"]
 
@@ -56,8 +59,17 @@ def more_padding(network: Network, batch: Batch) -> tuple[Batch, Padding] | None
     return None if longer is None else (longer, Padding(count, left))
 
 
-def padding_of(network: Network, batch: Batch) -> str:
-    """What becomes of padding in the features of a batch, as a profile says it."""
+def padding_of(network: Network, traced: Trace, readings: Sequence[Reading], batch: Batch) -> str:
+    """What becomes of padding in the features of a batch, as a profile says it.
+
+    Parameters
+    ----------
+    network : Network
+    traced : Trace
+        Of a part of the batch.
+    readings : sequence of Reading
+    batch : Batch
+    """
     named = named_inputs(network.model, batch.inputs)
     found = find_mask(named, network.adapter.masks, batch.size)
     used = None if found is None else found[0]
@@ -67,7 +79,32 @@ def padding_of(network: Network, batch: Batch) -> str:
             f"counted where only {listed([repr(name) for name in counted])} says which it is: masks are known as "
             f"{listed(list(network.adapter.masks))}"
         )
-    return "no mask" if used is None else f"left out by {used!r}"
+    if used is None:
+        return "no mask"
+    fixed = _of_fixed_length(traced, named, batch, readings)
+    beside = f", and counted, if there is any, in layers of a fixed length: {listed(fixed)}" if fixed else ""
+    return f"left out by {used!r}{beside}"
+
+
+def _of_fixed_length(traced: Trace, named: Mapping[str, Any], batch: Batch, readings: Sequence[Reading]) -> list[str]:
+    """Layers that are made of what the mask is of, have several positions, and whose number of them does not follow it.
+
+    They may be latents, which have no padding, or tokens that the network itself pads to a length of its own.
+    """
+    assert batch.mask is not None
+    masked = {
+        key
+        for place, (name, value) in enumerate(named.items())
+        if isinstance(value, Tensor) and value.shape[:2] == batch.mask.shape
+        for key in ((name,), (place,))
+    }
+    reached = reached_from(traced, {slot.value for slot in traced.inputs if slot.item in masked})
+    values = slots_of(traced)
+    return [
+        reading.name
+        for reading in readings
+        if reading.layer.axes.masked == () and len(reading.layer.shape) > 1 and values[key_of(reading.layer)] in reached
+    ]
 
 
 def most_positions(model: nn.Module) -> int | None:

@@ -23,6 +23,8 @@ __all__ = ["FEW", "MORE", "axes_of", "laid_out", "measured_trace", "sample_axis"
 
 #: Samples that are traced, and samples that the second run has.
 FEW, MORE = 2, 3
+# Strided convolutions leave out what lies at the ends, so that their factor is not quite the same for two lengths.
+_ALIKE = 0.2
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,9 @@ def _against_mask(axes: Axes, changed: Mapping[int, tuple[int, int]], mask: tupl
     if not changed:
         return replace(axes, masked=())
     before, after = next(iter(changed.values()))
-    scaled = before - after != mask[0] - mask[1]
+    # Padded to a multiple of a window, positions follow the mask by no factor: how they lie is not known.
+    factors = before / mask[0], after / mask[1]
+    scaled = before - after != mask[0] - mask[1] and abs(factors[0] - factors[1]) <= _ALIKE * factors[0]
     return replace(axes, masked=tuple(changed), ahead=0 if scaled else before - mask[0], scaled=scaled)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,6 +31,7 @@ __all__ = [
     "Trace",
     "Value",
     "parts_of",
+    "reached_from",
     "same_draws",
     "shape_of",
     "tensors",
@@ -202,6 +203,15 @@ def tensors(structure: object, item: Item = ()) -> Iterator[tuple[Item, Tensor]]
     elif dataclasses.is_dataclass(structure) and not isinstance(structure, type):
         for field in dataclasses.fields(structure):
             yield from tensors(getattr(structure, field.name, None), (*item, field.name))
+
+
+def reached_from(traced: Trace, values: Iterable[int]) -> set[int]:
+    """The values of a trace, and all that is made of them."""
+    reached = set(values)
+    for operation in traced.operations:
+        if not reached.isdisjoint(operation.inputs):
+            reached.update(operation.outputs)
+    return reached
 
 
 def same_draws(model: nn.Module) -> AbstractContextManager[None]:

@@ -69,3 +69,23 @@ def test_padding_counts_by_a_mask_of_an_unknown_name_and_that_is_said(caplog: py
         ds = profile(Odd().eval(), [({"x": x, "holes_mask": padding}, labels)], metrics=["nc1_trace"])
     assert "counted where only 'holes_mask' says" in ds.attrs["padding"]
     assert any("'holes_mask'" in line and "attention_mask" in line for line in caplog.messages)
+
+
+def test_layers_that_pad_to_a_length_of_their_own_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    class Windowed(nn.Module):
+        """Pads its tokens to sixteen, as networks of windowed attention do."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.mix, self.fc = nn.Embedding(20, 8), nn.Linear(8, 8), nn.Linear(8, 2)
+
+        def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+            hidden = self.embed(input_ids) * attention_mask[..., None]
+            return self.fc(self.mix(nn.functional.pad(hidden, (0, 0, 0, 16 - hidden.shape[1])))[:, 0])
+
+    mask = torch.arange(9) < torch.randint(2, 9, (24, 1))
+    data = [{"input_ids": torch.randint(0, 20, (24, 9)), "attention_mask": mask, "labels": torch.arange(24) % 2}]
+    with caplog.at_level(logging.WARNING, "layerwise"):
+        ds = profile(Windowed().eval(), data, metrics=["nc1_trace"], reduce="gap")
+    assert ds.attrs["padding"].endswith("in layers of a fixed length: mix")
+    assert any("layers of a fixed length: mix" in line for line in caplog.messages)
