@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from layerwise.adapters.protocol import Batch
-from layerwise.errors import BatchDependence
+from layerwise.errors import BatchDependence, LayerwiseError
 from layerwise.features.company import Company, Difference, compare_company
 from layerwise.features.leaks import Leak, find_leak
 from layerwise.features.precision import roundings_of
@@ -20,9 +20,6 @@ __all__ = ["LARGEST", "check_company"]
 #: The largest difference that passes, in units of the spread among samples: in evaluation mode it is rounding, with
 #: batch norm in training mode a tenth and more, and nothing lies between.
 LARGEST = 0.05
-
-# Kernels for other sizes of batches were seen to differ by up to one and a half times the rounding.
-_SLACK = 4.0
 
 _GO_ON = "check=False goes on without this check"
 
@@ -81,6 +78,8 @@ def _verdict(network: Network, traced: Traced, readings: Sequence[Reading], batc
     roundings = {layer.name: value for layer, value in roundings_of(network.model, traced.trace, layers).items()}
     try:
         company = compare_company(network, readings, batch, roundings)
+    except LayerwiseError:
+        raise
     except Exception as error:
         return _told(unchecked, f": {type(error).__name__}: {error}")
     beside = _first(company.beside, LARGEST)
@@ -97,9 +96,9 @@ def _told(verdict: _Verdict, why: str = "") -> _Verdict:
     return _Verdict(verdict.attribute, line=line)
 
 
-def _first(differences: Mapping[str, Difference], share: float, slack: float = 1.0) -> str | None:
+def _first(differences: Mapping[str, Difference], share: float) -> str | None:
     """The first layer, in execution order, whose features differ by more than rounding and a share of their spread."""
-    return next((name for name, one in differences.items() if one.exceeds(share, slack=slack)), None)
+    return next((name for name, one in differences.items() if one.exceeds(share)), None)
 
 
 def _of_company(layer: str, found: Difference) -> str:
@@ -139,7 +138,7 @@ def _passed(company: Company) -> _Verdict:
     kinds = [kind for kind, found in every.items() if found]
     said = f"features differ by at most {largest:.1g} of their spread {' and '.join(kinds)}"
     for kind, found in every.items():
-        for layer, why in ((_first(found, 0.0, _SLACK), "more than"), (_large(found), "as much as")):
+        for layer, why in ((_first(found, 0.0), "more than"), (_large(found), "as much as")):
             if layer is not None:
                 warning = (
                     f"run {kind}, the features of layer {layer!r} differ by {found[layer].share:.2g} of the spread of "

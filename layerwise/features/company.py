@@ -19,10 +19,12 @@ from layerwise.features.padding import Padding, more_padding
 from layerwise.finding.variations import with_rows
 from layerwise.network import Network, Reading
 
-__all__ = ["SAMPLES", "Company", "Difference", "compare_company", "difference"]
+__all__ = ["SAMPLES", "SLACK", "Company", "Difference", "compare_company", "difference"]
 
 #: Samples that are run again.
 SAMPLES = 4
+#: Kernels for batches of other sizes were seen to differ by up to one and a half times the rounding.
+SLACK = 4.0
 # Of wider layers, evenly spread features are compared.
 _MOST_FEATURES = 1 << 14
 
@@ -36,7 +38,7 @@ class Difference:
     distance : float
         Root mean square of the difference of the features.
     spread : float
-        The same of the differences from their mean over the samples.
+        The same of the differences from their mean over the samples; of the features themselves, for one sample.
     rounding : float
         The distance that the precision of the network's arithmetic may make.
     """
@@ -52,9 +54,10 @@ class Difference:
             return 0.0
         return self.distance / self.spread if self.spread > 0 else float("inf")
 
-    def exceeds(self, share: float, *, slack: float = 1.0) -> bool:
-        """Whether the distance is more than rounding, a few times over perhaps, and than a share of the spread."""
-        return self.distance > max(slack * self.rounding, share * self.spread)
+    def exceeds(self, share: float) -> bool:
+        """Whether the distance is more than a share of the spread; where that is below rounding, more than rounding."""
+        least = share * self.spread
+        return self.distance > (least if least >= self.rounding else SLACK * self.rounding)
 
 
 @dataclass(frozen=True)
@@ -156,5 +159,6 @@ def difference(other: Tensor, values: Tensor, whole: Tensor, rounding: float) ->
     known = whole.nan_to_num(0.0, 0.0, 0.0)
     spread = float((known - known.mean(0)).square().mean().sqrt())
     size = float(known.square().mean().sqrt())
+    spread = spread if len(known) > 1 else size
     apart = float("inf") if bool(differing.any()) else float(distance.square().mean().sqrt())
     return Difference(apart, spread, rounding * size)

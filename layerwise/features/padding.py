@@ -103,7 +103,9 @@ def _of_fixed_length(traced: Trace, named: Mapping[str, Any], batch: Batch, read
     return [
         reading.name
         for reading in readings
-        if reading.layer.axes.masked == () and len(reading.layer.shape) > 1 and values[key_of(reading.layer)] in reached
+        if reading.layer.axes.masked == ()
+        and sum(size > 1 for size in reading.layer.shape) > 1
+        and values[key_of(reading.layer)] in reached
     ]
 
 

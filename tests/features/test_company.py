@@ -34,6 +34,12 @@ def test_features_that_do_not_vary_differ_by_nothing_or_without_bound() -> None:
     assert not difference(same + 1e-9, same, same, rounding=1e-7).exceeds(0.05)
 
 
+def test_one_sample_is_weighed_against_its_own_size() -> None:
+    alone = VALUES[:1]
+    assert difference(alone + 0.1, alone, alone, rounding=1e-7).share == pytest.approx(0.1 / math.sqrt(2.5))
+    assert not difference(alone + 1e-7, alone, alone, rounding=1e-7).exceeds(0.05)
+
+
 def test_a_feature_that_is_finite_in_one_run_alone_differs() -> None:
     gap = VALUES.clone()
     gap[0, 0] = torch.nan
