@@ -49,6 +49,8 @@ class Layer:
         What the layer is to the network; ``features`` is the classifier's input.
     apart : bool
         Whether it has a row for every sample; a table of positions and a stack of windows have not.
+    is_complex : bool
+        Whether its numbers are complex: each counts as two real features.
     """
 
     path: str
@@ -61,6 +63,7 @@ class Layer:
     parameters: int = 0
     role: Literal["stem", "block", "features", "logits", "inner"] = "inner"
     apart: bool = True
+    is_complex: bool = False
 
     @property
     def name(self) -> str:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
+from layerwise.complex_features import real_features
 from layerwise.errors import InvalidData, UnknownName
 from layerwise.layers import Layer
 
@@ -73,7 +74,7 @@ def reduction_of(layer: Layer, name: str, pooling: str, *, headless: bool = Fals
 
 
 def positions(activation: Tensor, how: str, channels: int, prefix: int, picture: tuple[int, ...] = ()) -> Tensor | None:
-    """Every token or pixel of an activation apart, features last; None if it has none. No copy is made.
+    """Every token or pixel of an activation apart, features last; None if it has none. No copy is made of real ones.
 
     Parameters
     ----------
@@ -92,6 +93,7 @@ def positions(activation: Tensor, how: str, channels: int, prefix: int, picture:
     Tensor or None
         Shape ``(n, tokens, d)`` or ``(n, h, w, d)``.
     """
+    activation = real_features(activation, channels)
     if _is_tokens(activation.ndim, channels):
         apart = activation[:, prefix:]
         if how == "tokens":
@@ -133,6 +135,7 @@ def reduce(activation: Tensor, how: str, channels: int, tokens: Tokens) -> Tenso
     InvalidData
         If the activation has no tokens, or no grid, to reduce over.
     """
+    activation = real_features(activation, channels)
     if activation.ndim == 1:
         return activation[:, None]
     if activation.ndim == 2:

@@ -191,6 +191,7 @@ def _layer(live: Graph, found: Found) -> Layer:
         channels=live.channels(found.slot.value),
         parameters=trace.modules[call.path].parameters,
         apart=rows == (_samples(trace) or rows),
+        is_complex=trace.values[found.slot.value].dtype.startswith("complex"),
     )
 
 
