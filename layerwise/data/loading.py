@@ -28,7 +28,8 @@ def stack_arrays(raw: Sequence[Any]) -> Tensor:
     Returns
     -------
     Tensor
-        Images of bytes as float32 in [0, 1], shape ``(n, c, h, w)``; other integers as int64; all else as float32.
+        Images of bytes as float32 in [0, 1], shape ``(n, c, h, w)``; other integers as int64; complex numbers as
+        complex64; all else as float32.
 
     Raises
     ------
@@ -53,7 +54,7 @@ def stack_arrays(raw: Sequence[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(batch)).float() / 255
     if batch.dtype.kind in "iu" and batch.dtype != np.uint8:
         return torch.from_numpy(batch.astype(np.int64))
-    return torch.from_numpy(batch.astype(np.float32))
+    return torch.from_numpy(batch.astype(np.complex64 if batch.dtype.kind == "c" else np.float32))
 
 
 @dataclass(frozen=True)
