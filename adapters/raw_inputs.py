@@ -119,6 +119,10 @@ class RawInputs:
             raise self._mismatch(kind)
         if not self._pictures and kind == "pictures":
             raise self._mismatch(kind)
+        if kind == "pictures" and self._texts and self._main == "input_ids" and not self._towers:
+            raise InvalidData(
+                f"{self.kind} takes texts beside pictures, and the data has pictures alone; give a loader"
+            )
         if self._pictures and (kind in ("pictures", "arrays") or not self._texts):
             self._tell_tower("picture", kind)
             return self.pictures(raw)

@@ -271,6 +271,14 @@ class TestKinds:
         with pytest.raises(InvalidData, match="ViTModel takes pictures, and the data has texts"):
             profile(saved(tmp_path, model), table(tmp_path, text=texts()))
 
+    def test_pictures_alone_for_a_model_of_both_are_refused(self):
+        sizes = {key: value for key, value in BERT.items() if key != "pad_token_id"}
+        model = transformers.ViltModel(transformers.ViltConfig(**sizes, image_size=32, patch_size=8))
+        with pytest.raises(
+            InvalidData, match="ViltModel takes texts beside pictures, .* pictures alone; give a loader"
+        ):
+            adapter_for(model).prepare(model)([Image.new("RGB", (32, 32))])
+
     def test_a_model_of_sounds_names_what_it_takes(self, tmp_path):
         sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
         model = transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**sizes, num_conv_pos_embedding_groups=2))
