@@ -23,7 +23,8 @@ def stack_arrays(raw: Sequence[Any]) -> Tensor:
     Parameters
     ----------
     raw : sequence of array_like
-        Arrays of one shape. Images of bytes or of 16 bits are ``(h, w)``, ``(h, w, c)`` or ``(c, h, w)`` with ``c`` of 1, 3 or 4.
+        Arrays of one shape. Images of bytes or of 16 bits are ``(h, w)``, ``(h, w, c)`` or ``(c, h, w)`` with ``c`` of
+        1, 3 or 4.
 
     Returns
     -------
