@@ -71,8 +71,14 @@ def is_ignored(name: str) -> bool:
     return name.startswith(".") or name.lower() in _LEFTOVERS
 
 
-def split_folders(root: Path) -> tuple[dict[str, Path], list[str]]:
+def split_folders(root: Path, *, asked: bool = False) -> tuple[dict[str, Path], list[str]]:
     """The folders of the splits below `root`, or `root` itself as ``train``; and lines about what is not read.
+
+    Parameters
+    ----------
+    root : Path
+    asked : bool
+        Whether the caller asked for splits, so that folders that are named like splits are.
 
     Raises
     ------
@@ -92,10 +98,11 @@ def split_folders(root: Path) -> tuple[dict[str, Path], list[str]]:
                 "put the pictures of a split in one subfolder a class, or rename the classes"
             )
         return {"train": root}, []
-    if rest:
+    if rest and not asked:
+        option = ",".join(dict.fromkeys(str(split_named(folder.name)) for folder in splits))
         raise InvalidData(
-            f"{str(root)!r} has {_names(splits)}, which may be splits or classes, beside {_names(rest)}, which are no "
-            "usual splits; move the one or the other into a folder of its own"
+            f"{_names(splits)} in {str(root)!r} may be splits or classes: {_names(rest)} beside them are no usual "
+            f"splits. split={option} reads the splits alone; for classes, give {_names(splits)} other names"
         )
     found: dict[str, Path] = {}
     for folder in splits:
@@ -110,7 +117,7 @@ def split_folders(root: Path) -> tuple[dict[str, Path], list[str]]:
         notes.append(f"not read: {_names(flat)}, which hold pictures without class folders")
     other = [folder.name for folder in folders if folder not in splits and folder not in flat]
     if other:
-        notes.append(f"not read: folders without pictures beside those of the splits, {_some(other)}")
+        notes.append(f"not read: folders beside those of the splits, {_some(other)}")
     return found, notes
 
 

@@ -55,7 +55,7 @@ def read_image_folder(request: Request) -> Reading:
     The splits are called ``train``, ``val`` and ``test``, however their folders are written.
     """
     root = existing(request.path, "folder")
-    folders, lines = split_folders(root)
+    folders, lines = split_folders(root, asked=bool(request.splits))
     notes = Notes()
     # A split may be asked for by the name of its folder.
     named = {split: split for split in folders} | {

@@ -47,7 +47,10 @@ def test_a_split_is_asked_for_by_either_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("folders", "says"),
     [
-        (["train/ant", "train/bee", "cat"], "'train', which may be splits or classes, beside 'cat'"),
+        (
+            ["train/ant", "train/bee", "cat"],
+            "'train' in .* may be splits or classes: 'cat' beside .* split=train reads",
+        ),
         (["train/ant", "val/ant", "dev/ant"], "'dev' and 'val' in .* may both be the split 'val'"),
         (["train", "test"], "may be splits without class folders, or classes"),
         (["Training"], "may be splits without class folders, or classes"),
@@ -88,8 +91,13 @@ def test_folders_beside_those_of_splits_are_told(tmp_path: Path, quiet_log: pyte
     assert splits_of(tmp_path) == {"train": 2}
     assert [line.split(",")[0] for line in quiet_log.messages] == [
         "not read: 'test'",
-        "not read: folders without pictures beside those of the splits",
+        "not read: folders beside those of the splits",
     ]
+
+
+def test_splits_that_are_asked_for_are_splits_beside_other_folders(tmp_path: Path) -> None:
+    write_images(tmp_path, {"train/ant": 1, "train/bee": 1, "unlabeled": 3})
+    assert splits_of(tmp_path, "?split=train") == {"train": 2}
 
 
 @pytest.mark.parametrize("ending", ["gif", "jfif", "webp", "bmp", "tif", "jpe", "ppm", ""])
