@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
@@ -11,8 +11,10 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from layerwise.adapters.pictures import picture
+from layerwise.adapters.padding import padding_known
 from layerwise.adapters.protocol import Batch
+from layerwise.adapters.raw_inputs import RawInputs, accepted
+from layerwise.adapters.texts import beyond_limits
 from layerwise.adapters.torch import TorchAdapter
 from layerwise.errors import InvalidData, UnknownName
 from layerwise.progress import others_bars
@@ -21,8 +23,8 @@ __all__ = ["HuggingFaceAdapter"]
 
 _CLASSIFIERS = ("ForSequenceClassification", "ForImageClassification", "ForAudioClassification")
 _PREFIXES = ("cls_token", "class_embedding", "distillation_token", "register_tokens")
-# Longer texts are cut here, unless the tokenizer itself asks for less.
-_LONGEST = 512
+# What a checkpoint says of itself that is loaded so: an encoder alone has no decoder that random weights could fill.
+_OWN = (*_CLASSIFIERS, "EncoderModel")
 
 
 class HuggingFaceAdapter(TorchAdapter):
@@ -55,7 +57,7 @@ class HuggingFaceAdapter(TorchAdapter):
         try:
             with others_bars():
                 config = transformers.AutoConfig.from_pretrained(name, **options)
-                heads = (item for item in config.architectures or () if item.endswith(_CLASSIFIERS))
+                heads = (item for item in config.architectures or () if item.endswith(_OWN))
                 chosen = next((item for item in heads if hasattr(transformers, item)), "AutoModel")
                 loaded = getattr(transformers, chosen).from_pretrained(name, output_loading_info=True, **options)
         except (OSError, ValueError) as error:
@@ -88,22 +90,33 @@ class HuggingFaceAdapter(TorchAdapter):
     def forward(self, model: nn.Module, batch: Batch) -> Any:
         """Run one forward without a key-value cache; a decoder that is given no input starts from its start token."""
         inputs = batch.inputs
+        taken = accepted(model)
         if isinstance(inputs, Tensor):
-            inputs = {getattr(model, "main_input_name", "input_ids"): inputs}
+            inputs = {_input_name(model, inputs, taken): inputs}
         if not isinstance(inputs, Mapping):
             return super().forward(model, batch)
         inputs = dict(inputs)
-        accepted = inspect.signature(model.forward).parameters
-        if "use_cache" in accepted:
+        tower = _tower(model, inputs)
+        if tower is not None:
+            output = tower(**inputs)
+            return {"features": output} if isinstance(output, Tensor) else output
+        if "use_cache" in taken:
             inputs.setdefault("use_cache", False)
         config = getattr(model, "config", None)
-        starts = getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in accepted
+        starts = getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in taken
         # A classifier shifts its own input into the decoder.
         if starts and not type(model).__name__.endswith(_CLASSIFIERS):
             start = getattr(config, "decoder_start_token_id", None) or 0
             device = next(iter(batch.labels.values())).device
             inputs.setdefault("decoder_input_ids", torch.full((batch.size, 1), start, device=device))
-        return model(**inputs)
+        try:
+            with padding_known(model, inputs) as known:
+                return model(**known)
+        except (IndexError, RuntimeError) as error:
+            reason = beyond_limits(model, inputs.get("input_ids"))
+            if reason:
+                raise InvalidData(reason) from error
+            raise
 
     def prefix_tokens(self, model: nn.Module, batch: Batch) -> int:
         """Class, distillation and register tokens, counted from the embeddings that hold them, and PEFT's own tokens.
@@ -146,24 +159,8 @@ class HuggingFaceAdapter(TorchAdapter):
         return "cls" if any(name.endswith(own) for name, _ in model.named_parameters()) else "mean"
 
     def prepare(self, model: nn.Module) -> Callable[[Sequence[Any]], Any] | None:
-        """The tokenizer or the image processor that was saved with the model."""
-        import transformers
-
-        name, options = self._origin(model)
-        if getattr(model, "main_input_name", "input_ids") != "input_ids":
-            processor = transformers.AutoImageProcessor.from_pretrained(name)
-            return lambda raw: dict(processor(images=[picture(item) for item in raw], return_tensors="pt"))
-        with others_bars():
-            tokenizer = transformers.AutoTokenizer.from_pretrained(name, **options)
-        if tokenizer.pad_token is None:
-            tokenizer.pad_token = tokenizer.eos_token
-        longest = min(tokenizer.model_max_length, _LONGEST)
-
-        def prepare(raw: Sequence[Any]) -> Any:
-            texts = [str(text) for text in raw]
-            return dict(tokenizer(texts, padding=True, truncation=True, max_length=longest, return_tensors="pt"))
-
-        return prepare
+        """The tokenizer or the image processor that was saved with the model, as the samples ask for."""
+        return RawInputs(model, *self._origin(model))
 
     def example(self, model: nn.Module) -> Any:
         """Two made-up texts, pictures or sounds of the form that the model's configuration asks for."""
@@ -188,6 +185,25 @@ class HuggingFaceAdapter(TorchAdapter):
             return self._origins[model]
         config: Any = model.config
         return str(getattr(model, "name_or_path", "") or config.name_or_path), {}
+
+
+def _input_name(model: nn.Module, value: Tensor, taken: Collection[str]) -> str:
+    """What a single tensor is to the model: pictures where it can be nothing else, else its main input."""
+    if "pixel_values" in taken and value.is_floating_point() and value.ndim == 4:
+        return "pixel_values"
+    return str(getattr(model, "main_input_name", "input_ids"))
+
+
+def _tower(model: nn.Module, inputs: Mapping[str, Any]) -> Callable[..., Any] | None:
+    """The forward of the one tower of two that the inputs are for; None where both have theirs, and for one tower."""
+    towers: Any = model
+    found: Callable[..., Any] | None = None
+    if hasattr(towers, "get_image_features") and hasattr(towers, "get_text_features"):
+        if "input_ids" not in inputs and "pixel_values" in inputs:
+            found = towers.get_image_features
+        elif "pixel_values" not in inputs and "input_ids" in inputs:
+            found = towers.get_text_features
+    return found
 
 
 def _are_tokens(values: Sequence[Any]) -> bool:

@@ -2,30 +2,119 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from layerwise.errors import InvalidData
+from layerwise.runtime.notes import Notes
+from layerwise.runtime.pixels import bytes_of_array, colour_picture, grey_picture
 
-__all__ = ["picture"]
+__all__ = ["PicturePreparation", "averaged", "check_channels", "picture"]
+
+_CHANNELS = (1, 2, 3, 4)
 
 
-def picture(value: Any) -> Any:
-    """A PIL image in colour, from an image or an array of bytes, shape ``(h, w)`` or ``(h, w, channels)``.
+class PicturePreparation:
+    """Pictures to what a network takes, one form for all of them.
+
+    Parameters
+    ----------
+    transform : callable
+        PIL images, all in RGB or all in grey, to the inputs of a batch.
+    channels : int
+        Of the network: 3 for RGB, 1 for grey.
+
+    Attributes
+    ----------
+    notes : Notes
+        What was read otherwise than it stands.
+    """
+
+    def __init__(self, transform: Callable[[list[Any]], Any], channels: int = 3) -> None:
+        self.transform = transform
+        self.channels = channels
+        self.notes = Notes()
+
+    def __call__(self, raw: Sequence[Any]) -> Any:
+        """Prepare a batch.
+
+        Raises
+        ------
+        InvalidData
+            For what is no picture, or of no known scale.
+        """
+        return self.transform([picture(item, self.channels, self.notes) for item in _on_one_scale(raw)])
+
+
+def picture(value: Any, channels: int = 3, notes: Notes | None = None) -> Any:
+    """A PIL image of 8 bits, from an image or an array of shape ``(h, w)``, ``(h, w, c)`` or ``(c, h, w)``.
+
+    Parameters
+    ----------
+    value : PIL.Image.Image or array_like
+        Arrays are bytes, 16 bits without a sign, or fractions from 0 to 1.
+    channels : int
+        3 for an image in RGB, 1 for one in grey.
+    notes : Notes, optional
+        Where it is told what is lost.
 
     Raises
     ------
     InvalidData
-        If it is neither.
+        If it is neither, or its scale cannot be known.
     """
     from PIL import Image
 
-    if isinstance(value, Image.Image):
-        return value.convert("RGB")
-    array = np.asarray(value)
-    if array.dtype != np.uint8 or array.ndim not in (2, 3):
-        raise InvalidData(
-            f"a picture must be an image or an array of bytes; it is {array.dtype} of shape {array.shape}"
-        )
-    return Image.fromarray(array).convert("RGB")
+    if channels not in (1, 3):
+        raise InvalidData(f"the network takes {channels} channels, and pictures have 1 or 3; give a loader of tensors")
+    tell = (lambda *_: None) if notes is None else notes.add
+    if isinstance(value, str) or (isinstance(value, (tuple, list)) and any(isinstance(item, str) for item in value)):
+        raise InvalidData(f"a picture must be an image or an array; the data has texts, such as {value!r:.60}")
+    image = value if isinstance(value, Image.Image) else _from_array(np.asarray(value), tell)
+    image = colour_picture(image, tell=tell)
+    return image if channels == 3 else grey_picture(image, tell)
+
+
+def averaged(values: Sequence[float], channels: int) -> tuple[float, ...]:
+    """The mean or deviation of every channel; of one channel the average over colours."""
+    return (sum(values) / len(values),) if channels == 1 else tuple(values)
+
+
+def check_channels(pixels: Tensor, channels: int) -> Tensor:
+    """The prepared pictures, shape ``(n, c, h, w)``, if they have the channels that the network takes.
+
+    Raises
+    ------
+    InvalidData
+        If they have not.
+    """
+    if isinstance(pixels, torch.Tensor) and pixels.ndim == 4 and pixels.shape[1] != channels:
+        raise InvalidData(f"the network takes {channels} channels, and its own preprocessing gives {pixels.shape[1]}")
+    return pixels
+
+
+def _on_one_scale(raw: Sequence[Any]) -> list[Any]:
+    """The pictures of a batch, with fractions as bytes: a black one is of the scale of the others."""
+    places = [place for place, item in enumerate(raw) if isinstance(item, np.ndarray) and item.dtype.kind == "f"]
+    found = list(raw)
+    if places:
+        values = bytes_of_array(np.concatenate([found[place].reshape(-1) for place in places]))
+        ends = np.cumsum([found[place].size for place in places])[:-1]
+        for place, part in zip(places, np.split(values, ends), strict=True):
+            found[place] = part.reshape(found[place].shape)
+    return found
+
+
+def _from_array(array: np.ndarray, tell: Callable[[str, str], None]) -> Any:
+    from PIL import Image
+
+    if array.ndim == 3 and array.shape[2] not in _CHANNELS and array.shape[0] in _CHANNELS:
+        array = np.moveaxis(array, 0, 2)
+    if array.ndim not in (2, 3) or not array.size or (array.ndim == 3 and array.shape[2] not in _CHANNELS):
+        raise InvalidData(f"a picture must be an image or an array of pixels; it is {array.dtype} of {array.shape}")
+    values = bytes_of_array(array, tell=tell)
+    return Image.fromarray(np.ascontiguousarray(values[..., 0] if values.shape[2:] == (1,) else values))

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from layerwise.adapters.pictures import picture
+from layerwise.adapters.pictures import PicturePreparation, averaged, check_channels
 from layerwise.adapters.protocol import Batch
 from layerwise.adapters.torch import TorchAdapter
 from layerwise.errors import InvalidData, UnknownName
@@ -78,21 +78,24 @@ class TimmAdapter(TorchAdapter):
         return "cls" if getattr(model, "global_pool", "") == "token" else "mean"
 
     def prepare(self, model: nn.Module) -> Callable[[Sequence[Any]], Any] | None:
-        """The evaluation transform of the model's configuration."""
+        """The evaluation transform of the model's configuration; for one channel, pictures stay grey."""
         from timm.data.config import resolve_model_data_config
         from timm.data.transforms_factory import create_transform
 
+        channels = _channels(model)
         settings: dict[str, Any] = resolve_model_data_config(model)
+        settings |= {key: averaged(settings[key], channels) for key in ("mean", "std")}
         transform = create_transform(**settings, is_training=False)
 
-        def prepare(raw: Sequence[Any]) -> torch.Tensor:
-            return torch.stack([transform(picture(value)) for value in raw])
+        def stacked(pictures: list[Any]) -> torch.Tensor:
+            return check_channels(torch.stack([transform(item) for item in pictures]), channels)
 
-        return prepare
+        return PicturePreparation(stacked, channels)
 
     def example(self, model: nn.Module) -> Any:
         """Two pictures of the size that the model's configuration names."""
-        return torch.randn(2, *_config(model).get("input_size", (3, 224, 224)))
+        _, height, width = _config(model).get("input_size", (3, 224, 224))
+        return torch.randn(2, _channels(model), height, width)
 
     def batch(self, raw: Any, device: torch.device) -> Batch:
         """As for any module; a mapping with one entry beside the labels is a picture."""
@@ -105,6 +108,17 @@ class TimmAdapter(TorchAdapter):
 def _config(model: nn.Module) -> Mapping[str, Any]:
     found: Any = getattr(model, "pretrained_cfg", None)
     return found or {}
+
+
+def _channels(model: nn.Module) -> int:
+    """The channels that the first convolution takes; what the configuration says where there is none."""
+    first = _config(model).get("first_conv")
+    present = dict(model.named_modules())
+    named = [present.get(name) for name in ([first] if isinstance(first, str) else list(first or ()))]
+    for module in [*named, *present.values()]:
+        if isinstance(module, nn.Conv2d):
+            return module.in_channels
+    return int(_config(model).get("input_size", (3,))[0])
 
 
 def _check_name(name: str) -> None:

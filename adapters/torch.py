@@ -104,7 +104,9 @@ class TorchAdapter:
             output = output.get("logits")
         elif hasattr(output, "logits"):
             output = output.logits
-        return output if isinstance(output, Tensor) and output.ndim == 2 and output.shape[1] > 1 else None
+        if not isinstance(output, Tensor) or output.is_complex():
+            return None
+        return output if output.ndim == 2 and output.shape[1] > 1 else None
 
     def head(self, model: nn.Module) -> str | None:
         """Not known: it is found in the graph of the network."""

@@ -34,12 +34,15 @@ class Loaders:
         Names of the classes; empty where the data does not say.
     fingerprint : str
         Of data read by name; empty otherwise.
+    notes : iterable of str
+        What of the data was read otherwise than it stands, or not at all; more may come as it is read.
     """
 
     splits: Mapping[str, Iterable[Any]]
     name: str
     classes: tuple[str, ...] = ()
     fingerprint: str = ""
+    notes: Iterable[str] = ()
 
     @property
     def repeatable(self) -> bool:
@@ -92,11 +95,7 @@ def find_loaders(data: Any, model: nn.Module, adapter: Adapter, batch_size: int)
         If it is none of these.
     """
     if isinstance(data, str):
-        from layerwise.data import loaders, read, stack_arrays
-
-        source = read(data)
-        splits = loaders(source, adapter.prepare(model) or stack_arrays, batch_size=batch_size, share=place())
-        return Loaders(splits, source.name, source.classes, source.fingerprint)
+        return _named_loaders(data, model, adapter, batch_size)
     splits = dict(data) if isinstance(data, Mapping) else {"train": data}
     for split, loader in splits.items():
         if not isinstance(loader, Iterable) or isinstance(loader, (str, torch.Tensor)):
@@ -106,10 +105,27 @@ def find_loaders(data: Any, model: nn.Module, adapter: Adapter, batch_size: int)
             )
     if not splits:
         raise InvalidData("there is no split: the mapping of split to loader is empty")
-    splits = {split: looked(loader) for split, loader in splits.items()}
+    splits = {split: looked(loader, split) for split, loader in splits.items()}
     first = _dataset(next(iter(splits.values())))
     classes = getattr(first, "classes", ()) or ()
     return Loaders(splits, type(first).__name__ if first is not None else "loader", tuple(map(str, classes)))
+
+
+def _named_loaders(name: str, model: nn.Module, adapter: Adapter, batch_size: int) -> Loaders:
+    """Loaders of what is read by name, prepared for the model."""
+    from layerwise.data import loaders, read
+    from layerwise.data.stacking import Stacking
+    from layerwise.data.token_counts import CountsTokens, with_tokens
+
+    source = read(name)
+    prepare: Any = adapter.prepare(model) or Stacking(model)
+    if source.kind == "text" and isinstance(prepare, CountsTokens):
+        source = with_tokens(source, prepare)
+    notes = getattr(prepare, "notes", None)
+    if notes is not None:
+        source.notes.include(notes)
+    splits = loaders(source, prepare, batch_size=batch_size, share=place())
+    return Loaders(splits, source.name, source.classes, source.fingerprint, source.notes)
 
 
 def dimensions(batch: Batch) -> dict[str, int]:

@@ -86,6 +86,8 @@ class Layer:
         Whether it has rows for every sample; a table of positions has not.
     axes : Axes
         Which axis is what.
+    is_complex : bool
+        Whether its numbers are complex: each counts as two real features.
     """
 
     path: str
@@ -99,6 +101,7 @@ class Layer:
     role: Literal["stem", "block", "features", "logits", "inner"] = "inner"
     apart: bool = True
     axes: Axes = Axes()
+    is_complex: bool = False
 
     @property
     def name(self) -> str:

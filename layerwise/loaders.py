@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from torch.utils.data import DataLoader, IterableDataset
+
+from layerwise.data.workers import check_workers, workers_of
 
 __all__ = ["Looked", "first_batch", "is_repeatable", "looked"]
 
@@ -29,20 +32,33 @@ class Looked:
 
     def first(self) -> Any:
         """The first batch, which the next run gives again; None of a loader without one."""
+        return next(iter(self.ahead(1)), None)
+
+    def ahead(self, count: int) -> list[Any]:
+        """So many of the first batches, which the next run gives again; fewer where there are no more."""
         if self._open is None:
             self._open = iter(self.loader)
-        if not self._seen:
-            self._seen = [batch for batch in [next(self._open, None)] if batch is not None]
-        return self._seen[0] if self._seen else None
+        self._seen += itertools.islice(self._open, max(count - len(self._seen), 0))
+        return self._seen[:count]
 
 
-def looked(loader: Any) -> Any:
-    """The loader, if it surely runs as often as it is asked to; else one that can be looked at."""
+def looked(loader: Any, split: str = "") -> Any:
+    """The loader, if it surely runs as often as it is asked to; else one that can be looked at.
+
+    Raises
+    ------
+    InvalidData
+        If its workers give every sample several times (`layerwise.data.workers`).
+    """
     dataset = getattr(loader, "dataset", None)
     sure = isinstance(loader, list | tuple) or (
         isinstance(loader, DataLoader) and not isinstance(dataset, IterableDataset)
     )
-    return loader if sure else Looked(loader)
+    if sure:
+        return loader
+    found = Looked(loader)
+    check_workers(split, workers_of(loader), found.ahead)
+    return found
 
 
 def first_batch(loader: Any) -> Any:

@@ -23,10 +23,13 @@ def mapped(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
     """
     if isinstance(value, Tensor):
         return function(value)
-    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiubc":
         tensor = torch.from_numpy(value)
         # NumPy is in double precision unless it is told otherwise, networks are not.
-        return function(tensor.to(torch.get_default_dtype()) if tensor.dtype == torch.float64 else tensor)
+        if tensor.dtype in (torch.float64, torch.complex128):
+            default = torch.get_default_dtype()
+            tensor = tensor.to(default.to_complex() if tensor.is_complex() else default)
+        return function(tensor)
     if isinstance(value, Mapping):
         return {key: mapped(item, function) for key, item in value.items()}
     if isinstance(value, (tuple, list)):

@@ -308,7 +308,7 @@ def readings_of(
         # Where as many tokens and the prefix are found elsewhere, the prefix has still to be put in front.
         headless = prefix > 0 and is_tokens(layer) and layer.shape[0] + prefix in lengths
         own = 0 if headless or not is_tokens(layer) or layer.shape[0] <= prefix else prefix
-        empty = torch.empty(1, *layer.shape, device="meta")
+        empty = torch.empty(1, *layer.shape, device="meta", dtype=torch.complex64 if layer.is_complex else None)
         if how in DENSE:
             apart = positions(empty, how, layer.channels, own, tuple(labelled))
             if apart is not None and (how == "pixels" or apart.shape[1:-1] == labelled or not labelled):

@@ -288,7 +288,8 @@ class Profiler:
     def _scores(self) -> Layer | None:
         """The layer of the class scores, for a network whose output does not say which they are."""
         layers = find_blocks(self._traced, self.network.head)
-        own = [layer for layer in layers if layer.role == "logits" and layer.apart and len(layer.shape) == 1]
+        scores = [layer for layer in layers if layer.role == "logits" and not layer.is_complex]
+        own = [layer for layer in scores if layer.apart and len(layer.shape) == 1]
         return own[-1] if own else None
 
     def _plan(self, first: Batch) -> Plan:
@@ -385,6 +386,7 @@ class Profiler:
             "model_hash": weight_hash(self.network.model),
             "adapter": self.network.adapter.name,
             "data": self.loaders.name,
+            **({"data_notes": notes} if (notes := list(self.loaders.notes)) else {}),
             "data_fingerprint": {split: result.fingerprint for split, result in results.items()},
             "samples": {split: result.samples for split, result in results.items()},
             "left_out": {split: result.left_out for split, result in results.items() if result.left_out},

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from layerwise.errors import InvalidData, UnknownName
+from layerwise.features.complex_features import real_features
 from layerwise.layers import Layer
 
 __all__ = ["DENSE", "REDUCTIONS", "Tokens", "check_reduction", "is_tokens", "positions", "reduce", "reduction_of"]
@@ -77,7 +78,7 @@ def reduction_of(layer: Layer, name: str, pooling: str, *, headless: bool = Fals
 
 
 def positions(activation: Tensor, how: str, channels: int, prefix: int, picture: tuple[int, ...] = ()) -> Tensor | None:
-    """Every token or pixel of an activation apart, features last; None if it has none. No copy is made.
+    """Every token or pixel of an activation apart, features last; None if it has none. No copy is made of real ones.
 
     Parameters
     ----------
@@ -96,6 +97,7 @@ def positions(activation: Tensor, how: str, channels: int, prefix: int, picture:
     Tensor or None
         Shape ``(n, tokens, d)`` or ``(n, h, w, d)``.
     """
+    activation = real_features(activation, channels)
     if activation.ndim == 3:
         apart = activation.movedim(channels, -1)[:, prefix:]
         if how == "tokens":
@@ -137,6 +139,7 @@ def reduce(activation: Tensor, how: str, channels: int, tokens: Tokens) -> Tenso
     InvalidData
         If the activation has no tokens, or no grid, to reduce over.
     """
+    activation = real_features(activation, channels)
     if activation.ndim == 1:
         return activation[:, None]
     if activation.ndim == 2:

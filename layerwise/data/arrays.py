@@ -9,6 +9,7 @@ import numpy as np
 from layerwise.data.digest import digest, existing
 from layerwise.data.names import Request, Task
 from layerwise.data.source import Reading
+from layerwise.data.splits import with_train
 from layerwise.errors import InvalidData, UnknownName
 
 __all__ = ["read_npz", "read_sklearn"]
@@ -30,7 +31,7 @@ def read_npz(request: Request) -> Reading:
     if not isinstance(file, np.lib.npyio.NpzFile):
         raise InvalidData(f"{request.path!r} is one array; an .npz file with the arrays x and y is needed")
     with file:
-        names = {key[2:] or "train": key[1:] for key in file.files if key == "x" or key.startswith("x_")}
+        names = with_train({key[2:] or "train": key[1:] for key in file.files if key == "x" or key.startswith("x_")})
         if not names:
             raise InvalidData(f"{request.path!r} has no array x or x_train; it has {', '.join(file.files)}")
         splits = {}
@@ -42,7 +43,9 @@ def read_npz(request: Request) -> Reading:
                     "their lengths must be equal"
                 )
             splits[split] = (inputs, labels)
-    return Reading("array", splits, digest(*(part for name in splits for part in (name, *splits[name]))))
+    texts = all(inputs.dtype.kind == "U" and inputs.ndim == 1 for inputs, _ in splits.values())
+    content = digest(*(part for name in splits for part in (name, *splits[name])))
+    return Reading("text" if texts else "array", splits, content)
 
 
 def read_sklearn(request: Request) -> Reading:

@@ -13,11 +13,14 @@ from layerwise.data.images import Pictures
 from layerwise.data.names import Request
 from layerwise.data.source import Inputs, Kind
 from layerwise.errors import InvalidData, InvalidLabels, UnknownName
+from layerwise.runtime.notes import Notes
+from layerwise.runtime.pixels import colour_picture
 
 __all__ = ["Columns", "choose_columns", "find_column", "inputs_of", "labels_of"]
 
 _LABELS = ("label", "labels", "target", "class", "y")
 _TEXTS = ("text", "sentence", "content")
+_IDS = "input_ids"
 _IMAGES = ("image", "img", "file_name")
 
 
@@ -35,18 +38,36 @@ class Columns:
 
 
 class Cells:
-    """One column of a table, read when asked for; images are decoded to RGB."""
+    """One column of a table, read when asked for; images are decoded to RGB, 8 bits a channel."""
 
-    def __init__(self, table: Dataset, name: str) -> None:
+    def __init__(self, table: Dataset, name: str, notes: Notes) -> None:
         self.table = table.select_columns([name])
         self.name = name
+        self.notes = notes
 
     def __len__(self) -> int:
         return len(self.table)
 
     def __getitem__(self, index: int) -> Any:
         value = self.table[index][self.name]
-        return value.convert("RGB") if hasattr(value, "convert") else value
+        if not hasattr(value, "convert"):
+            return value
+        return colour_picture(value, f"the image in row {index}", self.notes.add)
+
+
+class Pairs:
+    """Two columns of texts; an input is a tuple of both."""
+
+    def __init__(self, table: Dataset, names: tuple[str, str]) -> None:
+        self.table = table.select_columns(list(names))
+        self.names = names
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, index: int) -> tuple[str, str]:
+        row = self.table[index]
+        return row[self.names[0]], row[self.names[1]]
 
 
 def find_column(table: Dataset, name: str) -> str:
@@ -79,18 +100,19 @@ def choose_columns(table: Dataset, request: Request) -> Columns:
     if len(given) > 1:
         raise InvalidData(f"{' and '.join(given)} are given; inputs are of one kind")
     if given:
-        names = tuple(find_column(table, name) for name in request.options[given[0]].split(","))
+        names = _named(table, request.options[given[0]])
         if given == ["columns"]:
             return Columns("array", names, labels, classes)
-        if len(names) > 1:
-            raise InvalidData(f"{given[0]}={','.join(names)}: one column is needed")
+        if len(names) > (2 if given == ["text"] else 1):
+            most = "one column, or a pair of two, is" if given == ["text"] else "one column is"
+            raise InvalidData(f"{given[0]}={','.join(names)}: {most} needed")
         return Columns("text" if given == ["text"] else "image", names, labels, classes)
     kind, names = _guess(table, {*labels, *(name for name, _ in request.where)})
     return Columns(kind, names, labels, classes)
 
 
-def inputs_of(table: Dataset, columns: Columns, root: Path) -> Inputs:
-    """The raw inputs of a table; paths of images count from `root`.
+def inputs_of(table: Dataset, columns: Columns, root: Path, notes: Notes) -> Inputs:
+    """The raw inputs of a table; paths of images count from `root`, and what is lost of them goes to `notes`.
 
     Raises
     ------
@@ -101,17 +123,18 @@ def inputs_of(table: Dataset, columns: Columns, root: Path) -> Inputs:
         find_column(table, name)
     if columns.kind == "array":
         return _numbers(table, columns.inputs)
+    for name in columns.inputs:
+        pieces = table.select_columns([name]).with_format("arrow").iter(10_000)
+        absent = sum(piece[name].null_count for piece in pieces)
+        if absent:
+            raise InvalidData(f"{absent} of {len(table)} rows have no {name!r}")
+        feature = table.features[name]
+        if not _is_string(feature) and not (columns.kind == "image" and isinstance(feature, Image)):
+            raise InvalidData(f"the column {name!r} holds {_type(feature)}, no {columns.kind}s")
     name = columns.inputs[0]
-    pieces = table.select_columns([name]).with_format("arrow").iter(10_000)
-    absent = sum(piece[name].null_count for piece in pieces)
-    if absent:
-        raise InvalidData(f"{absent} of {len(table)} rows have no {name!r}")
-    feature = table.features[name]
-    if columns.kind == "image" and isinstance(feature, Image):
-        return Cells(table, name)
-    if not _is_string(feature):
-        raise InvalidData(f"the column {name!r} holds {_type(feature)}, no {columns.kind}s")
-    return Cells(table, name) if columns.kind == "text" else _pictures(table[name][:], root)
+    if columns.kind == "image" and not isinstance(table.features[name], Image):
+        return _pictures(table[name][:], root, notes)
+    return Pairs(table, columns.inputs[:2]) if len(columns.inputs) == 2 else Cells(table, name, notes)
 
 
 def labels_of(table: Dataset, columns: Columns) -> np.ndarray:
@@ -138,9 +161,7 @@ def labels_of(table: Dataset, columns: Columns) -> np.ndarray:
 
 def _labels(table: Dataset, request: Request) -> tuple[str, ...]:
     if "label" in request.options:
-        asked = request.options["label"]
-        names = [asked] if asked in table.column_names else asked.split(",")
-        return tuple(find_column(table, name) for name in names)
+        return _named(table, request.options["label"])
     named = [name for name, feature in table.features.items() if isinstance(feature, ClassLabel)]
     usual = [name for name in _LABELS if name in table.column_names]
     if not named and not usual:
@@ -148,14 +169,22 @@ def _labels(table: Dataset, request: Request) -> tuple[str, ...]:
     return (next((name for name in usual if name in named), None) or (named or usual)[0],)
 
 
+def _named(table: Dataset, asked: str) -> tuple[str, ...]:
+    """The columns that are listed by commas; a column whose name has a comma is one column."""
+    names = [asked] if asked in table.column_names else asked.split(",")
+    return tuple(find_column(table, name) for name in names)
+
+
 def _guess(table: Dataset, taken: set[str]) -> tuple[Kind, tuple[str, ...]]:
-    """An image column, else a string column, else all numbers."""
+    """Token ids, else an image column, else a string column, else all numbers."""
     features = {name: feature for name, feature in table.features.items() if name not in taken}
     strings = [name for name, feature in features.items() if _is_string(feature)]
     images = [name for name, feature in features.items() if isinstance(feature, Image)]
     images += [name for name in _IMAGES if name in strings]
     texts = [name for name in _TEXTS if name in strings] or (strings if len(strings) == 1 else [])
     numbers = [name for name, feature in features.items() if _is_number(feature)]
+    if _IDS in features and not _is_string(features[_IDS]):
+        return "array", (_IDS,)
     if images:
         return "image", (images[0],)
     if texts:
@@ -163,30 +192,42 @@ def _guess(table: Dataset, taken: set[str]) -> tuple[Kind, tuple[str, ...]]:
     if numbers and not strings:
         return "array", tuple(numbers)
     raise InvalidData(
-        f"which column has the inputs? text=COLUMN, image=COLUMN or columns=A,B,C; there are {_some(list(features))}"
+        "which column has the inputs? text=COLUMN, text=A,B for pairs, image=COLUMN or columns=A,B,C; there are "
+        + _some(list(features))
     )
 
 
-def _numbers(table: Dataset, names: tuple[str, ...]) -> np.ndarray:
-    """Numeric columns side by side, or one column of lists, shape ``(n, d)``, float32."""
+def _numbers(table: Dataset, names: tuple[str, ...]) -> Inputs:
+    """Numeric columns side by side, or one column of lists, shape ``(n, d)``: int64 if all are whole, else float32.
+
+    Lists of whole numbers may differ in length, as those of token ids do.
+    """
     wrong = [name for name in names if _is_string(table.features[name])]
     if wrong:
         raise InvalidData(f"the column {wrong[0]!r} holds strings, no numbers")
     frame = table.select_columns(list(names)).to_pandas()
     try:
         if len(names) == 1 and not _is_number(table.features[names[0]]):
-            return np.stack([np.asarray(value, dtype=np.float32) for value in frame[names[0]]])
-        return np.asarray(frame.loc[:, list(names)].to_numpy(np.float32))
+            return _lists([np.asarray(value) for value in frame[names[0]]])
+        whole = all(dtype.kind in "iu" for dtype in frame.dtypes)
+        return np.asarray(frame.loc[:, list(names)].to_numpy(np.int64 if whole else np.float32))
     except (TypeError, ValueError) as error:
         raise InvalidData(f"the columns {', '.join(names)} are no feature vectors of one length: {error}") from error
 
 
-def _pictures(values: list[str], root: Path) -> Pictures:
+def _lists(rows: list[np.ndarray]) -> Inputs:
+    whole = all(row.dtype.kind in "iu" for row in rows)
+    if whole and len({row.shape for row in rows}) > 1:
+        return [row.astype(np.int64) for row in rows]
+    return np.stack(rows).astype(np.int64 if whole else np.float32)
+
+
+def _pictures(values: list[str], root: Path, notes: Notes) -> Pictures:
     paths = [root / value for value in values]
     absent = [path for path in paths if not path.is_file()]
     if absent:
         raise InvalidData(f"{len(absent)} of {len(paths)} images are not there, such as {str(absent[0])!r}")
-    return Pictures(paths)
+    return Pictures(paths, notes)
 
 
 def _some(names: list[str]) -> str:

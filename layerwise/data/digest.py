@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from layerwise.errors import UnknownName
 
-__all__ = ["digest", "digest_path", "existing"]
+__all__ = ["digest", "digest_files", "digest_path", "existing"]
 
 #: Folders up to this size are digested with the contents of their files, larger ones with names and sizes.
 _SMALL = 64 * 2**20
@@ -37,9 +38,14 @@ def digest_path(path: Path) -> str:
     """A digest of a file's content, or of the files of a folder by relative name, size and, if small, content."""
     if path.is_file():
         return _digest_file(path)
-    files = sorted(file for file in path.rglob("*") if file.is_file())
+    return digest_files(path, sorted(file for file in path.rglob("*") if file.is_file()))
+
+
+def digest_files(root: Path, paths: Iterable[Path]) -> str:
+    """A digest of files by the name relative to `root`, the size and, if they are small, the content."""
+    files = list(paths)
     sizes = [file.stat().st_size for file in files]
-    names = [f"{file.relative_to(path).as_posix()}:{size}" for file, size in zip(files, sizes, strict=True)]
+    names = [f"{file.relative_to(root).as_posix()}:{size}" for file, size in zip(files, sizes, strict=True)]
     contents = [_digest_file(file) for file in files] if sum(sizes) <= _SMALL else []
     return digest(*names, *contents)
 

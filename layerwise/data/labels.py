@@ -127,7 +127,11 @@ def _plain(split: str, labels: np.ndarray) -> np.ndarray:
             kinds = sorted({type(label).__name__ for label in labels})
             raise InvalidLabels(f"the labels of {split!r} are {', '.join(kinds)}; strings or integers are needed")
     if labels.dtype.kind in "OUS":
-        return labels.astype(str)
+        words = labels.astype(str)
+        blank = int((np.char.strip(words) == "").sum())
+        if blank:
+            raise InvalidLabels(f"{blank} of {len(labels)} labels of {split!r} are empty; leave these rows out")
+        return words
     if labels.dtype.kind not in "iufb":
         raise InvalidLabels(f"the labels of {split!r} are {labels.dtype}; strings or integers are needed")
     if labels.dtype.kind == "f":

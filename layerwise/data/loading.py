@@ -23,12 +23,14 @@ def stack_arrays(raw: Sequence[Any]) -> Tensor:
     Parameters
     ----------
     raw : sequence of array_like
-        Arrays of one shape. Images of bytes are ``(h, w)``, ``(h, w, c)`` or ``(c, h, w)`` with ``c`` of 1, 3 or 4.
+        Arrays of one shape. Images of bytes or of 16 bits are ``(h, w)``, ``(h, w, c)`` or ``(c, h, w)`` with ``c`` of
+        1, 3 or 4.
 
     Returns
     -------
     Tensor
-        Images of bytes as float32 in [0, 1], shape ``(n, c, h, w)``; other integers as int64; all else as float32.
+        Such images as float32 in [0, 1], shape ``(n, c, h, w)``; other integers as int64; complex numbers as
+        complex64; all else as float32.
 
     Raises
     ------
@@ -45,15 +47,16 @@ def stack_arrays(raw: Sequence[Any]) -> Tensor:
     if len(shapes) > 1:
         raise InvalidData(f"the arrays of a batch differ in shape: {', '.join(map(str, sorted(shapes)))}")
     batch = np.stack(arrays)
-    if batch.dtype == np.uint8 and batch.ndim in (3, 4):
+    if batch.dtype in (np.uint8, np.uint16) and batch.ndim in (3, 4):
+        white = np.float32(np.iinfo(batch.dtype).max)
         if batch.ndim == 3:
             batch = batch[:, None]
         elif batch.shape[3] in (1, 3, 4):
             batch = np.moveaxis(batch, 3, 1)
-        return torch.from_numpy(np.ascontiguousarray(batch)).float() / 255
+        return torch.from_numpy(np.ascontiguousarray(batch, dtype=np.float32) / white)
     if batch.dtype.kind in "iu" and batch.dtype != np.uint8:
         return torch.from_numpy(batch.astype(np.int64))
-    return torch.from_numpy(batch.astype(np.float32))
+    return torch.from_numpy(batch.astype(np.complex64 if batch.dtype.kind == "c" else np.float32))
 
 
 @dataclass(frozen=True)

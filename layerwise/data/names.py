@@ -77,6 +77,16 @@ class Request:
                 raise UnknownName("split", asked, names)
         return [name for name in names if not self.splits or name in self.splits]
 
+    def choose_by(self, there: Mapping[str, str]) -> list[str]:
+        """The splits to read, from the names under which each may be asked for.
+
+        Raises
+        ------
+        UnknownName
+            If one was asked for that is not there.
+        """
+        return list(dict.fromkeys(there[name] for name in self.choose(there)))
+
 
 def parse(name: str) -> Request:
     """Take a data name apart.

@@ -27,9 +27,9 @@ def read(name: str) -> Source:
         a local folder) or ``sklearn:NAME``, and options after a question mark:
 
         - ``text=``, ``image=``, ``columns=A,B,C``: the column of the inputs, or the numeric columns that make
-          up a feature vector; ``label=``: the column of the labels. Found by their types and usual names if
-          they are not given. Paths of images count from the folder of the file. Several columns of numbers,
-          ``label=A,B,C``, are a regression target of as many dimensions.
+          up a feature vector; ``text=A,B``: pairs of texts; ``label=``: the column of the labels. Found by their
+          types and usual names if they are not given. Paths of images count from the folder of the file. Several
+          columns of numbers, ``label=A,B,C``, are a regression target of as many dimensions.
         - ``task=regression``: the labels are numbers, also where they are whole; ``task=classification``: they are
           classes. By default fractions and several numbers a sample are a regression target, all else is classes.
         - ``where=COLUMN:VALUE``: keep the rows of one value.
@@ -73,7 +73,7 @@ def read(name: str) -> Source:
         splits = dict(zip((first, "test"), hold_out(rows, request.test), strict=True))
     if request.limit is not None:
         splits = {split: limit(rows, request.limit) for split, rows in splits.items()}
-    return Source(name, splits, reading.kind, classes, _fingerprint(reading, splits, classes))
+    return Source(name, splits, reading.kind, classes, _fingerprint(reading, splits, classes), reading.notes)
 
 
 def _labels(reading: Reading, request: Request) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
@@ -110,6 +110,7 @@ def _with_test(reading: Reading, request: Request, path: str) -> Reading:
     name = "test" if "test" in other.splits else next(iter(other.splits))
     if other.kind != reading.kind:
         raise InvalidData(f"{request.path!r} has inputs of the kind {reading.kind}, {path!r} of the kind {other.kind}")
+    reading.notes.include(other.notes)
     return replace(
         reading,
         splits={**reading.splits, "test": other.splits[name]},

@@ -10,10 +10,11 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from layerwise.data.names import Task
+from layerwise.runtime.notes import Notes
 
 __all__ = ["Inputs", "Kind", "Reading", "Rows", "Source"]
 
-#: PIL images in RGB, strings, or numpy arrays.
+#: PIL images in RGB, strings or tuples of two, or numpy arrays.
 Kind = Literal["image", "text", "array"]
 
 
@@ -76,6 +77,8 @@ class Source:
         Name of every class; a label is a position in it. None of a regression target.
     fingerprint : str
         Changes when the samples do; where the files lie and when they were written does not enter.
+    notes : Notes
+        What was read otherwise than it stands, or not at all; inputs add to them when they are opened.
     """
 
     name: str
@@ -83,6 +86,7 @@ class Source:
     kind: Kind
     classes: tuple[str, ...] = field(repr=False)
     fingerprint: str
+    notes: Notes = field(default_factory=Notes, repr=False)
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,8 @@ class Reading:
         The names of integer labels, where the file has them.
     task : {"classification", "regression"}, optional
         What the labels are, where that is known beforehand.
+    notes : Notes
+        What was read otherwise than it stands, or not at all.
     """
 
     kind: Kind
@@ -108,3 +114,4 @@ class Reading:
     content: str
     classes: tuple[str, ...] | None = None
     task: Task | None = None
+    notes: Notes = field(default_factory=Notes)

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import datasets
 import numpy as np
 from datasets import ClassLabel, Dataset
 
-from layerwise.data.columns import choose_columns, find_column, inputs_of, labels_of
+from layerwise.data.columns import Columns, choose_columns, find_column, inputs_of, labels_of
 from layerwise.data.digest import digest, digest_path, existing
 from layerwise.data.names import Request, Task
 from layerwise.data.source import Reading
+from layerwise.data.splits import with_train
 from layerwise.errors import InvalidData, UnknownName
 from layerwise.progress import others_bars
+from layerwise.runtime.notes import Notes
 
 __all__ = ["read_table"]
+
+# What pandas takes for a missing number, nothing at all apart.
+_MISSING = frozenset(
+    {"#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"}
+    | {"<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"}
+)
 
 
 def read_table(request: Request) -> Reading:
@@ -24,21 +33,26 @@ def read_table(request: Request) -> Reading:
     if request.scheme != "hf":
         path = existing(request.path, "file")
     with others_bars():
-        tables = _load(request, path)
+        tables = with_train(_load(request, path))
     tables = {split: _where(tables[split], request) for split in request.choose(tables)}
     columns = choose_columns(next(iter(tables.values())), request)
     root = path if path.is_dir() else path.parent
-    splits = {split: (inputs_of(table, columns, root), labels_of(table, columns)) for split, table in tables.items()}
+    notes = Notes(_words(request, tables, columns))
+    splits = {
+        split: (inputs_of(table, columns, root, notes), labels_of(table, columns)) for split, table in tables.items()
+    }
     content = digest_path(path) if path.exists() else _digest_hub(tables)
     chosen = digest(content, columns.kind, *columns.labels, *columns.inputs, *map(":".join, request.where))
     task: Task | None = "regression" if len(columns.labels) > 1 else None
-    return Reading(columns.kind, splits, chosen, columns.classes, task)
+    return Reading(columns.kind, splits, chosen, columns.classes, task, notes)
 
 
 def _load(request: Request, path: Path) -> dict[str, Dataset]:
     try:
-        if request.scheme != "hf":
-            found = datasets.load_dataset(request.scheme, data_files={"train": str(path)})
+        if request.scheme == "csv":
+            found = _read_csv(path)
+        elif request.scheme == "parquet":
+            found = datasets.load_dataset("parquet", data_files={"train": str(path)})
         elif (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
             found = datasets.load_from_disk(path)
         else:
@@ -52,6 +66,37 @@ def _load(request: Request, path: Path) -> dict[str, Dataset]:
             cause = cause.__cause__
         raise InvalidData(f"{request.path!r} cannot be read as a table{where}: {cause}") from error
     return {"train": found} if isinstance(found, Dataset) else dict(found)
+
+
+def _read_csv(path: Path) -> dict[str, Dataset]:
+    """The table of a csv file; what stands in a column of strings is a string, "NA" and "null" too."""
+    files = {"train": str(path)}
+    table = datasets.load_dataset("csv", data_files=files)["train"]
+    dtypes = {name: str(getattr(feature, "dtype", "")) for name, feature in table.features.items()}
+    strings = [name for name, dtype in dtypes.items() if dtype in ("string", "large_string", "null")]
+    gaps = [name for name in strings if any(part.null_count for part in table.data.column(name).chunks)]
+    if gaps:
+        # Numbers need these words for what is missing, so both readings are made; an empty cell is missing in both.
+        literal = datasets.load_dataset("csv", data_files=files, keep_default_na=False, na_values=[""])["train"]
+        order = table.column_names
+        table = datasets.concatenate_datasets([table.remove_columns(gaps), literal.select_columns(gaps)], axis=1)
+        table = table.select_columns(order)
+    return {"train": table}
+
+
+def _words(request: Request, tables: dict[str, Dataset], columns: Columns) -> list[str]:
+    """A line for every column of strings that holds words for what is missing."""
+    lines = []
+    for name in dict.fromkeys([*columns.labels, *columns.inputs]) if request.scheme == "csv" else ():
+        features = [table.features[name] for table in tables.values() if name in table.column_names]
+        if not all(getattr(feature, "dtype", "") in ("string", "large_string") for feature in features):
+            continue
+        values = [value for table in tables.values() for value in table[name][:]]
+        words = Counter(value for value in values if value in _MISSING)
+        if words:
+            there = ", ".join(f"{word!r} ({count})" for word, count in words.most_common(5))
+            lines.append(f"the column {name!r} is one of strings, and these are read as such: {there}")
+    return lines
 
 
 def _where(table: Dataset, request: Request) -> Dataset:

@@ -134,20 +134,15 @@ def _of_padding(layer: str, company: Company, leak: Leak | None) -> _Verdict:
 
 def _passed(company: Company) -> _Verdict:
     every = {"alone or in another order": company.beside, "with more padding": company.padded}
-    largest = max((one.share for found in every.values() for one in found.values()), default=0.0)
+    shares = [one.share for found in every.values() for one in found.values() if one.spread > 0]
     kinds = [kind for kind, found in every.items() if found]
-    said = f"features differ by at most {largest:.1g} of their spread {' and '.join(kinds)}"
+    said = f"features differ by at most {max(shares, default=0.0):.1g} of their spread {' and '.join(kinds)}"
     for kind, found in every.items():
-        for layer, why in ((_first(found, 0.0), "more than"), (_large(found), "as much as")):
-            if layer is not None:
-                warning = (
-                    f"run {kind}, the features of layer {layer!r} differ by {found[layer].share:.2g} of the spread of "
-                    f"samples, which is {why} the rounding of this network makes"
-                )
-                return _Verdict(f"{said}, {why} rounding makes", warning=warning)
+        layer = _first(found, 0.0)
+        if layer is not None:
+            warning = (
+                f"run {kind}, the features of layer {layer!r} differ by {found[layer].share:.2g} of the spread of "
+                "samples, more than the rounding of this network makes"
+            )
+            return _Verdict(f"{said}, more than rounding makes", warning=warning)
     return _Verdict(said)
-
-
-def _large(differences: Mapping[str, Difference]) -> str | None:
-    """The first layer in which rounding alone hides the spread among samples."""
-    return next((name for name, one in differences.items() if one.share > LARGEST), None)

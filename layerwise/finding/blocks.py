@@ -210,6 +210,7 @@ def _layer(live: Graph, found: Found) -> Layer:
         shape=sizes[1:],
         channels=channels,
         parameters=trace.modules[call.path].parameters,
+        is_complex=trace.values[found.slot.value].dtype.startswith("complex"),
     )
     axes = trace.axes.get((call.path, call.number, found.side, found.slot.item), Axes())
     if axes is None or not axes.measured:

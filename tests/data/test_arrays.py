@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from layerwise.data import read
+from layerwise.data import loaders, read
 from layerwise.errors import InvalidData, UnknownName
 
 from .files import write_npz
@@ -70,3 +71,13 @@ def test_npz_targets_of_several_dimensions_are_regression(tmp_path: Path) -> Non
     splits = read(f"npz:{tmp_path}/a.npz").splits
     assert splits["train"].labels.tolist() == [[0, 1], [2, 3], [4, 5], [6, 7]]
     assert splits["test"].labels.tolist() == [[1, 0]]
+
+
+def test_texts_are_texts_and_complex_numbers_stay_complex(tmp_path: Path) -> None:
+    values = np.arange(6).reshape(3, 2) + 1j
+    np.savez(tmp_path / "a.npz", x=values, y=np.arange(3))
+    loader = loaders(read(f"npz:{tmp_path}/a.npz"))["train"]
+    assert torch.equal(next(iter(loader))[0], torch.from_numpy(values).to(torch.complex64))
+    np.savez(tmp_path / "b.npz", x_Train=np.array(["a", "b"]), y_Train=np.arange(2))
+    source = read(f"npz:{tmp_path}/b.npz")
+    assert (source.kind, source.splits["train"][1]) == ("text", ("b", 1))

@@ -63,6 +63,11 @@ def test_images_of_bytes_become_channels_first_in_0_1(shape: tuple[int, ...], st
     np.testing.assert_allclose(batch[0].numpy(), moved / 255, rtol=1e-6)
 
 
+def test_images_of_16_bits_are_at_the_scale_of_those_of_bytes() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (5, 4, 3), dtype=np.uint8)
+    torch.testing.assert_close(stack_arrays([image.astype(np.uint16) * 257]), stack_arrays([image]))
+
+
 def test_numbers_pass_as_float32_and_token_ids_as_int64() -> None:
     assert stack_arrays([np.array([0.1, 2.0])]).dtype == torch.float32
     assert stack_arrays([np.array([17, 300], dtype=np.int32)]).tolist() == [[17, 300]]

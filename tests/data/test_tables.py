@@ -163,3 +163,74 @@ def test_one_column_is_a_regression_target_if_it_has_fractions_or_if_asked(tmp_p
 def test_a_column_whose_name_has_a_comma_is_one_column(tmp_path: Path) -> None:
     datasets.Dataset.from_dict({"x": [0.5, 1.5], "a,b": [1, 0]}).to_parquet(tmp_path / "t.parquet")
     assert read(f"parquet:{tmp_path}/t.parquet?label=a,b").splits["train"].labels.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("rows", "classes"),
+    [
+        (["good rest,None", "some pain,Mild", "much pain,Severe"], ("Mild", "None", "Severe")),
+        (["desert,NA", "lakes,CA", "fjords,NO"], ("CA", "NA", "NO")),
+        (["null,1", "NA,0", "None,1", "fine,0", "nan,1"], ("0", "1")),
+    ],
+)
+def test_words_for_nothing_are_strings_in_a_column_of_strings(
+    rows: list[str], classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    path = write_csv(tmp_path / "t.csv", [tuple(row.split(",")) for row in rows], "text,label")
+    source = read(f"csv:{path}")
+    train = source.splits["train"]
+    assert source.classes == classes
+    assert [f"{train[row][0]},{classes[train[row][1]]}" for row in range(len(train))] == rows
+    (note,) = source.notes
+    assert "is one of strings, and these are read as such" in note
+
+
+def test_words_for_nothing_are_missing_numbers_in_a_column_of_numbers(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "t.csv", [("NA", "NA", 0.5), (1, "b", 1.5)], "a,kind,label")
+    source = read(f"csv:{path}?columns=a&label=label")
+    np.testing.assert_array_equal([source.splits["train"][row][0] for row in (0, 1)], [[np.nan], [1]])
+    assert not list(source.notes)
+
+
+@pytest.mark.parametrize("empty", ["", '""', '"  "'])
+def test_an_empty_answer_is_no_class(empty: str, tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "t.csv", [("a", empty), ("b", "yes"), ("c", "no")], "text,label")
+    with pytest.raises(InvalidLabels, match="1 of 3 labels of 'train' are (missing|empty)"):
+        read(f"csv:{path}")
+
+
+def test_two_columns_of_texts_are_pairs(tmp_path: Path) -> None:
+    rows = [("a man", "a person", "yes"), ("a dog", "a cat", "no")]
+    path = write_csv(tmp_path / "t.csv", rows, "premise,hypothesis,label")
+    source = read(f"csv:{path}?text=premise,hypothesis")
+    assert (source.kind, source.splits["train"][1][0]) == ("text", ("a dog", "a cat"))
+    other = read(f"csv:{path}?text=hypothesis,premise")
+    assert (other.splits["train"][1][0], other.fingerprint != source.fingerprint) == (("a cat", "a dog"), True)
+    for options, says in (
+        ("premise,hypotesis", "no column 'hypotesis'; nearest: hypothesis"),
+        ("premise,", "no column ''"),
+        ("premise,hypothesis,label", "a pair of two, is needed"),
+    ):
+        with pytest.raises((UnknownName, InvalidData), match=says):
+            read(f"csv:{path}?text={options}")
+    with pytest.raises(InvalidData, match="text=A,B for pairs"):
+        read(f"csv:{path}")
+
+
+def test_whole_numbers_stay_whole_and_rows_of_token_ids_may_differ_in_length(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "t.csv", [(3, 16_777_217, 0), (5, 6, 1)], "a,b,label")
+    assert read(f"csv:{path}").splits["train"][0][0].tolist() == [3, 16_777_217]
+    table = datasets.Dataset.from_dict({"input_ids": [[1, 2, 3], [4]], "text": ["a", "b"], "label": [0, 1]})
+    table.to_parquet(tmp_path / "t.parquet")
+    source = read(f"parquet:{tmp_path}/t.parquet")
+    assert (source.kind, source.splits["train"][0][0].tolist(), source.splits["train"][1][0].tolist()) == (
+        "array",
+        [1, 2, 3],
+        [4],
+    )
+
+
+def test_the_training_split_goes_by_its_usual_names(tmp_path: Path) -> None:
+    table = datasets.Dataset.from_dict({"text": ["a", "b"], "label": [0, 1]})
+    datasets.DatasetDict({"Training": table, "validation": table}).save_to_disk(tmp_path / "saved")
+    assert list(read(f"hf:{tmp_path}/saved").splits) == ["train", "validation"]

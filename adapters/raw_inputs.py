@@ -1,0 +1,174 @@
+"""Raw samples of any kind to what a model of transformers takes: texts, token ids or pictures."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from layerwise.adapters.pictures import PicturePreparation, averaged, check_channels
+from layerwise.adapters.texts import TextPreparation, most_tokens, vocabulary_size
+from layerwise.errors import InvalidData
+from layerwise.progress import others_bars
+from layerwise.runtime.notes import Notes
+
+__all__ = ["RawInputs", "accepted"]
+
+
+class RawInputs:
+    """The tokenizer or the image processor that was saved with a model, as what the samples are asks for.
+
+    Parameters
+    ----------
+    model : Module
+    name : str
+        Hub id or folder of the model.
+    options : mapping of str to str
+        As the tokenizer takes them.
+
+    Attributes
+    ----------
+    notes : Notes
+        What was guessed, or read otherwise than it stands.
+    """
+
+    def __init__(self, model: nn.Module, name: str, options: Mapping[str, str]) -> None:
+        self.kind = type(model).__name__
+        self.name = name
+        self.notes = Notes()
+        taken = accepted(model)
+        main = str(getattr(model, "main_input_name", "input_ids"))
+        self._options = dict(options)
+        self._main = main
+        self._texts = "input_ids" in taken or main == "input_ids"
+        self._pictures = "pixel_values" in taken or main == "pixel_values"
+        self._mask = not taken or "attention_mask" in taken
+        self._towers = hasattr(model, "get_image_features") and hasattr(model, "get_text_features")
+        config: Any = getattr(model, "config", None)
+        self._channels = getattr(getattr(config, "vision_config", None) or config, "num_channels", 3)
+        self._limits = (most_tokens(model), vocabulary_size(model)) if self._texts else (None, None)
+        padding = getattr(config, "pad_token_id", None)
+        self._padding = padding if padding != getattr(config, "eos_token_id", None) else None
+
+    @cached_property
+    def texts(self) -> TextPreparation:
+        """What prepares texts and token ids."""
+        found = TextPreparation(self._tokenizer, *self._limits, self._padding)
+        self.notes.include(found.notes)
+        return found
+
+    @cached_property
+    def pictures(self) -> PicturePreparation:
+        """What prepares pictures."""
+        import transformers
+
+        try:
+            processor = transformers.AutoImageProcessor.from_pretrained(self.name)
+        except (OSError, ValueError, ImportError) as error:
+            raise self._missing("image processor", error) from error
+        options: dict[str, Any] = {}
+        if self._channels == 1:
+            moments = {key: getattr(processor, key, None) for key in ("image_mean", "image_std")}
+            options = {key: list(averaged(value, 1)) for key, value in moments.items() if value is not None}
+            options |= {"do_convert_rgb": False} if hasattr(processor, "do_convert_rgb") else {}
+
+        def transform(images: list[Any]) -> dict[str, Any]:
+            batch = dict(processor(images=images, return_tensors="pt", **options))
+            check_channels(batch["pixel_values"], self._channels)
+            return batch
+
+        found = PicturePreparation(transform, self._channels)
+        self.notes.include(found.notes)
+        return found
+
+    def longest(self) -> int:
+        """The tokens that a text is cut to."""
+        return self.texts.longest
+
+    def token_counts(self, raw: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+        """The tokens of every text without and with those that the tokenizer adds, shape ``(n,)`` each.
+
+        Raises
+        ------
+        InvalidData
+            If the model takes no texts.
+        """
+        if not self._texts:
+            raise self._mismatch("texts")
+        return self.texts.token_counts(raw)
+
+    def __call__(self, raw: Sequence[Any]) -> Any:
+        """Prepare a batch.
+
+        Raises
+        ------
+        InvalidData
+            For samples of a kind that the model does not take.
+        """
+        kind = _kind(raw[0])
+        if not (self._texts or self._pictures):
+            raise InvalidData(
+                f"{self.kind} takes {self._main!r}, and data by name is prepared as texts, token ids or pictures; give "
+                "a loader of its own inputs"
+            )
+        if not self._texts and kind != "arrays" and kind != "pictures":
+            raise self._mismatch(kind)
+        if not self._pictures and kind == "pictures":
+            raise self._mismatch(kind)
+        if kind == "pictures" and self._texts and self._main == "input_ids" and not self._towers:
+            raise InvalidData(
+                f"{self.kind} takes texts beside pictures, and the data has pictures alone; give a loader"
+            )
+        if self._pictures and (kind in ("pictures", "arrays") or not self._texts):
+            self._tell_tower("picture", kind)
+            return self.pictures(raw)
+        self._tell_tower("text", kind)
+        batch = self.texts(raw)
+        return batch if self._mask else {key: value for key, value in batch.items() if key != "attention_mask"}
+
+    def _tokenizer(self) -> Any:
+        import transformers
+
+        try:
+            with others_bars():
+                return transformers.AutoTokenizer.from_pretrained(self.name, **self._options)
+        except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
+            raise self._missing("tokenizer", error) from error
+
+    def _tell_tower(self, tower: str, kind: str) -> None:
+        if self._towers:
+            self.notes.add(f"{self.kind} has two towers and the data has {kind} alone: only its {tower} tower runs")
+
+    def _mismatch(self, kind: str) -> InvalidData:
+        takes = " or ".join(["texts"] * self._texts + ["pictures"] * self._pictures) or self._main
+        return InvalidData(f"{self.kind} takes {takes}, and the data has {kind}")
+
+    def _missing(self, what: str, error: Exception) -> InvalidData:
+        line = next(iter(str(error).splitlines()), type(error).__name__)
+        where = (
+            f"can be had for the model {self.name!r} ({line})" if self.name else "is known for a model without a name"
+        )
+        return InvalidData(
+            f"no {what} {where}, as data by name needs. Save it beside the weights and name the model "
+            "hf/FOLDER, or give a loader"
+        )
+
+
+def accepted(model: nn.Module) -> frozenset[str]:
+    """The names of what a model's forward takes; of the model within a wrapper of PEFT's."""
+    inner: Any = getattr(model, "get_base_model", lambda: model)()
+    return frozenset(inspect.signature(inner.forward).parameters)
+
+
+def _kind(value: Any) -> str:
+    """What a raw sample is: texts, token ids, pictures or arrays."""
+    if isinstance(value, (str, tuple, list)):
+        return "texts"
+    if hasattr(value, "convert"):
+        return "pictures"
+    array = np.asarray(value)
+    return "token ids" if array.ndim == 1 and array.dtype.kind in "iu" else "arrays"

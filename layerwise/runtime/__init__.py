@@ -1,0 +1,6 @@
+"""What knows no network: notes about what was read, pixels of pictures."""
+
+from layerwise.runtime.notes import Notes
+from layerwise.runtime.pixels import bytes_of_array, colour_picture, grey_picture
+
+__all__ = ["Notes", "bytes_of_array", "colour_picture", "grey_picture"]

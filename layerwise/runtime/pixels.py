@@ -1,0 +1,130 @@
+"""Pictures of every mode and depth as bytes at their own scale: black is 0, white is 255."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from layerwise.errors import InvalidData
+
+__all__ = ["bytes_of_array", "colour_picture", "grey_picture"]
+
+#: Takes a line about what was read otherwise than it stands, and its kind.
+Tell = Callable[[str, str], None]
+
+_SIXTEEN_BITS = 65535
+# The largest value of 12 bits: a 16-bit file that holds no more may be of another scale.
+_TWELVE_BITS = 4095
+
+
+def _silent(_line: str, _kind: str) -> None:
+    """Tell nobody."""
+
+
+def colour_picture(image: Any, name: str = "a picture", tell: Tell = _silent) -> Any:
+    """An image in RGB, 8 bits a channel, at the scale that its mode states.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        Of any mode: palette, CMYK, grey, 16 bits, fractions.
+    name : str
+        What to call it in messages.
+    tell : callable
+        Called with what is lost: transparency, and the other pictures of a moving one.
+
+    Raises
+    ------
+    InvalidData
+        If the mode does not state a scale, and the values do not either.
+    """
+    from PIL import Image
+
+    if getattr(image, "n_frames", 1) > 1:
+        tell(f"files that hold several pictures, such as {name}, are read as the first", "frames")
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        values = np.asarray(image)
+        if not values.any():
+            # Black at every scale.
+            return Image.new("RGB", image.size)
+        if image.mode == "I" and _states_sixteen_bits(image):
+            values = values.astype(np.uint16)
+        return Image.fromarray(bytes_of_array(values, name, tell)).convert("RGB")
+    if "A" in image.getbands() or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        if rgba.getextrema()[3][0] < 255:
+            tell(
+                f"transparency is left out, as in {name}: where pictures are transparent, the colour beneath counts",
+                "transparency",
+            )
+        return rgba.convert("RGB")
+    try:
+        return image.convert("RGB")
+    except ValueError as error:
+        raise InvalidData(
+            f"{name} has the mode {image.mode}, which cannot be read as RGB ({error}); convert it before"
+        ) from error
+
+
+def grey_picture(image: Any, tell: Tell = _silent) -> Any:
+    """An image of one channel from one in RGB; where it has colours, that they are lost is told."""
+    red, green, blue = image.split()
+    if red.tobytes() != green.tobytes() or red.tobytes() != blue.tobytes():
+        tell("the network takes one channel, and pictures in colour are read by their brightness", "brightness")
+    return image.convert("L")
+
+
+def bytes_of_array(values: np.ndarray, name: str = "a picture", tell: Tell = _silent) -> np.ndarray:
+    """The values of a picture as bytes, at the scale of their type.
+
+    Parameters
+    ----------
+    values : ndarray
+        Bytes, truth values, 16 bits (white is 65535), or fractions from 0 to 1; of any shape.
+    name : str
+        What to call it in messages.
+    tell : callable
+        Called where 16-bit values fill no more than 12 bits.
+
+    Returns
+    -------
+    ndarray
+        uint8, of the same shape.
+
+    Raises
+    ------
+    InvalidData
+        If values and type leave open what white is.
+    """
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype == bool:
+        return values.astype(np.uint8) * np.uint8(255)
+    if values.dtype.kind not in "iuf" or not values.size:
+        raise InvalidData(f"{name} holds {values.dtype} of shape {values.shape}, no pixels")
+    low, high = values.min(), values.max()
+    if values.dtype == np.uint16:
+        if 0 < high <= _TWELVE_BITS:
+            tell(
+                f"16-bit pictures such as {name} have values up to {high} of {_SIXTEEN_BITS} and are read at the scale "
+                "of their type, nearly black; rescale the files if their white is less",
+                "twelve bits",
+            )
+        return np.asarray(np.rint(values / (_SIXTEEN_BITS / 255)).astype(np.uint8))
+    if not np.isfinite(low + high):
+        raise InvalidData(f"{name} has NaN or infinity among its pixels")
+    if values.dtype.kind == "f" and low >= 0 and 0 < high <= 1:
+        return np.asarray(np.rint(values * 255).astype(np.uint8))
+    white = "1 or 255" if values.dtype.kind == "f" else "255, 65535 or another"
+    raise InvalidData(
+        f"a picture must be of a known scale: {name} holds {values.dtype} from {low:g} to {high:g}, and white may be "
+        f"{white}. Give bytes, 16 bits without a sign, or fractions from 0 to 1"
+    )
+
+
+def _states_sixteen_bits(image: Any) -> bool:
+    """Whether an image of 32-bit integers was opened from a file of 16 bits, as older releases of PIL do."""
+    tags = getattr(image, "tag_v2", {})
+    return image.format == "PNG" or tuple(np.atleast_1d(tags.get(258, 0))) == (16,)
