@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from layerwise.adapters.pictures import picture
-from layerwise.adapters.protocol import Batch
+from layerwise.adapters.protocol import Batch, Preparation
 from layerwise.adapters.torch import TorchAdapter
 from layerwise.errors import InvalidData, UnknownName
 from layerwise.progress import others_bars
@@ -130,7 +130,10 @@ class HuggingFaceAdapter(TorchAdapter):
         name, options = self._origin(model)
         if getattr(model, "main_input_name", "input_ids") != "input_ids":
             processor = transformers.AutoImageProcessor.from_pretrained(name)
-            return lambda raw: dict(processor(images=[picture(item) for item in raw], return_tensors="pt"))
+            return Preparation(
+                lambda raw: dict(processor(images=[picture(item) for item in raw], return_tensors="pt")),
+                _told(processor),
+            )
         with others_bars():
             tokenizer = transformers.AutoTokenizer.from_pretrained(name, **options)
         if tokenizer.pad_token is None:
@@ -141,7 +144,8 @@ class HuggingFaceAdapter(TorchAdapter):
             texts = [str(text) for text in raw]
             return dict(tokenizer(texts, padding=True, truncation=True, max_length=longest, return_tensors="pt"))
 
-        return prepare
+        kind = type(tokenizer).__name__
+        return Preparation(prepare, f"{kind} of {len(tokenizer)} tokens, at most {longest} a text")
 
     def example(self, model: nn.Module) -> Any:
         """Two made-up texts, pictures or sounds of the form that the model's configuration asks for."""
@@ -166,6 +170,15 @@ class HuggingFaceAdapter(TorchAdapter):
             return self._origins[model]
         config: Any = model.config
         return str(getattr(model, "name_or_path", "") or config.name_or_path), {}
+
+
+def _told(processor: Any) -> str:
+    """What an image processor does, in few words."""
+    steps = ("size", "crop_size", "image_mean", "image_std")
+    found = {name: getattr(processor, name, None) for name in steps}
+    values = {name: dict(value) if isinstance(value, Mapping) else value for name, value in found.items()}
+    said = ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
+    return f"{type(processor).__name__.removesuffix('Fast')}: {said}"
 
 
 def _are_tokens(values: Sequence[Any]) -> bool:

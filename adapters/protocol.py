@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Adapter", "Batch"]
+__all__ = ["Adapter", "Batch", "Preparation"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,26 @@ class Batch:
     labels: Mapping[str, Tensor]
     size: int
     mask: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """A preprocessing that says what it does.
+
+    Attributes
+    ----------
+    run : callable
+        Raw inputs to a batch's inputs.
+    text : str
+        What it does, in few words: two networks with the same words prepare inputs alike.
+    """
+
+    run: Callable[[Sequence[Any]], Any]
+    text: str
+
+    def __call__(self, raw: Sequence[Any]) -> Any:
+        """Prepare raw inputs."""
+        return self.run(raw)
 
 
 @runtime_checkable

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from layerwise.adapters.pictures import picture
-from layerwise.adapters.protocol import Batch
+from layerwise.adapters.protocol import Batch, Preparation
 from layerwise.adapters.torch import TorchAdapter
 from layerwise.errors import InvalidData, UnknownName
 
@@ -88,7 +88,7 @@ class TimmAdapter(TorchAdapter):
         def prepare(raw: Sequence[Any]) -> torch.Tensor:
             return torch.stack([transform(picture(value)) for value in raw])
 
-        return prepare
+        return Preparation(prepare, _told(settings))
 
     def example(self, model: nn.Module) -> Any:
         """Two pictures of the size that the model's configuration names."""
@@ -100,6 +100,14 @@ class TimmAdapter(TorchAdapter):
         if isinstance(batch.inputs, dict) and len(batch.inputs) == 1:
             return Batch(next(iter(batch.inputs.values())), batch.labels, batch.size)
         return batch
+
+
+def _told(settings: Mapping[str, Any]) -> str:
+    """What a transform does, in few words."""
+    _, height, width = settings["input_size"]
+    size = f"{height}x{width} {settings['interpolation']}, crop {settings['crop_pct']:.3g}"
+    scale = ["/".join(f"{value:.3g}" for value in settings[name]) for name in ("mean", "std")]
+    return f"{size}, mean {scale[0]}, std {scale[1]}"
 
 
 def _config(model: nn.Module) -> Mapping[str, Any]:

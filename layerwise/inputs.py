@@ -34,12 +34,15 @@ class Loaders:
         Names of the classes; empty where the data does not say.
     fingerprint : str
         Of data read by name; empty otherwise.
+    preprocessing : str
+        How data read by name is prepared for the network; empty otherwise.
     """
 
     splits: Mapping[str, Iterable[Any]]
     name: str
     classes: tuple[str, ...] = ()
     fingerprint: str = ""
+    preprocessing: str = ""
 
     @property
     def repeatable(self) -> bool:
@@ -95,8 +98,10 @@ def find_loaders(data: Any, model: nn.Module, adapter: Adapter, batch_size: int)
         from layerwise.data import loaders, read, stack_arrays
 
         source = read(data)
-        splits = loaders(source, adapter.prepare(model) or stack_arrays, batch_size=batch_size, share=place())
-        return Loaders(splits, source.name, source.classes, source.fingerprint)
+        prepare = adapter.prepare(model)
+        splits = loaders(source, prepare or stack_arrays, batch_size=batch_size, share=place())
+        told = "none" if prepare is None else str(getattr(prepare, "text", "the network's own"))
+        return Loaders(splits, source.name, source.classes, source.fingerprint, told)
     splits = dict(data) if isinstance(data, Mapping) else {"train": data}
     for split, loader in splits.items():
         if not isinstance(loader, Iterable) or isinstance(loader, (str, torch.Tensor)):

@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Profiler", "profile"]
 
+# More classes than this are told by their number alone.
+_MOST_NAMED = 1000
+
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool)
 
 
@@ -382,6 +385,12 @@ class Profiler:
         named = {target: self.class_names.get(target) or tuple(map(str, range(n))) for target, n in counts.items()}
         return {target: named.get(target, ()) for target in [*self.targets, *named]}
 
+    def _told_classes(self, results: Mapping[str, SplitResult]) -> dict[str, Any]:
+        """Names of the classes of every target, or how many there are of a whole vocabulary."""
+        named = self._all_class_names(results)
+        of_classes = {target: names for target, names in named.items() if target not in self.dimensions}
+        return {target: names if len(names) <= _MOST_NAMED else len(names) for target, names in of_classes.items()}
+
     def _attributes(self, results: Mapping[str, SplitResult], seconds: float) -> dict[str, Any]:
         """How to get the profile again."""
         settings = self.settings
@@ -393,6 +402,10 @@ class Profiler:
             "adapter": self.network.adapter.name,
             "data": self.loaders.name,
             "data_fingerprint": {split: result.fingerprint for split, result in results.items()},
+            "labels_fingerprint": {split: result.labels_fingerprint for split, result in results.items()},
+            **({"source_fingerprint": self.loaders.fingerprint} if self.loaders.fingerprint else {}),
+            **({"preprocessing": self.loaders.preprocessing} if self.loaders.preprocessing else {}),
+            "classes": self._told_classes(results),
             "samples": {split: result.samples for split, result in results.items()},
             "left_out": {split: result.left_out for split, result in results.items() if result.left_out},
             "absent_classes": {

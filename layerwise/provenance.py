@@ -38,13 +38,16 @@ class DataFingerprint:
         The fingerprint.
     order : int
         Another of the batches in their order.
+    labels : int
+        Another of the labels alone, which do not depend on how inputs are prepared.
     """
 
-    accumulated: ClassVar[tuple[str, ...]] = ("total", "order")
+    accumulated: ClassVar[tuple[str, ...]] = ("total", "order", "labels")
 
     def __init__(self) -> None:
         self.total = 0
         self.order = 0
+        self.labels = 0
 
     def update(self, inputs: Any, labels: Mapping[str, Tensor]) -> None:
         """Take in a batch: a nest of tensors, and labels by target."""
@@ -61,11 +64,16 @@ class DataFingerprint:
                         row = row[real[index]]
                     digest.update(_bytes(row))
             self.total = (self.total + digest.intdigest()) % 2**64
+            alone = xxhash.xxh3_64()
+            for value in labels.values():
+                alone.update(_bytes(value[index].detach().cpu()))
+            self.labels = (self.labels + alone.intdigest()) % 2**64
         self.order = xxhash.xxh3_64_intdigest(f"{self.order} {self.total}".encode())
 
     def merge(self, other: DataFingerprint) -> None:
         """Take in what another worker saw of the data."""
         self.total = (self.total + other.total) % 2**64
+        self.labels = (self.labels + other.labels) % 2**64
 
     def __str__(self) -> str:
         return f"{self.total:016x}"
