@@ -57,8 +57,10 @@ def refuse_data(a: xr.Dataset, b: xr.Dataset, names: tuple[str, str]) -> None:
     """
     refuse_targets(a, b, names)
     found = differences(a, b)
+    # Adapters may cut a loader's batches into inputs in ways of their own.
+    read_alike = a.attrs.get("adapter") == b.attrs.get("adapter")
     for what in ("targets", "splits", "samples", "data", "inputs"):
-        if what in found:
+        if what in found and (what != "inputs" or read_alike):
             one, two = found[what]
             raise InvalidData(f"the {what} are not the same: {one} for {names[0]}, {two} for {names[1]}")
 
