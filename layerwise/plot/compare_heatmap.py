@@ -117,13 +117,16 @@ def compare_heatmap(
 
 
 def told(a: xr.Dataset, b: xr.Dataset, unlike: Differences) -> tuple[list[str], list[str]]:
-    """What each panel's title says of its profile: how its layers are pooled, and its data where the other's differ."""
+    """What each panel's title says of its profile: how its layers are pooled, and its data where the other's differ.
+
+    What holds for both stands in the first.
+    """
     found = []
     for place, ds in enumerate((a, b)):
         pooling = pooling_text(ds)
         # In part pooled in another way: only that which differs.
         short = unlike.get("pooling", ["", ""])[place] if "(" in pooling else pooling
-        words = [f"{short} pooling"] if short else []
+        words = [f"{short} pooling"] if short and (not place or "pooling" in unlike) else []
         found.append([*words, *(unlike[what][place] for what in ("data", "samples") if what in unlike)])
     return found[0], found[1]
 

@@ -41,7 +41,7 @@ def test_both_profiles_and_the_second_less_the_first_are_drawn():
     assert cells(difference).tolist() == [[-1.0, 0.0], [1.0, -2.0]]
     assert row_labels(difference) == ["train", "test"]
     assert [ax.get_title("left") for ax in (first, second, difference)] == [
-        "base: nc1",
+        "base: nc1, gap pooling",
         "tuned: nc1",
         "tuned less base",
     ]
@@ -119,7 +119,7 @@ def test_different_networks_are_drawn_over_depth():
 def test_the_last_epoch_of_each_is_compared_and_named():
     a, b = made_up(epochs=3, layers=2, seed=1), made_up(epochs=5, layers=2, seed=2)
     first, second, _ = compare_heatmap(a, b)
-    assert first.get_title("left") == "a: nc1, epoch 2"
+    assert first.get_title("left") == "a: nc1, epoch 2, gap pooling"
     assert second.get_title("left") == "b: nc1, epoch 4"
     np.testing.assert_array_equal(cells(second), b["nc1"].isel(epoch=-1, target=0))
 

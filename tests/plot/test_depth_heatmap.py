@@ -30,7 +30,7 @@ def test_each_metric_is_a_row_with_its_own_colours_and_range():
         np.testing.assert_array_equal(drawn[0], chosen[name].values)
     assert [mesh.norm.vmax for mesh in ax.collections] == [chosen[name].max() for name in ("nc1", "stable_rank")]
     assert row_labels(ax) == [r"nc1 $\downarrow$", r"stable_rank $\downarrow$"]
-    assert ax.get_title("left") == "train, epoch 2"
+    assert ax.get_title("left") == "train, epoch 2, gap pooling"
     assert all(text.endswith(", log") for text in beside(ax))
 
 
@@ -100,7 +100,7 @@ def test_several_metrics_show_the_median_over_seeds_and_say_so():
     ax = depth_heatmap(ds)
     expected = np.median(ds["nc1"].sel(split="train").values, axis=0).ravel()
     np.testing.assert_array_equal(cells(ax)[0][0], expected)
-    assert ax.get_title("left") == "train, median of 3 seeds"
+    assert ax.get_title("left") == "train, median of 3 seeds, gap pooling"
 
 
 def test_several_metrics_of_several_runs_are_refused():
