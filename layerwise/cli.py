@@ -37,7 +37,7 @@ Run = Annotated[str, typer.Argument(help="Name of a run, as `layerwise ls` shows
 Layers = Annotated[
     list[str], typer.Option("--layers", help="blocks, stages, leaves, all, a name or a glob; repeatable.")
 ]
-Reduce = Annotated[str, typer.Option(help="auto, gap, grid:k, cls, mean, last, flatten or sketch:k.")]
+Reduce = Annotated[str, typer.Option(help="auto, gap, grid:k, cls, mean, max, last, eos, flatten or sketch:k.")]
 Memory = Annotated[str | None, typer.Option(help="Budget of the statistics, such as 8GiB; half of what is free.")]
 Device = Annotated[str | None, typer.Option(help="Such as cpu or cuda:0; an accelerator where there is one.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]

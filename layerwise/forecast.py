@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from layerwise.features.pooling import measured_poolings
 from layerwise.finding.blocks import choose
 from layerwise.finding.trace import trace
 from layerwise.inputs import find_network
@@ -68,7 +69,10 @@ def forecast(
     inputs = network.adapter.example(network.model)
     batch = network.adapter.batch((inputs, torch.zeros(2, dtype=torch.int64)), network.device)
     traced = trace(network.model, lambda: network.adapter.forward(network.model, batch))
-    readings = readings_of(network, traced, choose(traced, layers, network.head), batch, reduce, seed=0)
+    prefix = network.adapter.prefix_tokens(network.model, batch)
+    poolings = measured_poolings(network.model, network.adapter, batch, network.head, prefix)
+    chosen = choose(traced, layers, network.head)
+    readings = readings_of(network, traced, chosen, batch, reduce, seed=0, poolings=poolings)
     metrics = select()
     plan = make_plan(
         [reading.features for reading in readings],

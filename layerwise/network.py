@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from layerwise.adapters.protocol import Adapter, Batch
 from layerwise.capture import Capture
 from layerwise.errors import InvalidData
+from layerwise.features.end import End, token_ids
+from layerwise.features.pooling import Pooling, Poolings
 from layerwise.finding.pooling import pooling_of
 from layerwise.finding.trace import Trace
 from layerwise.layers import Layer
@@ -84,6 +86,8 @@ class Reading:
     positions : tuple of int
         Height and width, or none, of what a layer holds of a sample where every pixel is read; of tokens only their
         number, which may differ from batch to batch.
+    end : End or None
+        The rule that picks the token to read, where it is picked by the numbers of the tokens.
     """
 
     layer: Layer
@@ -92,6 +96,7 @@ class Reading:
     projection: Sketch | None = None
     prefix: int = 0
     positions: tuple[int, ...] = ()
+    end: End | None = None
 
     @property
     def name(self) -> str:
@@ -103,8 +108,8 @@ class Reading:
         """The reduction as the Dataset states it."""
         return f"sketch:{self.projection.width}" if self.projection else self.reduction
 
-    def read(self, activation: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Features of shape ``(n, d)`` from an activation, and the attention mask of its batch.
+    def read(self, activation: Tensor, mask: Tensor | None = None, ids: Tensor | None = None) -> Tensor:
+        """Features of shape ``(n, d)`` from an activation, and the attention mask and token numbers of its batch.
 
         Where every token or pixel is read, of shape ``(n, tokens, d)`` or ``(n, h, w, d)``.
 
@@ -122,6 +127,13 @@ class Reading:
                     "reduction 'pixels' needs pictures of one size"
                 )
             return apart
+        if self.end is not None:
+            if ids is None:
+                raise InvalidData(
+                    f"layer {self.name!r} is read at the token that the network picks by the numbers of the tokens, "
+                    "and this batch has no 'input_ids'; choose another reduction"
+                )
+            mask = self.end.mask(ids)
         features = reduce(activation, self.reduction, self.layer.channels, Tokens(mask, self.prefix))
         if self.projection is not None:
             features = self.projection(features)
@@ -172,6 +184,7 @@ class Network:
         dense = next((reading.reduction for reading in readings if reading.reduction in DENSE), None)
         scores: list[Tensor] = []
         mask: Tensor | None = None
+        ids: Tensor | None = None
         size = 0
 
         def take(layer: Layer, activation: Tensor) -> None:
@@ -184,14 +197,14 @@ class Network:
                     f"layer {layer.name!r} gives {len(activation)} rows for a batch of {size} samples; "
                     "it does not keep samples apart and cannot be profiled"
                 )
-            receive(by_layer[layer], by_layer[layer].read(activation, mask))
+            receive(by_layer[layer], by_layer[layer].read(activation, mask, ids))
 
         layers = list(dict.fromkeys([*by_layer, *([] if self.scores is None else [self.scores])]))
         with quiet(self.model), Capture(self.model, layers, take) as capture:
 
             def run(batch: Batch) -> Answer:
-                nonlocal mask, size
-                mask, size = batch.mask, batch.size
+                nonlocal mask, ids, size
+                mask, ids, size = batch.mask, token_ids(batch.inputs), batch.size
                 with capture.forward():
                     output = self.adapter.forward(self.model, batch)
                 if dense is not None:
@@ -208,7 +221,13 @@ class Network:
 
 
 def readings_of(
-    network: Network, traced: Trace, layers: Sequence[Layer], batch: Batch, how: str, seed: int
+    network: Network,
+    traced: Trace,
+    layers: Sequence[Layer],
+    batch: Batch,
+    how: str,
+    seed: int,
+    poolings: Poolings | None = None,
 ) -> list[Reading]:
     """How each layer is read: ``auto`` made definite, and the features counted.
 
@@ -226,9 +245,14 @@ def readings_of(
         The reduction that the caller asked for.
     seed : int
         Of random projections.
+    poolings : Poolings, optional
+        How the network itself pools, as it was measured; else it is read off the trace.
     """
     prefix = network.adapter.prefix_tokens(network.model, batch)
-    pooling = pooling_of(traced, network.head) or network.adapter.pooling(network.model)
+    if poolings is None:
+        default = pooling_of(traced, network.head) or network.adapter.pooling(network.model)
+        poolings = Poolings((), None, default)
+    flat = poolings.flattens(layers)
     lengths = {value.shape[1] for value in traced.values if len(value.shape) == 3 and value.floating}
     labelled = next((values.shape[1:] for values in batch.labels.values()), ())
     readings = []
@@ -243,11 +267,38 @@ def readings_of(
             if apart is not None and (how == "pixels" or apart.shape[1:-1] == labelled or not labelled):
                 readings.append(Reading(layer, how, apart.shape[-1], None, own, tuple(apart.shape[1:-1])))
             continue
-        reduction = reduction_of(layer, "flatten" if sketched else how, pooling, headless=headless)
-        width = reduce(empty, reduction, layer.channels, Tokens(prefix=own)).shape[1]
+        pooling = poolings.of(layer)
+        pooled = pooling.how if flat or pooling.how != "flatten" else "mean"
+        reduction = reduction_of(layer, "flatten" if sketched else how, pooled, headless=headless)
+        end = _end(pooling, reduction, layer, network)
+        width = reduce(empty, "last" if end else reduction, layer.channels, Tokens(prefix=own)).shape[1]
         projection = Sketch(width, int(how[7:]), seed) if sketched and width > int(how[7:]) else None
-        readings.append(Reading(layer, reduction, projection.width if projection else width, projection, own))
+        readings.append(Reading(layer, reduction, projection.width if projection else width, projection, own, end=end))
     return readings
+
+
+def _end(pooling: Pooling, reduction: str, layer: Layer, network: Network) -> End | None:
+    """The rule that picks the token of a layer, where its reduction takes one by the numbers of the tokens.
+
+    Raises
+    ------
+    InvalidData
+        If the end token was asked for, and nothing says which it is.
+    """
+    if not is_tokens(layer) or reduction not in ("last", "eos"):
+        return None
+    if pooling.end is not None and pooling.how == reduction:
+        return pooling.end
+    if reduction == "last":
+        return None
+    config = getattr(network.model, "config", None)
+    token = getattr(config, "eos_token_id", None)
+    if not isinstance(token, int):
+        raise InvalidData(
+            "reduce='eos' reads the token that ends a text, and nothing says which it is: the network does not pick it, "
+            "and its configuration has no one 'eos_token_id'; 'last' reads the last token that is no padding"
+        )
+    return End("first", token)
 
 
 def first_samples(batch: Batch, count: int) -> Batch:

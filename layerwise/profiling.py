@@ -19,6 +19,7 @@ from layerwise.assembly import NETWORK_ERROR, NETWORK_MSE, assemble_profile
 from layerwise.engine import look, run_split
 from layerwise.errors import EmptyData, InvalidData, LayerwiseError, NotRepeatable, UnknownName
 from layerwise.evaluation import Evaluation
+from layerwise.features.pooling import Poolings, measured_poolings
 from layerwise.finding.blocks import choose, find_blocks
 from layerwise.finding.feeds import named_heads, next_linear, previous_linear
 from layerwise.finding.trace import Trace, trace
@@ -153,7 +154,9 @@ class Profiler:
         if not layers:
             there = [layer.name for layer in choose(self._traced, "all")]
             raise UnknownName("layer", "chosen by " + chosen_text(settings.layers), there)
-        self.readings = readings_of(self.network, self._traced, layers, first, settings.reduce, settings.seed)
+        poolings = self._poolings(first)
+        self.network_pooling, differs = poolings.told(layers)
+        self.readings = readings_of(self.network, self._traced, layers, first, settings.reduce, settings.seed, poolings)
         if not self.readings:
             raise nothing_apart(settings.reduce, layers, first)
         self._evaluation = Evaluation(
@@ -166,6 +169,8 @@ class Profiler:
         if not is_follower():
             for target, dimension in self.dimensions.items():
                 logger.info("regression target %r of dimension %s", target, dimension)
+            if differs and settings.reduce == "auto":
+                logger.warning("%s", differs)
             logger.info("%s", self.plan.reason)
 
     @property
@@ -295,6 +300,12 @@ class Profiler:
         except Exception as error:
             raise InvalidData(f"the network fails on the first batch: {type(error).__name__}: {error}") from error
 
+    def _poolings(self, first: Batch) -> Poolings:
+        """How the network itself pools, measured on a few samples."""
+        network = self.network
+        prefix = network.adapter.prefix_tokens(network.model, first)
+        return measured_poolings(network.model, network.adapter, first, network.head, prefix)
+
     def _scores(self) -> Layer | None:
         """The layer of the class scores, for a network whose output does not say which they are."""
         layers = find_blocks(self._traced, self.network.head)
@@ -416,6 +427,7 @@ class Profiler:
             **of_positions(self._request(), results),
             "layers": chosen_text(settings.layers),
             **self.told,
+            "network_pooling": self.network_pooling,
             **frames_told(self.settings, next(iter(results.values())).classes),
             "precision": str(parameter.dtype).removeprefix("torch.") if parameter is not None else "none",
             "device": str(self.network.device),

@@ -18,7 +18,7 @@ __all__ = ["DENSE", "REDUCTIONS", "Tokens", "check_reduction", "is_tokens", "pos
 DENSE = ("tokens", "pixels")
 
 #: The reductions by name. ``grid:k`` and ``sketch:k`` take a number.
-REDUCTIONS = ("auto", "gap", "grid:k", "cls", "mean", "last", "flatten", "sketch:k", *DENSE)
+REDUCTIONS = ("auto", "gap", "grid:k", "cls", "mean", "max", "last", "eos", "flatten", "sketch:k", *DENSE)
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def check_reduction(name: str) -> None:
 
 
 def reduction_of(layer: Layer, name: str, pooling: str, *, headless: bool = False) -> str:
-    """What ``auto`` means for a layer: the network's own pooling for tokens, averaging for maps.
+    """What ``auto`` means for a layer: the network's own pooling for tokens; for maps averaging, or its own too.
 
     Parameters
     ----------
@@ -61,14 +61,16 @@ def reduction_of(layer: Layer, name: str, pooling: str, *, headless: bool = Fals
     name : str
         The reduction that was asked for.
     pooling : str
-        How the network itself pools tokens: ``"cls"``, ``"mean"`` or ``"last"``.
+        How the network itself pools: ``"cls"``, ``"mean"``, ``"max"``, ``"last"``, ``"eos"``, ``"gap"`` or
+        ``"flatten"``; of maps only ``"max"`` and ``"flatten"`` say anything.
     headless : bool
         Whether the class token that others have is not among this layer's tokens: then it is the mean that is taken.
     """
     if len(layer.shape) <= 1:
         return "flatten"
     tokens = is_tokens(layer)
-    chosen = name if name != "auto" else pooling if tokens else "gap"
+    own = pooling if tokens or pooling in ("max", "flatten") else "gap"
+    chosen = name if name != "auto" else own
     return "mean" if chosen == "cls" and tokens and headless else chosen
 
 
@@ -116,8 +118,9 @@ def reduce(activation: Tensor, how: str, channels: int, tokens: Tokens) -> Tenso
     activation : Tensor
         Shape ``(n, ...)``.
     how : str
-        ``gap``: mean over all positions; ``mean``: mean over tokens, without padding and prefix tokens; ``cls``: the
-        first real token; ``last``: the last real token; ``grid:k``: means over a k x k grid; ``flatten``: as it is.
+        ``gap``: mean over all positions; ``mean``, ``max``: over tokens, without padding and prefix tokens; ``cls``: the
+        first real token; ``last``: the last real token; ``eos``: the token that ends the text, the only one in the
+        mask; ``grid:k``: means over a k x k grid; ``flatten``: as it is.
     channels : int
         Axis of the features.
     tokens : Tokens
@@ -142,14 +145,16 @@ def reduce(activation: Tensor, how: str, channels: int, tokens: Tokens) -> Tenso
     if how.startswith("grid:"):
         return _grid(activation, int(how[5:]), channels, tokens.prefix)
     if not _is_tokens(activation.ndim, channels):
-        if how in ("cls", "last"):
+        if how in ("cls", "last", "eos"):
             raise InvalidData(f"reduction {how!r} needs tokens; the activation has shape {tuple(activation.shape)}")
-        return _mean_positions(activation, channels)
+        return _max_positions(activation, channels) if how == "max" else _mean_positions(activation, channels)
     if how == "gap":
         return _mean_positions(activation, channels)
     mask = _real_tokens(activation, tokens)
     if how == "mean":
         return _mean_tokens(activation, mask, tokens.prefix)
+    if how == "max":
+        return _max_tokens(activation, mask, tokens.prefix)
     if mask is None:
         return activation[:, 0 if how == "cls" else -1]
     position = torch.arange(activation.shape[1], device=activation.device)
@@ -179,6 +184,10 @@ def _mean_positions(activation: Tensor, channels: int) -> Tensor:
     return activation.mean(positions, dtype=_precise(activation.dtype))
 
 
+def _max_positions(activation: Tensor, channels: int) -> Tensor:
+    return activation.movedim(channels, -1).flatten(1, -2).amax(1)
+
+
 def _real_tokens(activation: Tensor, tokens: Tokens) -> Tensor | None:
     """The mask over the activation's tokens; prefix tokens that it does not know, and an only token, are real."""
     if tokens.mask is None or activation.shape[1] == 1:
@@ -203,6 +212,16 @@ def _mean_tokens(activation: Tensor, mask: Tensor | None, prefix: int) -> Tensor
     # A product with 0 would keep NaN that lies in the padding.
     kept = torch.where(weight[..., None] > 0, activation.to(weight.dtype), 0.0)
     return kept.sum(1) / weight.sum(1, keepdim=True).clamp_min(1.0)
+
+
+def _max_tokens(activation: Tensor, mask: Tensor | None, prefix: int) -> Tensor:
+    activation = activation[:, prefix:]
+    if mask is None:
+        return activation.amax(1)
+    real = mask[:, prefix:] != 0
+    greatest = activation.masked_fill(~real[..., None], -torch.inf).amax(1)
+    # A sample of nothing but padding has no greatest.
+    return torch.where(real.any(1, keepdim=True), greatest, 0.0)
 
 
 def _grid(activation: Tensor, size: int, channels: int, prefix: int) -> Tensor:

@@ -43,7 +43,9 @@ def refuse_targets(a: xr.Dataset, b: xr.Dataset, names: tuple[str, str] = ("one"
             continue
         named = not any(own == [str(place) for place in range(len(own))] for own in classes)
         if len(classes[0]) != len(classes[1]) or (named and classes[0] != classes[1]):
-            shown = [f"{len(own)} classes ({shortened(own)}) in {name}" for own, name in zip(classes, names, strict=True)]
+            shown = [
+                f"{len(own)} classes ({shortened(own)}) in {name}" for own, name in zip(classes, names, strict=True)
+            ]
             raise InvalidData(f"the profiles have unlike targets: {target!r} has {', '.join(shown)}")
 
 

@@ -1,0 +1,1 @@
+"""An activation becomes features: which pooling is the network's own."""
