@@ -295,7 +295,7 @@ def _end(pooling: Pooling, reduction: str, layer: Layer, network: Network) -> En
     token = getattr(config, "eos_token_id", None)
     if not isinstance(token, int):
         raise InvalidData(
-            "reduce='eos' reads the token that ends a text, and nothing says which it is: the network does not pick it, "
+            "reduce='eos' reads the token that ends a text, and nothing says which: the network does not pick it, "
             "and its configuration has no one 'eos_token_id'; 'last' reads the last token that is no padding"
         )
     return End("first", token)

@@ -118,8 +118,8 @@ def reduce(activation: Tensor, how: str, channels: int, tokens: Tokens) -> Tenso
     activation : Tensor
         Shape ``(n, ...)``.
     how : str
-        ``gap``: mean over all positions; ``mean``, ``max``: over tokens, without padding and prefix tokens; ``cls``: the
-        first real token; ``last``: the last real token; ``eos``: the token that ends the text, the only one in the
+        ``gap``: mean over all positions; ``mean``, ``max``: over tokens, without padding and prefix tokens; ``cls``:
+        the first real token; ``last``: the last real token; ``eos``: the token that ends the text, the only one in the
         mask; ``grid:k``: means over a k x k grid; ``flatten``: as it is.
     channels : int
         Axis of the features.

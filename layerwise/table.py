@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -120,7 +120,7 @@ def compared_metrics(a: xr.Dataset, b: xr.Dataset) -> list[str]:
 
 
 def compared_on(a: xr.Dataset, b: xr.Dataset, *, strict: bool = False) -> str:
-    """One line: whether layers are compared or depths, which layers only one of the profiles has, and what else differs.
+    """One line: whether layers are compared or depths, which layers only one profile has, and what else differs.
 
     Raises
     ------

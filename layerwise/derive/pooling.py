@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 
 import xarray as xr
 
-__all__ = ["pooled_layers", "pooling_text"]
+__all__ = ["pooled_layers", "pooling_text", "poolings"]
 
 # Lists of more stretches than this are counted, not listed.
 _STRETCHES = 4
@@ -33,6 +34,11 @@ def pooled_layers(ds: xr.Dataset | xr.DataArray, prefix: str = "") -> dict[str, 
     # A vector is flattened whatever was asked for.
     flat = ["x" not in own and word in ("flatten", "") for own, word in zip(shapes, words, strict=True)]
     return {name: word for name, word, skip in zip(names, words, flat, strict=True) if word and not skip}
+
+
+def poolings(ds: xr.Dataset | xr.DataArray) -> list[str]:
+    """The ways that layers were pooled in, the commonest first."""
+    return [word for word, _ in Counter(pooled_layers(ds).values()).most_common()]
 
 
 def pooling_text(ds: xr.Dataset | xr.DataArray, prefix: str = "", names: Sequence[str] | None = None) -> str:

@@ -200,9 +200,9 @@ def _candidates(
     if source.ndim == 3 and source.shape[2] in widths:
         yield from _of_tokens(source, vectors, batch, prefix)
     for axis in range(1, source.ndim):
-        if source.shape[axis] in widths:
+        if source.shape[axis] in widths and (source.ndim > 3 or axis == 1):
             positions = source.movedim(axis, -1).flatten(1, -2).double()
-            yield ("gap" if source.ndim > 3 or axis == 1 else "mean"), None, positions.mean(1)
+            yield "gap", None, positions.mean(1)
             yield "max", None, positions.amax(1)
 
 

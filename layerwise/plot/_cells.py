@@ -113,7 +113,8 @@ def heatmap(
     label_rows(ax, labels, height)
     if names is not None:
         label_layers(ax, names)
-        name_pooling(ax, arrays[0], names, always=pooling)
+        if len({pooling_text(array) for array in arrays}) == 1:
+            name_pooling(ax, arrays[0], names, always=pooling)
     fit(ax, height)
     if names is not None:
         # The caller's Axes may still shrink, when others beside them get labels and colour bars.

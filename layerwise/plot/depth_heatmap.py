@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import xarray as xr
 from matplotlib.axes import Axes
 
-from layerwise.derive.pooling import pooling_text
+from layerwise.derive.pooling import poolings
 from layerwise.errors import UnknownName
 from layerwise.plot._cells import heatmap
 from layerwise.plot._choose import (
@@ -42,7 +42,8 @@ def depth_heatmap(
 
     With several metrics each is a row with colours of its own: its range stands to the right, an arrow beside its
     name tells which way is collapse. With one metric the rows are the splits; with one metric of several runs they
-    are the runs. How layers are pooled is in the title where it is one way, else below the layers. Scales are logarithmic where values span a decade or more; cells without a finite value are hatched.
+    are the runs. How layers are pooled is in the title where it is one way, else below the layers. Scales are
+    logarithmic where values span a decade or more; cells without a finite value are hatched.
 
     Parameters
     ----------
@@ -95,7 +96,7 @@ def of_runs(runs: Mapping[str, xr.Dataset], names: Sequence[str] | None, choice:
         array, chosen = choose(array, choice)
         expect(array, "layer")
         arrays.append(array)
-        pooling = pooling_text(array)
+        pooling = "/".join(poolings(array))
         words[run] = [*chosen, *seeds, *([f"{pooling} pooling"] if pooling else [])]
     shared, labels = common_words(words)
     rows = list(zip(labels, arrays, strict=True))

@@ -170,3 +170,12 @@ def test_a_new_figure_fits_a_page(layers: int, metrics: str | list[str]):
     boxes = [ax.get_window_extent() for ax in (first, second, third)]
     assert len({round(box.height) for box in boxes}) == 1
     assert boxes[0].y0 > boxes[1].y1 > boxes[1].y0 > boxes[2].y1
+
+
+def test_titles_say_what_the_profiles_differ_in():
+    a = made_up(layers=2).assign_attrs(data="digits", samples='{"train": 60}')
+    b = a.assign_coords(reduction=("layer", ["cls", "cls"])).assign_attrs(data="faces", samples='{"train": 40}')
+    titles = [ax.get_title("left") for ax in compare_heatmap(a, b)]
+    assert titles[0] == "a: nc1, gap pooling, digits, train 60"
+    assert titles[1] == "b: nc1, cls pooling, faces, train 40"
+    assert titles[2].endswith("(unlike: pooling, samples, data)")

@@ -190,3 +190,25 @@ def test_logarithms_are_not_drawn_on_a_logarithmic_scale():
     ax = depth_heatmap(ds, "separation")
     assert not isinstance(ax.collections[0].norm, LogNorm)
     assert depth_curve(ds, "separation").get_yscale() == "linear"
+
+
+def pooled(*words: str) -> xr.Dataset:
+    return made_up(layers=len(words)).assign_coords(reduction=("layer", list(words)))
+
+
+def test_pooling_is_one_word_in_the_title_or_stands_below_the_layers():
+    assert depth_heatmap(pooled("cls", "cls", "cls"), "nc1").get_title("left") == "nc1, cls pooling"
+    ax = depth_heatmap(pooled("mean", "cls", "cls"), ["nc1", "ncc_error"])
+    assert "pooling" not in ax.get_title("left")
+    assert ax.get_xlabel().endswith("pooling: mean (0), cls (1 to 2)")
+    vectors = made_up(layers=2).assign_coords(reduction=("layer", ["flatten"] * 2), shape=("layer", ["8", "8"]))
+    assert depth_heatmap(vectors, "nc1").get_title("left") == "nc1"
+
+
+def test_runs_that_pool_in_other_ways_say_so_beside_their_names():
+    runs = {"base": pooled("mean", "mean", "mean"), "tuned": pooled("mean", "cls", "cls")}
+    ax = depth_heatmap(runs, "nc1")
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["base (mean pooling)", "tuned (cls/mean pooling)"]
+    assert "pooling" not in ax.get_xlabel()
+    alike = depth_heatmap({"a": runs["base"], "b": runs["base"]}, "nc1")
+    assert alike.get_title("left") == "nc1, train, mean pooling"
