@@ -177,7 +177,8 @@ def _match(junction: Junction, values: Sequence[Tensor], batch: Batch, prefix: i
     if source is None:
         return "", None
     vectors = [vector.flatten(1).double() for vector in pooled if vector is not None]
-    best, least = ("", None), math.inf
+    best: tuple[str, End | None] = ("", None)
+    least = math.inf
     for how, end, features in _candidates(source, vectors, batch, prefix):
         for vector in vectors:
             if features.shape != vector.shape:
