@@ -27,6 +27,8 @@ class PicturePreparation:
         PIL images, all in RGB or all in grey, to the inputs of a batch.
     channels : int
         Of the network: 3 for RGB, 1 for grey.
+    text : str
+        What the transform does, in few words: two networks with the same words prepare pictures alike.
 
     Attributes
     ----------
@@ -34,9 +36,10 @@ class PicturePreparation:
         What was read otherwise than it stands.
     """
 
-    def __init__(self, transform: Callable[[list[Any]], Any], channels: int = 3) -> None:
+    def __init__(self, transform: Callable[[list[Any]], Any], channels: int = 3, text: str = "") -> None:
         self.transform = transform
         self.channels = channels
+        self.text = text
         self.notes = Notes()
 
     def __call__(self, raw: Sequence[Any]) -> Any:

@@ -81,9 +81,15 @@ class RawInputs:
             check_channels(batch["pixel_values"], self._channels)
             return batch
 
-        found = PicturePreparation(transform, self._channels)
+        found = PicturePreparation(transform, self._channels, _description(processor))
         self.notes.include(found.notes)
         return found
+
+    @property
+    def text(self) -> str:
+        """What the preparations that were used do, in few words."""
+        used = [vars(self)[name].text for name in ("texts", "pictures") if name in vars(self)]
+        return "; ".join(used)
 
     def longest(self) -> int:
         """The tokens that a text is cut to."""
@@ -156,6 +162,15 @@ class RawInputs:
             f"no {what} {where}, as data by name needs. Save it beside the weights and name the model "
             "hf/FOLDER, or give a loader"
         )
+
+
+def _description(processor: Any) -> str:
+    """What an image processor does, in few words."""
+    steps = ("size", "crop_size", "image_mean", "image_std")
+    found = {name: getattr(processor, name, None) for name in steps}
+    values = {name: dict(value) if isinstance(value, Mapping) else value for name, value in found.items()}
+    said = ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
+    return f"{type(processor).__name__.removesuffix('Fast')}: {said}"
 
 
 def accepted(model: nn.Module) -> frozenset[str]:

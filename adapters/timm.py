@@ -90,7 +90,7 @@ class TimmAdapter(TorchAdapter):
         def stacked(pictures: list[Any]) -> torch.Tensor:
             return check_channels(torch.stack([transform(item) for item in pictures]), channels)
 
-        return PicturePreparation(stacked, channels)
+        return PicturePreparation(stacked, channels, _description(settings))
 
     def example(self, model: nn.Module) -> Any:
         """Two pictures of the size that the model's configuration names."""
@@ -103,6 +103,14 @@ class TimmAdapter(TorchAdapter):
         if isinstance(batch.inputs, dict) and len(batch.inputs) == 1:
             return Batch(next(iter(batch.inputs.values())), batch.labels, batch.size)
         return batch
+
+
+def _description(settings: Mapping[str, Any]) -> str:
+    """What a transform does, in few words."""
+    _, height, width = settings["input_size"]
+    size = f"{height}x{width} {settings['interpolation']}, crop {settings['crop_pct']:.3g}"
+    scale = ["/".join(f"{value:.3g}" for value in settings[name]) for name in ("mean", "std")]
+    return f"{size}, mean {scale[0]}, std {scale[1]}"
 
 
 def _config(model: nn.Module) -> Mapping[str, Any]:

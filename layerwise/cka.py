@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from layerwise.adapters.protocol import Batch
 from layerwise.errors import InvalidData, UnknownName
 from layerwise.layers import depths
 from layerwise.network import Reading
+from layerwise.pairing import Pairing
 from layerwise.profiling import Profiler
 from layerwise.progress import bar
 from layerwise.provenance import environment, weight_hash
@@ -29,6 +31,7 @@ def similarity(
     data: Any,
     other: nn.Module | str | None = None,
     *,
+    other_data: Any = None,
     split: str | None = None,
     device: str | torch.device | None = None,
     batch_size: int = 64,
@@ -49,6 +52,9 @@ def similarity(
     other : Module or str, optional
         The network to compare with, such as the base of a fine-tuned one; the same by default. Each prepares the data
         in its own way.
+    other_data : optional
+        The same samples in the same batches, as the other network takes them: a loader with its own preprocessing. Data
+        that is not the same, or in another order, is refused as far as its labels and inputs tell.
     split : str, optional
         ``train`` if there is one by default, else the first.
     settings : Settings, optional
@@ -59,14 +65,15 @@ def similarity(
     -------
     Dataset
         ``cka`` with the dims ``(layer, other_layer)``; the attribute ``left_out`` counts the samples of batches that
-        were too small.
+        were too small, ``same_samples`` says how it is known that both networks saw the same ones.
 
     Raises
     ------
     UnknownName
         If there is no such split.
     InvalidData
-        If all batches have fewer than four samples.
+        If all batches have fewer than four samples, or the networks are given other samples, or the same in another
+        order.
 
     Examples
     --------
@@ -79,18 +86,23 @@ def similarity(
     if asked.reduce in DENSE:
         raise InvalidData(f"similarity compares whole samples; reduce={asked.reduce!r} keeps their parts apart")
     one = Profiler(model, data, asked, device=device, batch_size=batch_size)
-    two = one if other is None or other is model else Profiler(other, data, asked, device=device, batch_size=batch_size)
+    two = one
+    if other_data is not None or not (other is None or other is model):
+        theirs = data if other_data is None else other_data
+        two = Profiler(model if other is None else other, theirs, asked, device=device, batch_size=batch_size)
     name = _split(one, split)
+    pairing = Pairing(one.loaders.fingerprint, two.loaders.fingerprint)
     pairs = PairwiseHSIC(len(one.readings), len(two.readings))
     with ExitStack() as stack:
         first = stack.enter_context(_grams(one))
         second = first if two is one else stack.enter_context(_grams(two))
-        for batch, beside in _batches(one, two, name, by_name=isinstance(data, str)):
+        apart = isinstance(data, str) or other_data is not None
+        for batch, beside in _batches(one, two, name, pairing, apart=apart):
             matrices = first(batch)
             pairs.update(matrices, matrices if two is one else second(beside))
     if not pairs.batches:
         raise InvalidData(f"every batch of split {name!r} has fewer than four samples: give larger ones")
-    return _dataset(pairs, one, two, name)
+    return _dataset(pairs, one, two, name, pairing.told())
 
 
 @contextmanager
@@ -117,19 +129,23 @@ def _split(profiler: Profiler, split: str | None) -> str:
     return split or ("train" if "train" in there else there[0])
 
 
-def _batches(one: Profiler, two: Profiler, split: str, *, by_name: bool) -> Iterator[tuple[Batch, Batch]]:
-    """The same samples as each network takes them: of data by name, each reads its own."""
+def _batches(
+    one: Profiler, two: Profiler, split: str, pairing: Pairing, *, apart: bool
+) -> Iterator[tuple[Batch, Batch]]:
+    """The same samples as each network takes them; each reads its own where data is read by name, or is `apart`."""
     mine = bar(one.loaders.splits[split], f"{split} similarity")
-    if by_name and two is not one:
-        theirs = two.network.batches(two.loaders.splits[split])
-        yield from zip(one.network.batches(mine), theirs, strict=True)
+    if apart and two is not one:
+        theirs = two.network.batches(two.loaders.splits[_split(two, split)])
+        for batch, beside in zip_longest(one.network.batches(mine), theirs):
+            pairing.check(batch, beside)
+            yield batch, beside
         return
     for raw in mine:
         batch = one.network.batch(raw)
         yield batch, batch if two is one else two.network.batch(raw)
 
 
-def _dataset(pairs: PairwiseHSIC, one: Profiler, two: Profiler, split: str) -> xr.Dataset:
+def _dataset(pairs: PairwiseHSIC, one: Profiler, two: Profiler, split: str, same_samples: str) -> xr.Dataset:
     def of(readings: Sequence[Reading], prefix: str) -> dict[str, tuple[str, list[Any]]]:
         dim = f"{prefix}layer"
         layers = [reading.layer for reading in readings]
@@ -138,6 +154,7 @@ def _dataset(pairs: PairwiseHSIC, one: Profiler, two: Profiler, split: str) -> x
             f"{prefix}depth": (dim, depths(layers)),
             f"{prefix}reduction": (dim, [reading.stated for reading in readings]),
             f"{prefix}features": (dim, [reading.features for reading in readings]),
+            f"{prefix}shape": (dim, ["x".join(map(str, layer.shape)) for layer in layers]),
         }
 
     about = {
@@ -154,6 +171,7 @@ def _dataset(pairs: PairwiseHSIC, one: Profiler, two: Profiler, split: str) -> x
         "data": one.loaders.name,
         "split": split,
         "left_out": pairs.skipped,
+        "same_samples": same_samples,
         **environment(),
     }
     coordinates = of(one.readings, "") | of(two.readings, "other_")

@@ -37,7 +37,7 @@ Run = Annotated[str, typer.Argument(help="Name of a run, as `layerwise ls` shows
 Layers = Annotated[
     list[str], typer.Option("--layers", help="blocks, stages, leaves, all, a name or a glob; repeatable.")
 ]
-Reduce = Annotated[str, typer.Option(help="auto, gap, grid:k, cls, mean, last, flatten or sketch:k.")]
+Reduce = Annotated[str, typer.Option(help="auto, gap, grid:k, cls, mean, max, last, eos, flatten or sketch:k.")]
 Memory = Annotated[str | None, typer.Option(help="Budget of the statistics, such as 8GiB; half of what is free.")]
 Device = Annotated[str | None, typer.Option(help="Such as cpu or cuda:0; an accelerator where there is one.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
@@ -190,13 +190,16 @@ def compare(
     second: Annotated[str, typer.Argument(help="Name of the run that the first is subtracted from.")],
     metric: Annotated[list[str] | None, typer.Argument(help="Metrics; nc1 and two errors by default.")] = None,
     split: Annotated[str | None, typer.Option()] = None,
+    strict: Annotated[
+        bool, typer.Option(help="Refuse runs that differ in pooling, data, splits, preprocessing or settings.")
+    ] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Picture to write; .png, .pdf or .svg.")] = None,
 ) -> None:
     """Compare the last epochs of two runs, layer by layer: tables, and a picture of both and their difference."""
     from layerwise.draw import compare_runs
 
     path = output or Path(f"{first}-{second}-compare.png".replace("/", "-"))
-    typer.echo(compare_runs(store, first, second, list(metric or ()), split=split, path=path))
+    typer.echo(compare_runs(store, first, second, list(metric or ()), split=split, strict=strict, path=path))
     typer.echo(f"wrote {path}")
 
 
@@ -395,6 +398,7 @@ def _accelerator() -> str:
 
 
 def _print(ds: Any, json: bool) -> None:
+    from layerwise.derive import pooling_text
     from layerwise.table import profile_frame, profile_table, summary
 
     if json:
@@ -402,8 +406,10 @@ def _print(ds: Any, json: bool) -> None:
         rows = {split: frame.reset_index().to_dict("records") for split, frame in frames.items()}
         typer.echo(_to_json({"layers": rows, "attributes": ds.attrs}))
         return
+    pooling = pooling_text(ds)
+    pooled = f"; pooling: {pooling}" if pooling else ""
     for split in ds["split"].values:
-        typer.echo(f"\n{split} ({ds.attrs['data']})\n{profile_table(ds, split)}")
+        typer.echo(f"\n{split} ({ds.attrs['data']}{pooled})\n{profile_table(ds, split)}")
     if said := summary(ds):
         typer.echo(said)
 

@@ -70,6 +70,7 @@ def compare_runs(
     *,
     split: str | None = None,
     target: str | None = None,
+    strict: bool = False,
     path: Path,
 ) -> str:
     """Compare the last epochs of two runs: the numbers as text, a picture of both and their difference in a file.
@@ -82,31 +83,35 @@ def compare_runs(
         By default those of `layerwise.table.COMPARED` that both have.
     split, target : str, optional
         In the tables all that both have; in the picture ``train`` if there is one, else the first.
+    strict : bool
+        Whether to refuse runs that differ in anything but their networks.
     path : Path
         Where the picture goes.
 
     Returns
     -------
     str
-        What was compared, then a table for each split, a row a layer.
+        What was compared and what else differs, then a table for each split, a row a layer.
 
     Raises
     ------
     UnknownName
         For a run, a metric, a split or a target that there is not.
     InvalidData
-        If the runs have nothing in common, or the picture cannot be written.
+        If the runs have nothing in common or unlike targets, if `strict` and anything else differs, or the picture
+        cannot be written.
     """
     opened = open_store(store, create=False)
     a, b = opened[first], opened[second]
     splits = [str(name) for name in a["split"].values if name in b["split"].values] if split is None else [split]
     if not splits:
         raise InvalidData(f"{first} and {second} have no split in common")
+    said = compared_on(a, b, strict=strict)
     tables = [f"{name}\n{comparison_table(a, b, name, metrics, target)}" for name in splits]
     _without_a_screen()
     chosen = list(metrics) or compared_metrics(a, b)
     _save(plot.compare_heatmap(a, b, chosen, names=(first, second), split=split, target=target)[0], path)
-    return "\n\n".join([f"a: {first}, b: {second}; {compared_on(a, b)}", *tables])
+    return "\n\n".join([f"a: {first}, b: {second}; {said}", *tables])
 
 
 def draw_similarity(ds: xr.Dataset, path: Path) -> None:

@@ -65,9 +65,10 @@ def forecast(
     check_reduction(reduce)
     network, _ = find_network(model, None)
     inputs = network.adapter.example(network.model)
-    batch = network.adapter.batch((inputs, torch.zeros(2, dtype=torch.int64)), network.device)
+    batch = network.batch((inputs, torch.zeros(2, dtype=torch.int64)))
     traced = network.trace(batch).trace
-    readings = readings_of(network, traced, choose(traced, layers, network.head), batch, reduce, seed=0)
+    chosen = choose(traced, layers, network.head)
+    readings = readings_of(network, traced, chosen, batch, reduce, seed=0, poolings=network.poolings(batch))
     metrics = select()
     plan = make_plan(
         [reading.features for reading in readings],

@@ -36,6 +36,8 @@ class Loaders:
         Of data read by name; empty otherwise.
     notes : iterable of str
         What of the data was read otherwise than it stands, or not at all; more may come as it is read.
+    prepare : callable, optional
+        What prepares data read by name for the network.
     """
 
     splits: Mapping[str, Iterable[Any]]
@@ -43,6 +45,12 @@ class Loaders:
     classes: tuple[str, ...] = ()
     fingerprint: str = ""
     notes: Iterable[str] = ()
+    prepare: Any = None
+
+    @property
+    def preprocessing(self) -> str:
+        """How data read by name is prepared for the network, as far as it is known by now; empty for other data."""
+        return "" if self.prepare is None else str(getattr(self.prepare, "text", "none"))
 
     @property
     def repeatable(self) -> bool:
@@ -125,7 +133,7 @@ def _named_loaders(name: str, model: nn.Module, adapter: Adapter, batch_size: in
     if notes is not None:
         source.notes.include(notes)
     splits = loaders(source, prepare, batch_size=batch_size, share=place())
-    return Loaders(splits, source.name, source.classes, source.fingerprint, source.notes)
+    return Loaders(splits, source.name, source.classes, source.fingerprint, source.notes, prepare)
 
 
 def dimensions(batch: Batch) -> dict[str, int]:

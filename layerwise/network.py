@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from layerwise.adapters.protocol import Adapter, Batch
 from layerwise.capture import Capture
 from layerwise.errors import InvalidData, LayerwiseError
+from layerwise.features.end import End, token_ids
 from layerwise.features.mask_names import find_mask, named_inputs
 from layerwise.features.masks import Rescale, check_some_real, mask_of_layer
+from layerwise.features.pooling import Pooling, Poolings, measured_poolings
 from layerwise.finding.axes import measured_trace
 from layerwise.finding.pooling import pooling_of
 from layerwise.finding.trace import Trace, trace
@@ -91,6 +93,8 @@ class Reading:
         Whether the prefix is none of the sample's, as the trained tokens of prompt tuning.
     rescale : callable
         Takes an attention mask to a layer whose positions are fewer or more by a factor.
+    end : End or None
+        The rule that picks the token to read, where it is picked by the numbers of the tokens.
     """
 
     layer: Layer
@@ -101,6 +105,7 @@ class Reading:
     positions: tuple[int, ...] = ()
     virtual: bool = False
     rescale: Rescale = field(default=resampled, compare=False)
+    end: End | None = None
 
     @property
     def name(self) -> str:
@@ -112,8 +117,8 @@ class Reading:
         """The reduction as the Dataset states it."""
         return f"sketch:{self.projection.width}" if self.projection else self.reduction
 
-    def read(self, activation: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Features of shape ``(n, d)`` from an activation with its samples in front, and the mask of its batch.
+    def read(self, activation: Tensor, mask: Tensor | None = None, ids: Tensor | None = None) -> Tensor:
+        """Features of shape ``(n, d)`` from an activation with its samples in front, and its batch's mask and tokens.
 
         Where every token or pixel is read, of shape ``(n, tokens, d)`` or ``(n, h, w, d)``.
 
@@ -131,14 +136,8 @@ class Reading:
                     "reduction 'pixels' needs pictures of one size"
                 )
             return apart
-        axes = self.layer.axes
-        tokens = is_tokens(self.layer)
-        own = mask_of_layer(
-            *(mask, axes, activation.shape, self.prefix, self.rescale), tokens=tokens, virtual=self.virtual
-        )
-        features = reduce(
-            activation, self.reduction, self.layer.channels, Tokens(own, self.prefix, axes.masked or (1,))
-        )
+        tokens = Tokens(self._mask(activation, mask, ids), self.prefix, self.layer.axes.masked or (1,))
+        features = reduce(activation, self.reduction, self.layer.channels, tokens)
         if self.projection is not None:
             features = self.projection(features)
         if features.shape[1] != self.features:
@@ -147,6 +146,19 @@ class Reading:
                 f"reduction {self.stated!r} needs inputs of one size, 'mean' or 'gap' do not"
             )
         return features
+
+    def _mask(self, activation: Tensor, mask: Tensor | None, ids: Tensor | None) -> Tensor | None:
+        """The mask at the layer's positions: of those that are real, or of the one that is picked."""
+        if self.end is None:
+            axes, tokens = self.layer.axes, is_tokens(self.layer)
+            form = (mask, axes, activation.shape, self.prefix, self.rescale)
+            return mask_of_layer(*form, tokens=tokens, virtual=self.virtual)
+        if ids is None:
+            raise InvalidData(
+                f"layer {self.name!r} is read at the token that the network picks by the numbers of the tokens, "
+                "and this batch has no 'input_ids'; choose another reduction"
+            )
+        return self.end.mask(ids)
 
 
 @dataclass(frozen=True)
@@ -236,6 +248,7 @@ class Network:
         dense = next((reading.reduction for reading in readings if reading.reduction in DENSE), None)
         scores: list[Tensor] = []
         mask: Tensor | None = None
+        ids: Tensor | None = None
         size = 0
 
         def take(layer: Layer, activation: Tensor) -> None:
@@ -243,14 +256,14 @@ class Network:
                 scores[:] = [activation]
             if layer not in by_layer:
                 return
-            receive(by_layer[layer], by_layer[layer].read(layer.samples_first(activation, size), mask))
+            receive(by_layer[layer], by_layer[layer].read(layer.samples_first(activation, size), mask, ids))
 
         layers = list(dict.fromkeys([*by_layer, *([] if self.scores is None else [self.scores])]))
         with quiet(self.model), Capture(self.model, layers, take) as capture:
 
             def run(batch: Batch) -> Answer:
-                nonlocal mask, size
-                mask, size = batch.mask, batch.size
+                nonlocal mask, ids, size
+                mask, ids, size = batch.mask, token_ids(batch.inputs), batch.size
                 if dense is None:
                     check_some_real(mask)
                 with capture.forward():
@@ -261,6 +274,11 @@ class Network:
                 return Answer.of(logits, 1, _values(output, size))
 
             yield run
+
+    def poolings(self, batch: Batch) -> Poolings:
+        """How the network itself pools its positions, measured on a few samples of a batch."""
+        prefix = self.adapter.prefix_tokens(self.model, replace(batch, mask=None))
+        return measured_poolings(self.model, self.adapter, batch, self.head, prefix)
 
     def batch(self, raw: Any) -> Batch:
         """What a loader gives, split and moved to the device, with its mask of padding."""
@@ -276,7 +294,13 @@ class Network:
 
 
 def readings_of(
-    network: Network, traced: Trace, layers: Sequence[Layer], batch: Batch, how: str, seed: int
+    network: Network,
+    traced: Trace,
+    layers: Sequence[Layer],
+    batch: Batch,
+    how: str,
+    seed: int,
+    poolings: Poolings | None = None,
 ) -> list[Reading]:
     """How each layer is read: ``auto`` made definite, and the features counted.
 
@@ -294,11 +318,16 @@ def readings_of(
         The reduction that the caller asked for.
     seed : int
         Of random projections.
+    poolings : Poolings, optional
+        How the network itself pools, as it was measured; else it is read off the trace.
     """
     prefixes = _prefixes(network, batch)
     virtual = network.adapter.virtual_tokens(network.model) > 0
     rescale = partial(network.adapter.mask_at, network.model)
-    pooling = pooling_of(traced, network.head) or network.adapter.pooling(network.model)
+    if poolings is None:
+        default = pooling_of(traced, network.head) or network.adapter.pooling(network.model)
+        poolings = Poolings((), None, default)
+    flat = poolings.flattens(layers)
     lengths = {value.shape[1] for value in traced.values if len(value.shape) == 3 and value.floating}
     labelled = next((values.shape[1:] for values in batch.labels.values()), ())
     readings = []
@@ -314,11 +343,14 @@ def readings_of(
             if apart is not None and (how == "pixels" or apart.shape[1:-1] == labelled or not labelled):
                 readings.append(Reading(layer, how, apart.shape[-1], None, own, tuple(apart.shape[1:-1])))
             continue
-        reduction = reduction_of(layer, "flatten" if sketched else how, pooling, headless=headless)
-        width = reduce(empty, reduction, layer.channels, Tokens(prefix=own)).shape[1]
+        pooling = poolings.of(layer)
+        pooled = pooling.how if flat or pooling.how != "flatten" else "mean"
+        reduction = reduction_of(layer, "flatten" if sketched else how, pooled, headless=headless)
+        end = _end(pooling, reduction, layer, network)
+        width = reduce(empty, "last" if end else reduction, layer.channels, Tokens(prefix=own)).shape[1]
         projection = Sketch(width, int(how[7:]), seed) if sketched and width > int(how[7:]) else None
         features = projection.width if projection else width
-        readings.append(Reading(layer, reduction, features, projection, own, virtual=virtual, rescale=rescale))
+        readings.append(Reading(layer, reduction, features, projection, own, (), virtual, rescale, end))
     return readings
 
 
@@ -334,6 +366,30 @@ def _prefixes(network: Network, batch: Batch) -> Callable[[Layer], int]:
         return picture if layer.axes.masked == () else text
 
     return prefix
+
+
+def _end(pooling: Pooling, reduction: str, layer: Layer, network: Network) -> End | None:
+    """The rule that picks the token of a layer, where its reduction takes one by the numbers of the tokens.
+
+    Raises
+    ------
+    InvalidData
+        If the end token was asked for, and nothing says which it is.
+    """
+    if not is_tokens(layer) or reduction not in ("last", "eos"):
+        return None
+    if pooling.end is not None and pooling.how == reduction:
+        return pooling.end
+    if reduction == "last":
+        return None
+    config = getattr(network.model, "config", None)
+    token = getattr(config, "eos_token_id", None)
+    if not isinstance(token, int):
+        raise InvalidData(
+            "reduce='eos' reads the token that ends a text, and nothing says which: the network does not pick it, "
+            "and its configuration has no one 'eos_token_id'; 'last' reads the last token that is no padding"
+        )
+    return End("first", token)
 
 
 def first_samples(batch: Batch, count: int) -> Batch:

@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Profiler", "profile"]
 
+# More classes than this are told by their number alone.
+_MOST_NAMED = 1000
+
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool)
 
 
@@ -152,7 +155,9 @@ class Profiler:
         if not layers:
             there = [layer.name for layer in choose(self._traced, "all")]
             raise UnknownName("layer", "chosen by " + chosen_text(settings.layers), there)
-        self.readings = readings_of(self.network, self._traced, layers, first, settings.reduce, settings.seed)
+        poolings = self.network.poolings(first)
+        self.network_pooling, differs = poolings.told(layers)
+        self.readings = readings_of(self.network, self._traced, layers, first, settings.reduce, settings.seed, poolings)
         if not self.readings:
             raise nothing_apart(settings.reduce, layers, first)
         self._evaluation = Evaluation(
@@ -168,10 +173,10 @@ class Profiler:
             self._checked = check_company(self.network, traced, self.readings, first, shared=shared)
         self._padding = padding_of(self.network, self._traced, self.readings, first)
         if not is_follower():
-            self._say()
+            self._say(differs if settings.reduce == "auto" else "")
 
-    def _say(self) -> None:
-        """Log what is measured, how, and what of it is left out."""
+    def _say(self, differs: str) -> None:
+        """Log what is measured, how, what of it is left out, and where pooling differs from the network's own."""
         for target, dimension in self.dimensions.items():
             logger.info("regression target %r of dimension %s", target, dimension)
         dropped = without_samples(self._traced, self.settings.layers, self.network.head)
@@ -180,6 +185,8 @@ class Profiler:
             logger.info("no axis follows the number of samples in %s: left out", names)
         if "counted" in self._padding:
             logger.warning("padding is %s", self._padding)
+        if differs:
+            logger.warning("%s", differs)
         logger.info("%s", self.plan.reason)
 
     @property
@@ -376,6 +383,12 @@ class Profiler:
         named = {target: self.class_names.get(target) or tuple(map(str, range(n))) for target, n in counts.items()}
         return {target: named.get(target, ()) for target in [*self.targets, *named]}
 
+    def _told_classes(self, results: Mapping[str, SplitResult]) -> dict[str, Any]:
+        """Names of the classes of every target, or how many there are of a whole vocabulary."""
+        named = self._all_class_names(results)
+        of_classes = {target: names for target, names in named.items() if target not in self.dimensions}
+        return {target: names if len(names) <= _MOST_NAMED else len(names) for target, names in of_classes.items()}
+
     def _attributes(self, results: Mapping[str, SplitResult], seconds: float) -> dict[str, Any]:
         """How to get the profile again."""
         settings = self.settings
@@ -388,6 +401,10 @@ class Profiler:
             "data": self.loaders.name,
             **({"data_notes": notes} if (notes := list(self.loaders.notes)) else {}),
             "data_fingerprint": {split: result.fingerprint for split, result in results.items()},
+            "labels_fingerprint": {split: result.labels_fingerprint for split, result in results.items()},
+            **({"source_fingerprint": self.loaders.fingerprint} if self.loaders.fingerprint else {}),
+            **({"preprocessing": self.loaders.preprocessing} if self.loaders.preprocessing else {}),
+            "classes": self._told_classes(results),
             "samples": {split: result.samples for split, result in results.items()},
             "left_out": {split: result.left_out for split, result in results.items() if result.left_out},
             "absent_classes": {
@@ -398,6 +415,7 @@ class Profiler:
             **of_positions(self._request(), results),
             "layers": chosen_text(settings.layers),
             **self.told,
+            "network_pooling": self.network_pooling,
             **frames_told(self.settings, next(iter(results.values())).classes),
             "checked": self._checked,
             "padding": self._padding,

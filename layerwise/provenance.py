@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from layerwise.layers import clean_name
 from layerwise.offload import filled, plain
 
-__all__ = ["DataFingerprint", "environment", "weight_hash"]
+__all__ = ["DataFingerprint", "environment", "sample_hashes", "weight_hash"]
 
 _PACKAGES = ("layerwise", "torch", "timm", "transformers", "datasets", "xarray", "numpy", "scipy")
 
@@ -38,37 +38,64 @@ class DataFingerprint:
         The fingerprint.
     order : int
         Another of the batches in their order.
+    labels : int
+        Another of the labels alone, which do not depend on how inputs are prepared.
     """
 
-    accumulated: ClassVar[tuple[str, ...]] = ("total", "order")
+    accumulated: ClassVar[tuple[str, ...]] = ("total", "order", "labels")
 
     def __init__(self) -> None:
         self.total = 0
         self.order = 0
+        self.labels = 0
 
     def update(self, inputs: Any, labels: Mapping[str, Tensor]) -> None:
         """Take in a batch: a nest of tensors, and labels by target."""
         size = len(next(iter(labels.values())))
-        columns = [value.detach().cpu() for value in (*_tensors(inputs), *labels.values())]
-        mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
-        real = mask.detach().cpu().bool() if isinstance(mask, Tensor) else None
-        for index in range(size):
-            digest = xxhash.xxh3_64()
-            for value in columns:
-                if value.ndim and len(value) == size:
-                    row = value[index]
-                    if real is not None and value.shape == real.shape:
-                        row = row[real[index]]
-                    digest.update(_bytes(row))
-            self.total = (self.total + digest.intdigest()) % 2**64
+        labels = {target: value.detach().cpu() for target, value in labels.items()}
+        for index, digest in enumerate(sample_hashes(inputs, labels, size)):
+            self.total = (self.total + digest) % 2**64
+            alone = xxhash.xxh3_64()
+            for value in labels.values():
+                alone.update(_bytes(value[index]))
+            self.labels = (self.labels + alone.intdigest()) % 2**64
         self.order = xxhash.xxh3_64_intdigest(f"{self.order} {self.total}".encode())
 
     def merge(self, other: DataFingerprint) -> None:
         """Take in what another worker saw of the data."""
         self.total = (self.total + other.total) % 2**64
+        self.labels = (self.labels + other.labels) % 2**64
 
     def __str__(self) -> str:
         return f"{self.total:016x}"
+
+
+def sample_hashes(inputs: Any, labels: Mapping[str, Tensor], size: int) -> list[int]:
+    """A hash of every sample of a batch, its padding left out.
+
+    Parameters
+    ----------
+    inputs
+        A nest of tensors.
+    labels : mapping of str to Tensor
+        Labels by target; none to hash the inputs alone.
+    size : int
+        Number of samples.
+    """
+    columns = [value.detach().cpu() for value in (*_tensors(inputs), *labels.values())]
+    mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
+    real = mask.detach().cpu().bool() if isinstance(mask, Tensor) else None
+    found = []
+    for index in range(size):
+        digest = xxhash.xxh3_64()
+        for value in columns:
+            if value.ndim and len(value) == size:
+                row = value[index]
+                if real is not None and value.shape == real.shape:
+                    row = row[real[index]]
+                digest.update(_bytes(row))
+        found.append(digest.intdigest())
+    return found
 
 
 def environment() -> dict[str, str]:

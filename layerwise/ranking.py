@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from layerwise.derive import pooled_layers, refuse_data
 from layerwise.errors import InvalidData, UnknownName
 from layerwise.metrics import get
 from layerwise.profiling import profile
@@ -36,8 +37,8 @@ class Ranking:
     profiles : dict of str to Dataset
         The profile of each network.
     frame : DataFrame
-        A row for each network and layer: ``model``, ``layer``, ``depth``, ``features``, what layers can be ranked by,
-        and standard errors as far as they were asked for.
+        A row for each network and layer: ``model``, ``layer``, ``depth``, ``features``, ``pooling``, for data by name
+        ``preprocessing``, what layers can be ranked by, and standard errors as far as they were asked for.
     by : str
         What it is ranked by.
     held_out : str
@@ -106,7 +107,8 @@ def rank(
     UnknownName
         If layers cannot be ranked by that, or there is no such target.
     InvalidData
-        If there is no network, two have one name, or the target has no classes.
+        If there is no network, two have one name, or the target has no classes; if the networks were given other
+        samples, splits or targets, as by a loader that draws anew each time.
 
     Examples
     --------
@@ -123,10 +125,11 @@ def rank(
     if not named or len(named) < len(models):
         raise InvalidData("name at least one network, and each once")
     asked = chosen(settings, {"metrics": list(RANKED), **options})
-    profiles = {
-        name: profile(model, data, device=device, batch_size=batch_size, settings=asked)
-        for name, model in named.items()
-    }
+    profiles: dict[str, xr.Dataset] = {}
+    for name, model in named.items():
+        profiles[name] = profile(model, data, device=device, batch_size=batch_size, settings=asked)
+        one = next(iter(profiles))
+        refuse_data(profiles[one], profiles[name], (one, name))
     first = next(iter(profiles.values()))
     held_out = next((name for name in ("test", "validation") if name in first["split"].values), None)
     held_out = held_out or next((str(name) for name in first["split"].values if name != "train"), "train")
@@ -150,6 +153,10 @@ def _frame(profiles: Mapping[str, xr.Dataset], held_out: str, target: str) -> pd
         own = ds.isel(epoch=-1).sel(target=target)
         columns: dict[str, Any] = {"model": name, "layer": own["layer"].values}
         columns |= {key: own[key].values for key in ("depth", "features")}
+        pooled = pooled_layers(own)
+        columns["pooling"] = [pooled.get(str(layer), "") for layer in own["layer"].values]
+        if "preprocessing" in ds.attrs:
+            columns["preprocessing"] = ds.attrs["preprocessing"]
         fitted = "train" if "train" in own["split"].values else held_out
         for metric in RANKED:
             for column in (metric, f"{metric}_se"):

@@ -19,7 +19,7 @@ __all__ = ["DENSE", "REDUCTIONS", "Tokens", "check_reduction", "is_tokens", "pos
 DENSE = ("tokens", "pixels")
 
 #: The reductions by name. ``grid:k`` and ``sketch:k`` take a number.
-REDUCTIONS = ("auto", "gap", "grid:k", "cls", "mean", "last", "flatten", "sketch:k", *DENSE)
+REDUCTIONS = ("auto", "gap", "grid:k", "cls", "mean", "max", "last", "eos", "flatten", "sketch:k", *DENSE)
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def check_reduction(name: str) -> None:
 
 
 def reduction_of(layer: Layer, name: str, pooling: str, *, headless: bool = False) -> str:
-    """What ``auto`` means for a layer: the network's own pooling for tokens, averaging for maps.
+    """What ``auto`` means for a layer: the network's own pooling for tokens; for maps averaging, or its own too.
 
     Parameters
     ----------
@@ -66,14 +66,16 @@ def reduction_of(layer: Layer, name: str, pooling: str, *, headless: bool = Fals
     name : str
         The reduction that was asked for.
     pooling : str
-        How the network itself pools tokens: ``"cls"``, ``"mean"`` or ``"last"``.
+        How the network itself pools: ``"cls"``, ``"mean"``, ``"max"``, ``"last"``, ``"eos"``, ``"gap"`` or
+        ``"flatten"``; of maps only ``"max"`` and ``"flatten"`` say anything.
     headless : bool
         Whether the class token that others have is not among this layer's tokens: then it is the mean that is taken.
     """
     if len(layer.shape) <= 1:
         return "flatten"
     tokens = is_tokens(layer)
-    chosen = name if name != "auto" else pooling if tokens else "gap"
+    own = pooling if tokens or pooling in ("max", "flatten") else "gap"
+    chosen = name if name != "auto" else own
     return "mean" if chosen == "cls" and tokens and headless else chosen
 
 
@@ -122,8 +124,9 @@ def reduce(activation: Tensor, how: str, channels: int, tokens: Tokens) -> Tenso
     activation : Tensor
         Shape ``(n, ...)``.
     how : str
-        ``gap``: mean over all positions but padding; ``mean``: the same without prefix tokens; ``cls``: the
-        first real token; ``last``: the last real token; ``grid:k``: means over a k x k grid; ``flatten``: as it is.
+        ``gap``: mean over all positions but padding; ``mean``, ``max``: the same without prefix tokens; ``cls``:
+        the first real token; ``last``: the last real token; ``eos``: the token that ends the text, the only one in the
+        mask; ``grid:k``: means over a k x k grid; ``flatten``: as it is.
     channels : int
         Axis of the features.
     tokens : Tokens
@@ -149,14 +152,16 @@ def reduce(activation: Tensor, how: str, channels: int, tokens: Tokens) -> Tenso
     if how.startswith("grid:"):
         return _grid(activation, int(how[5:]), channels, tokens.prefix)
     if not _is_tokens(activation.ndim, channels):
-        if how in ("cls", "last"):
+        if how in ("cls", "last", "eos"):
             raise InvalidData(f"reduction {how!r} needs tokens; the activation has shape {tuple(activation.shape)}")
-        return _mean_positions(activation, channels, tokens)
+        return (_max if how == "max" else _mean)(activation, channels, tokens)
     if how == "gap":
-        return _mean_positions(activation, channels, tokens)
+        return _mean(activation, channels, tokens)
+    if how in ("mean", "max"):
+        mask = None if tokens.mask is None else tokens.mask[:, tokens.prefix :]
+        own = Tokens(mask, axes=(1,))
+        return (_max if how == "max" else _mean)(activation[:, tokens.prefix :], channels, own)
     mask = None if tokens.mask is None else tokens.mask.to(activation.device)
-    if how == "mean":
-        return _mean_tokens(activation, mask, tokens.prefix)
     if mask is None or (how == "cls" and tokens.prefix):
         return activation[:, 0 if how == "cls" else -1]
     position = torch.arange(activation.shape[1], device=activation.device)
@@ -180,35 +185,45 @@ def _precise(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
-def _mean_positions(activation: Tensor, channels: int, tokens: Tokens) -> Tensor:
+def _mean(activation: Tensor, channels: int, tokens: Tokens) -> Tensor:
+    """The mean over all positions that are real."""
+    positions = _positions(activation, channels)
+    real = _real(activation, positions, tokens)
+    if real is None:
+        return activation.mean(positions, dtype=_precise(activation.dtype))
+    weight = real.to(_precise(activation.dtype))
+    # A product with 0 would keep NaN that lies in the padding.
+    kept = torch.where(real, activation.to(weight.dtype), 0.0)
+    repeated = math.prod(activation.shape[axis] for axis in positions if real.shape[axis] == 1)
+    return kept.sum(positions) / (weight.sum(positions) * repeated).clamp_min(1.0)
+
+
+def _max(activation: Tensor, channels: int, tokens: Tokens) -> Tensor:
+    """The greatest over all positions that are real; 0 where a sample has none."""
+    positions = _positions(activation, channels)
+    real = _real(activation, positions, tokens)
+    if real is None:
+        return activation.amax(positions)
+    return torch.where(real.amax(positions), activation.masked_fill(~real, -torch.inf).amax(positions), 0.0)
+
+
+def _positions(activation: Tensor, channels: int) -> list[int]:
     kept = channels % activation.ndim
-    positions = [axis for axis in range(1, activation.ndim) if axis != kept]
+    return [axis for axis in range(1, activation.ndim) if axis != kept]
+
+
+def _real(activation: Tensor, positions: list[int], tokens: Tokens) -> Tensor | None:
+    """Which positions are real, in a form that goes with the activation's; None where all are."""
     masked = [axis for axis in tokens.axes if axis in positions]
     if tokens.mask is None or not masked:
-        return activation.mean(positions, dtype=_precise(activation.dtype))
-    mask = (tokens.mask != 0).to(activation.device, _precise(activation.dtype))
-    weight = mask.new_ones(())
+        return None
+    mask = (tokens.mask != 0).to(activation.device)
+    real = mask.new_ones(())
     for axis in masked:
         form = [1] * activation.ndim
         form[0], form[axis] = mask.shape
-        weight = weight * mask.reshape(form)
-    return _weighted_mean(activation, weight, positions)
-
-
-def _mean_tokens(activation: Tensor, mask: Tensor | None, prefix: int) -> Tensor:
-    activation = activation[:, prefix:]
-    if mask is None:
-        return activation.mean(1, dtype=_precise(activation.dtype))
-    return _weighted_mean(activation, (mask[:, prefix:, None] != 0).to(_precise(activation.dtype)), [1])
-
-
-def _weighted_mean(activation: Tensor, weight: Tensor, positions: list[int]) -> Tensor:
-    """The mean over positions of weight 1, of activations ``(n, ...)`` and weights that broadcast to them."""
-    # A product with 0 would keep NaN that lies in the padding.
-    kept = torch.where(weight > 0, activation.to(weight.dtype), 0.0)
-    alike = [axis for axis in positions if weight.shape[axis] == 1]
-    repeated = math.prod(activation.shape[axis] for axis in alike)
-    return kept.sum(positions) / (weight.sum(positions) * repeated).clamp_min(1.0)
+        real = real & mask.reshape(form)
+    return real
 
 
 def _grid(activation: Tensor, size: int, channels: int, prefix: int) -> Tensor:

@@ -30,10 +30,12 @@ class Settings:
     layers : str, sequence of str or callable
         ``"blocks"``, ``"stages"``, ``"leaves"``, ``"all"``, names, globs, or a function of a `Layer`.
     reduce : str
-        How activations become features: ``auto``, ``gap``, ``grid:k``, ``cls``, ``mean``, ``last``, ``flatten`` or
-        ``sketch:k``; ``tokens`` or ``pixels`` make every token or pixel a sample with a label of its own: of shape
-        ``(n, tokens)``, or label maps ``(n, h, w)``, which are resized to each layer's resolution by nearest neighbour.
-        Padding and prefix tokens never count.
+        How activations become features: ``auto``, ``gap``, ``grid:k``, ``cls``, ``mean``, ``max``, ``last``, ``eos``,
+        ``flatten`` or ``sketch:k``. ``auto`` is what the network itself does, as far as one of them gives it on the
+        first samples; maps and tokens that it flattens are flattened if none has more than 8,192 features. Where it
+        differs one line says so, and the attribute ``network_pooling``. ``tokens`` or ``pixels`` make every token or
+        pixel a sample with a label of its own: of shape ``(n, tokens)``, or label maps ``(n, h, w)``, which are resized
+        to each layer's resolution by nearest neighbour. Padding and prefix tokens never count.
     metrics : str or sequence of str, optional
         Names or globs; all by default but what is costly, such as ``geometric_complexity``.
     classes : int, sequence of str, or mapping of target to either, optional

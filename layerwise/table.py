@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
-from layerwise.derive import align, effective_depth
+from layerwise.derive import align, differences_text, effective_depth, pooled_layers
 from layerwise.errors import UnknownName
 from layerwise.metrics import get, list_metrics
 
@@ -56,8 +56,13 @@ def profile_frame(
 
 
 def profile_table(ds: xr.Dataset, split: str, metrics: Sequence[str] = SHOWN, target: str | None = None) -> str:
-    """`profile_frame` as text, ``value ± standard error``; the names of targets stand in front of several."""
-    return _text(profile_frame(ds, split, target, metrics))
+    """`profile_frame` as text, ``value ± standard error``; the names of targets stand in front of several.
+
+    Where layers are not all pooled in one way, a column says how each is.
+    """
+    pooled = pooled_layers(ds)
+    words = [pooled.get(str(layer), "") for layer in ds["layer"].values]
+    return _text(profile_frame(ds, split, target, metrics), {"pooling": words} if len(set(pooled.values())) > 1 else {})
 
 
 def comparison_frame(
@@ -114,21 +119,47 @@ def compared_metrics(a: xr.Dataset, b: xr.Dataset) -> list[str]:
     return [name for name in COMPARED if name in there] or there[:3]
 
 
-def compared_on(a: xr.Dataset, b: xr.Dataset) -> str:
-    """One line: whether layers are compared or depths, and which layers only one of the profiles has."""
-    attributes = align(_last_epoch(a), _last_epoch(b))[0].attrs
+def compared_on(a: xr.Dataset, b: xr.Dataset, *, strict: bool = False) -> str:
+    """One line: whether layers are compared or depths, which layers only one profile has, and what else differs.
+
+    Raises
+    ------
+    InvalidData
+        If `strict`, and anything but the networks differs.
+    """
+    attributes = align(_last_epoch(a), _last_epoch(b), strict=strict)[0].attrs
     alone = json.loads(attributes.get("left_out", "{}"))
     parts = [
         f"only in {name}: {', '.join(layers)}" for name, layers in zip("ab", alone.values(), strict=False) if layers
     ]
+    if "differs" in attributes:
+        parts.append(f"a and b differ in {differences_text(json.loads(attributes['differs']))}")
     return "; ".join([f"compared on {attributes['compared_on']}", *parts])
 
 
 def comparison_table(
     a: xr.Dataset, b: xr.Dataset, split: str, metrics: Sequence[str] = (), target: str | None = None
 ) -> str:
-    """`comparison_frame` as text, ``value ± standard error``."""
-    return _text(comparison_frame(a, b, split, metrics, target))
+    """`comparison_frame` as text, ``value ± standard error``.
+
+    Where layers are not all pooled in one way, or not as in the other profile, columns say how each is.
+    """
+    return _text(comparison_frame(a, b, split, metrics, target), _pooling_of_both(a, b))
+
+
+def _pooling_of_both(a: xr.Dataset, b: xr.Dataset) -> dict[tuple[str, str], list[str]]:
+    """How each layer is pooled in both profiles; nothing where all are pooled in one way, or depths are compared."""
+    aligned = align(_last_epoch(a), _last_epoch(b))[0]
+    if "other_reduction" not in aligned.coords:
+        return {}
+    pooled = pooled_layers(aligned)
+    others = zip(aligned["layer"].values, aligned["other_reduction"].values, strict=True)
+    second = {str(layer): str(word) for layer, word in others if str(layer) in pooled}
+    if len({*pooled.values(), *second.values()}) < 2:
+        return {}
+    layers = [str(layer) for layer in aligned["layer"].values]
+    sides = {"a": pooled, "b": second}
+    return {("pooling", side): [words.get(layer, "") for layer in layers] for side, words in sides.items()}
 
 
 def metric_rows(pattern: str = "*") -> list[dict[str, str | int]]:
@@ -230,17 +261,21 @@ def _frame(ds: xr.Dataset, names: Sequence[str]) -> pd.DataFrame:
     return frame[["depth", *names]]
 
 
-def _text(frame: pd.DataFrame) -> str:
-    """Numbers as text, each with its standard error, where there is one, in the same column."""
+def _text(frame: pd.DataFrame, beside: Mapping[Any, Sequence[str]]) -> str:
+    """Numbers as text, each with its standard error, where there is one, in the same column.
+
+    Columns of words `beside` them have an entry a layer; with several targets they are repeated.
+    """
     columns = list(frame.columns)
     errors = {_error_of(column) for column in columns} & set(columns)
-    shown = {}
+    shown: dict[Any, Sequence[str]] = {}
     for column in columns:
         form = _depth if "depth" in (column, column[-1]) else _number
         if column not in errors:
             own = _error_of(column)
             texts = list(map(form, frame[column]))
             shown[column] = _with_errors(texts, frame[own]) if own in errors else texts
+    shown |= {name: [*words] * (len(frame) // max(len(words), 1)) for name, words in beside.items()}
     text: str = type(frame)(shown, index=frame.index).to_string(index_names=False)
     return text
 

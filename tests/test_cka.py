@@ -95,6 +95,56 @@ def test_two_networks_are_compared_layer_by_layer():
     assert similarity(base, data, split="test").attrs["split"] == "test"
 
 
+def test_a_loader_of_its_own_gives_each_network_the_same_samples(caplog):
+    torch.manual_seed(0)
+    base, other = Perceptron(), Perceptron(width=12)
+    inputs, labels = blobs()
+    same = similarity(base, loader(inputs, labels), other, other_data=loader(inputs, labels))
+    assert same.attrs["same_samples"] == "inputs and labels are equal"
+    np.testing.assert_allclose(same["cka"], similarity(base, loader(inputs, labels), other)["cka"])
+    with caplog.at_level("WARNING"):
+        found = similarity(base, loader(inputs, labels), other, other_data=loader(2 * inputs, labels))
+    assert found.attrs["same_samples"].startswith("labels are equal, inputs are not")
+    assert "taken for the same samples" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x, y: loader(*blobs(80)), "only the second has a batch 4|batches of other sizes"),
+        (lambda x, y: loader(x[:48], y[:48]), "only the first has a batch 3"),
+        (lambda x, y: loader(x.flip(0), y.flip(0)), "another order: labels of 'label' differ in batch 0"),
+        (lambda x, y: loader(x, (y + 1) % 3), "labels of 'label' differ"),
+        # Equal labels, and samples of a class change places.
+        (lambda x, y: loader(x.roll(3, 0), y), "same samples in another order: inputs of batch 0"),
+        (lambda x, y: loader(x, y, size=20), "batches of other sizes"),
+        (lambda x, y: [(x, {"other": y})], "other sizes"),
+        (lambda x, y: [(a, {"other": b}) for a, b in loader(x, y)], "other targets: label; other"),
+    ],
+)
+def test_other_samples_or_another_order_are_refused(change, message):
+    inputs, labels = blobs()
+    with pytest.raises(InvalidData, match=message):
+        similarity(Perceptron(), loader(inputs, labels), Perceptron(), other_data=change(inputs, labels))
+
+
+def test_another_split_is_refused():
+    data = {"train": loader(*blobs()), "test": loader(*blobs(40, seed=1))}
+    with pytest.raises(UnknownName, match="no split 'test'"):
+        similarity(Perceptron(), data, Perceptron(), split="test", other_data={"train": loader(*blobs())})
+    with pytest.raises(InvalidData, match="other samples|another order|other sizes"):
+        similarity(Perceptron(), data, Perceptron(), other_data={"train": loader(*blobs(40, seed=1))})
+
+
+def test_data_of_one_name_is_prepared_for_each_network():
+    found = similarity(digits(), "sklearn:digits?limit=40", digits(), layers="leaves")
+    assert found.attrs["same_samples"] == "inputs and labels are equal"
+
+
+def digits() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 10)).eval()
+
+
 def test_samples_of_a_batch_that_is_too_small_are_left_out_and_counted():
     assert similarity(Perceptron(), loader(*blobs(34))).attrs["left_out"] == 2
 

@@ -168,6 +168,17 @@ def test_two_runs_are_compared(with_run):
     assert Path("both.pdf").exists()
 
 
+def test_unlike_runs_are_told_apart_and_refused_if_strict(with_run):
+    with_run("profile", "given:iris", "sklearn:iris?limit=90", "--store", "runs.lw", "-n", "fewer", "--metrics", "nc1")
+    code, out, _ = with_run("compare", "runs.lw", "a", "fewer", "nc1")
+    assert code == 0
+    assert "a and b differ in" in out.splitlines()[0]
+    assert "samples" in out.splitlines()[0]
+    code, _, err = with_run("compare", "runs.lw", "a", "fewer", "nc1", "--strict")
+    assert code == 2
+    assert "strict: the profiles differ in" in err
+
+
 @pytest.mark.parametrize("suffix", ["nc", "zarr"])
 def test_a_run_goes_out_and_comes_back(with_run, suffix):
     assert with_run("export", "runs.lw", "a", f"one.{suffix}")[:2] == (0, f"wrote one.{suffix}\n")

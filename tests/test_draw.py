@@ -38,7 +38,7 @@ def test_two_runs_are_tables_of_their_splits_and_a_picture(store: str, tmp_path:
     text = compare_runs(store, "mlp/base", "mlp/tuned", path=tmp_path / "both.png")
     assert (tmp_path / "both.png").read_bytes().startswith(PNG)
     head, train, test = text.split("\n\n")
-    assert head == "a: mlp/base, b: mlp/tuned; compared on layers"
+    assert head == "a: mlp/base, b: mlp/tuned; compared on layers; a and b differ in seed (0; 1)"
     assert (train.splitlines()[0], test.splitlines()[0]) == ("train", "test")
     assert train.splitlines()[1].split() == ["nc1", "ncc_error"]
     assert len(train.splitlines()) == 3 + 4

@@ -100,8 +100,8 @@ def test_what_was_taken_in_is_not_run_through_the_network_again(network, tmp_pat
     runs: list[int] = []
     network.register_forward_hook(lambda module, args, output: runs.append(len(output)))
     profile(network, loaders(torch.inf), partial=Partial(kept, every=0))
-    # Two samples find the layers, and three their axes; of six batches, three were done.
-    assert runs == [2, 3, 12, 16, 14]
+    # Two samples find the layers, three their axes, four how the network pools; of six batches, three were done.
+    assert runs == [2, 3, 4, 4, 1, 4, 12, 16, 14]
 
 
 def test_a_finished_profile_leaves_nothing_behind(network, tmp_path):

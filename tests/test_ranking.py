@@ -7,11 +7,11 @@ import json
 import numpy as np
 import pytest
 import torch
-from networks import Perceptron, blobs, loader
+from networks import Convolutional, Perceptron, blobs, loader
 from typer.testing import CliRunner
 
 from layerwise.cli import app
-from layerwise.errors import InvalidData, UnknownName
+from layerwise.errors import InvalidData, NotRepeatable, UnknownName
 from layerwise.ranking import RANKED, rank
 
 
@@ -59,6 +59,35 @@ def test_of_equal_layers_the_earlier_is_the_better():
 def test_standard_errors_stand_beside_what_they_are_of(splits):
     ranking = rank({"one": Perceptron()}, splits, jackknife=5)
     assert {"probe_error_se", "h_score_se"} <= set(ranking.frame.columns)
+
+
+def test_pooling_stands_in_a_column(splits):
+    ranking = rank({"one": Perceptron()}, splits)
+    assert set(ranking.frame["pooling"]) == {""}
+    torch.manual_seed(0)
+    pictures, labels = torch.randn(30, 3, 8, 8), torch.arange(30) % 3
+    found = rank({"net": Convolutional()}, [(pictures, labels)]).frame.set_index("layer")
+    assert found["pooling"]["blocks.0"] == "gap"
+    assert found["pooling"]["classifier"] == ""
+
+
+class Drawing:
+    """A loader that gives other samples every time it runs."""
+
+    def __init__(self, **fixed) -> None:
+        self.runs, self.fixed = 0, fixed
+
+    def __iter__(self):
+        self.runs += 1
+        inputs, labels = blobs(30, seed=self.runs)
+        changed = labels[torch.randperm(30, generator=torch.Generator().manual_seed(self.runs))]
+        yield inputs, labels if "labels" in self.fixed else changed[: 30 - self.runs].repeat(2)[:30]
+
+
+@pytest.mark.parametrize("fixed", [{}, {"labels": True}])
+def test_networks_that_were_given_other_samples_are_not_ranked(fixed):
+    with pytest.raises((InvalidData, NotRepeatable), match="not the same|repeat"):
+        rank({"one": Perceptron(), "two": Perceptron()}, Drawing(**fixed), metrics="probe_error")
 
 
 def test_what_cannot_be_ranked_is_refused(splits):

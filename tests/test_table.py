@@ -72,6 +72,30 @@ def test_a_comparison_has_the_errors_of_both_and_of_the_difference():
     assert "±" not in comparison_table(a, b.drop_vars("nc1_se"), "train")
 
 
+def in_two_ways(layers: int = 3):
+    ds = made_up(layers=layers)
+    return ds.assign_coords(reduction=("layer", ["mean", *["cls"] * (layers - 1)]))
+
+
+def test_a_table_says_how_layers_are_pooled_where_they_are_not_alike():
+    assert "pooling" not in profile_table(made_up(), "train")
+    head, *body = rows(profile_table(in_two_ways(), "train"))
+    assert head[-1] == "pooling"
+    assert [row[-1] for row in body] == ["mean", "cls", "cls"]
+    twice = made_up(layers=3, targets=("fine", "coarse")).assign_coords(reduction=in_two_ways()["reduction"])
+    assert [row[-1] for row in rows(profile_table(twice, "train"))[1:]] == ["mean", "cls", "cls"] * 2
+
+
+def test_a_comparison_says_how_both_pool():
+    a, b = made_up(layers=3), in_two_ways()
+    assert compared_on(a, b) == "compared on layers; a and b differ in pooling (gap; mean, cls)"
+    with pytest.raises(InvalidData, match=r"strict: .*pooling \(gap; mean, cls\)"):
+        compared_on(a, b, strict=True)
+    assert [row[-2:] for row in rows(comparison_table(a, b, "train"))[2:]] == [["gap", "mean"], *[["gap", "cls"]] * 2]
+    assert "pooling" not in comparison_table(a, a, "train")
+    assert "pooling" not in comparison_table(a, made_up(layers=5), "train")
+
+
 def test_what_has_no_value_is_a_dash():
     ds = made_up(layers=4)
     ds["nc1"] = ds["nc1"].where(ds["layer"] != ds["layer"][2])

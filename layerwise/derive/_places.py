@@ -17,6 +17,8 @@ def at_layers(a: xr.Dataset, b: xr.Dataset, pairs: Sequence[tuple[str, str]]) ->
     names, others = [one for one, _ in pairs], [two for _, two in pairs]
     a = a.sel(layer=names).assign_coords(other_layer=("layer", others))
     b = b.sel(layer=others)
+    if "reduction" in b.coords:
+        a = a.assign_coords(other_reduction=("layer", b["reduction"].values))
     b = b.drop_vars([name for name in b.coords if "layer" in b[name].dims])
     return a, b.assign_coords(layer=a["layer"])
 

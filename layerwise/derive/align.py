@@ -10,6 +10,7 @@ import xarray as xr
 
 from layerwise.derive._match import goes_further, match
 from layerwise.derive._places import at_depths, at_labels, at_layers, shortened
+from layerwise.derive._unlike import differences, refuse_any, refuse_targets
 from layerwise.errors import InvalidData, UnknownName
 
 __all__ = ["align"]
@@ -19,7 +20,12 @@ _DEFINING = ("convention", "debiased", "standardize")
 
 
 def align(
-    a: xr.Dataset, b: xr.Dataset, *, on: Literal["layers", "depth"] | None = None, points: int | None = None
+    a: xr.Dataset,
+    b: xr.Dataset,
+    *,
+    on: Literal["layers", "depth"] | None = None,
+    points: int | None = None,
+    strict: bool = False,
 ) -> tuple[xr.Dataset, xr.Dataset]:
     """Bring two profiles to the layers that both have, or else to a common grid of depths.
 
@@ -40,19 +46,25 @@ def align(
     points : int, optional
         Size of the grid of depths, between whose places values are interpolated linearly; by default the number of
         layers of the longer network.
+    strict : bool
+        Whether to refuse profiles that differ in anything but their networks: targets, splits, samples, data, how it
+        was prepared, how layers were pooled, and settings that change numbers.
 
     Returns
     -------
     tuple of Dataset
         Both, with the same labels. Layers have the names and coordinates that they have in `a`, and their names in `b`
-        as the coordinate ``other_layer``. The attribute ``compared_on`` is ``"layers"``, ``"layers, by the ends of
-        their names"`` or ``"depth"``; layers that only one profile has are in ``left_out``, as JSON.
+        as the coordinate ``other_layer``, how they are pooled there as ``other_reduction``. The attribute
+        ``compared_on`` is ``"layers"``, ``"layers, by the ends of their names"`` or ``"depth"``; layers that only one
+        profile has are in ``left_out``, as JSON. What else the profiles differ in is in ``differs``, as JSON: by what
+        it is called, how it is in the first and in the second; absent where all is alike.
 
     Raises
     ------
     InvalidData
         If they have no variable, split, target or epoch in common, or no layer where layers were asked for; if they
-        follow different conventions, or if only one is debiased or standardises the targets.
+        follow different conventions, or if only one is debiased or standardises the targets; if a target of one name
+        is of another kind, or of other classes; if `strict`, and they differ in anything but their networks.
     UnknownName
         If `on` is something else.
     """
@@ -64,6 +76,11 @@ def align(
             raise InvalidData(
                 f"the profiles measure different things: {name} is {own[0]!r} in one, {own[1]!r} in the other"
             )
+    refuse_targets(a, b)
+    if strict:
+        refuse_any(a, b)
+    unlike = differences(a, b)
+    differs = {"differs": json.dumps(unlike)} if unlike else {}
     shared = [name for name, array in a.data_vars.items() if name in b.data_vars and array.dtype.kind in "fiub"]
     if not shared:
         raise InvalidData(f"the profiles have no metric in common: {shortened(a.data_vars)}; {shortened(b.data_vars)}")
@@ -75,6 +92,7 @@ def align(
     else:
         first, second = at_layers(a, b, pairs)
         said = _compared_on(pairs, a, b)
+    said |= differs
     return at_labels(first.assign_attrs(a.attrs | said), second.assign_attrs(b.attrs | said))
 
 

@@ -14,7 +14,12 @@ __all__ = ["compare"]
 
 
 def compare(
-    a: xr.Dataset, b: xr.Dataset, *, on: Literal["layers", "depth"] | None = None, points: int | None = None
+    a: xr.Dataset,
+    b: xr.Dataset,
+    *,
+    on: Literal["layers", "depth"] | None = None,
+    points: int | None = None,
+    strict: bool = False,
 ) -> xr.Dataset:
     """The second profile less the first, on the layers that both have, or else on a common grid of depths.
 
@@ -27,6 +32,9 @@ def compare(
         Profiles.
     on, points
         As in `align`.
+    strict : bool
+        Whether to refuse profiles that differ in anything but their networks; else the attribute ``differs`` tells what
+        else differs.
 
     Returns
     -------
@@ -39,7 +47,8 @@ def compare(
     Raises
     ------
     InvalidData
-        If they have nothing in common or measure different things (see `align`).
+        If they have nothing in common, measure different things, or have unlike targets; if `strict`, and something
+        else differs (see `align`).
 
     Examples
     --------
@@ -49,7 +58,7 @@ def compare(
     >>> compare(a, b)["nc1"].values.tolist()
     [0.0, -1.5]
     """
-    a, b = align(a, b, on=on, points=points)
+    a, b = align(a, b, on=on, points=points, strict=strict)
     names = [str(name) for name in a.data_vars if not is_chance(str(name), a)]
     difference = xr.Dataset({name: _difference(a, b, name) for name in names}, attrs=_attributes(a, b))
     return difference.transpose(..., "epoch", "split", "target", "layer", "class", missing_dims="ignore")

@@ -1,1 +1,3 @@
-"""From an activation to features of samples: masks at the resolution of a layer."""
+"""From an activation to features of samples: masks, poolings, and what features must not depend on."""
+
+__all__: list[str] = []

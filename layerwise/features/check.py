@@ -20,6 +20,8 @@ __all__ = ["LARGEST", "check_company"]
 #: The largest difference that passes, in units of the spread among samples: in evaluation mode it is rounding, with
 #: batch norm in training mode a tenth and more, and nothing lies between.
 LARGEST = 0.05
+# Differences below this are rounding that cancels on the way, and change no number by more.
+_LEAST = 1e-4
 
 _GO_ON = "check=False goes on without this check"
 
@@ -138,7 +140,7 @@ def _passed(company: Company) -> _Verdict:
     kinds = [kind for kind, found in every.items() if found]
     said = f"features differ by at most {max(shares, default=0.0):.1g} of their spread {' and '.join(kinds)}"
     for kind, found in every.items():
-        layer = _first(found, 0.0)
+        layer = _first(found, _LEAST)
         if layer is not None:
             warning = (
                 f"run {kind}, the features of layer {layer!r} differ by {found[layer].share:.2g} of the spread of "

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -182,12 +182,20 @@ def trace(model: nn.Module, run: Callable[[], Any]) -> Trace:
     >>> [call.path for call in trace(model, lambda: model(torch.zeros(2, 4))).calls]
     ['', '0', '1']
     """
+    return trace_with_tensors(model, run)[0]
+
+
+def trace_with_tensors(model: nn.Module, run: Callable[[], Any]) -> tuple[Trace, Sequence[Tensor]]:
+    """Record one forward as `trace` does, and keep the tensor of every value, by its number.
+
+    What was written to in place later holds what was written last.
+    """
     recorder = _Recorder(model)
     with ExitStack() as stack:
         for context in (quiet(model), same_draws(model), recorder.hooks(), recorder):
             stack.enter_context(context)
         result = run()
-    return recorder.finish(result)
+    return recorder.finish(result), recorder.alive
 
 
 def tensors(structure: object, item: Item = ()) -> Iterator[tuple[Item, Tensor]]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from layerwise.adapters.protocol import Batch
 from layerwise.capture import Capture
 from layerwise.errors import InvalidData, InvalidLabels, LayerNeverFired
+from layerwise.features.end import token_ids
 from layerwise.features.mask_names import find_mask, named_inputs
 from layerwise.finding.axes import measured_trace
 from layerwise.finding.blocks import choose
@@ -101,6 +102,7 @@ class SVSL:
         self._features: dict[str, Tensor] = {}
         self._mask: Tensor | None = None
         self._size = 0
+        self._ids: Tensor | None = None
         self._hooks = ExitStack()
         # What is open from the beginning of a forward that is read to its end.
         self._forward: ExitStack | None = None
@@ -166,6 +168,7 @@ class SVSL:
         self._features = {}
         batch = _batch(self._network, args, kwargs)
         self._mask, self._size = batch.mask, batch.size
+        self._ids = token_ids(named_inputs(self._network.model, args) | dict(kwargs))
         if self._capture is None:
             self._capture = self._open(batch)
         self._forward = None
@@ -187,7 +190,8 @@ class SVSL:
                 f"layer {layer.name!r} runs without gradients, so no loss reaches it: choose others, or, where it is "
                 "checkpointing that takes them off, use_reentrant=False"
             )
-        features = self._readings[layer].read(layer.samples_first(activation, self._size), self._mask)
+        rows = layer.samples_first(activation, self._size)
+        features = self._readings[layer].read(rows, self._mask, self._ids)
         features = features.to(torch.promote_types(features.dtype, torch.float32))
         # An operation in place after the layer must not change what was read of it.
         shared = features.untyped_storage().data_ptr() == activation.untyped_storage().data_ptr()

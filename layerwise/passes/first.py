@@ -185,6 +185,7 @@ class FirstPass:
             left_out=tally.left_out,
             without_target=tally.without_target,
             fingerprint=str(self.fingerprint),
+            labels_fingerprint=f"{self.fingerprint.labels:016x}",
         )
         result = self.gathered[0].finish(counted, train or counted)
         for number, part in enumerate(self.gathered[1 : 1 + self.request.jackknife]):

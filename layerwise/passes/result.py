@@ -51,8 +51,8 @@ class SplitResult:
         Samples left out of a layer because they were not finite.
     without_target : dict of str to int
         Samples left out of a regression target because it was not finite.
-    fingerprint : str
-        Of the data.
+    fingerprint, labels_fingerprint : str
+        Of the data, and of its labels alone.
     references : dict
         The centres and the probe of each target and layer, for other splits to be judged against.
     readouts : dict
@@ -82,6 +82,7 @@ class SplitResult:
     left_out: dict[str, int] = field(default_factory=dict)
     without_target: dict[str, int] = field(default_factory=dict)
     fingerprint: str = ""
+    labels_fingerprint: str = ""
     references: dict[Key, Reference] = field(default_factory=dict)
     readouts: dict[Key, Readout] = field(default_factory=dict)
     units: dict[str, np.ndarray] = field(default_factory=dict)

@@ -12,6 +12,7 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.ticker import MaxNLocator
 
+from layerwise.derive.pooling import pooling_text
 from layerwise.plot._axes import (
     DEPTH_LABEL,
     NAMED_LAYERS,
@@ -23,6 +24,7 @@ from layerwise.plot._axes import (
     label_layers,
     label_rows,
     points,
+    short_names,
     text_size,
     wrapped,
 )
@@ -66,6 +68,7 @@ def heatmap(
     ylabel: str = "",
     upward: bool = False,
     scale: Normalize | None = None,
+    pooling: bool = False,
     ax: Axes | None = None,
 ) -> Axes:
     """Rows of coloured cells over layers; over depth where the rows' layers differ.
@@ -82,6 +85,8 @@ def heatmap(
         Label of the y axis.
     scale : Normalize, optional
         Colours of all rows; those of the values by default.
+    pooling : bool
+        Whether to name the layers' pooling below them even where it is one way for all of them.
     """
     labels = [label for label, _ in rows]
     arrays = [array for _, array in rows]
@@ -108,12 +113,21 @@ def heatmap(
     label_rows(ax, labels, height)
     if names is not None:
         label_layers(ax, names)
+        if len({pooling_text(array) for array in arrays}) == 1:
+            name_pooling(ax, arrays[0], names, always=pooling)
     fit(ax, height)
     if names is not None:
         # The caller's Axes may still shrink, when others beside them get labels and colour bars.
         room = 0.65 if height is None else 0.9
         write_values(ax, arrays, meshes, (room * points(ax)[0], 0.9 * points(ax, height)[1]))
     return ax
+
+
+def name_pooling(ax: Axes, array: xr.DataArray, names: Sequence[str], *, always: bool = False) -> None:
+    """Say below the layers how they were pooled, where that is not one way for all of them, or `always`."""
+    text = pooling_text(array, names=short_names(names)[0])
+    if "(" in text or (always and text):
+        ax.set_xlabel(f"{ax.get_xlabel()}\n{wrapped(f'pooling: {text}', points(ax)[0])}", fontsize=SMALL)
 
 
 def draw_cells(

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+from layerwise.derive.pooling import pooling_text
 from layerwise.errors import SchemaMismatch, UnknownName
 from layerwise.schema import is_companion
 
@@ -23,6 +24,7 @@ __all__ = [
     "heading",
     "metrics_of",
     "over_seeds",
+    "pooling_words",
     "values_of",
 ]
 
@@ -161,6 +163,12 @@ def common_words(words: Mapping[str, list[str]]) -> tuple[list[str], list[str]]:
         rest = [word for word in own if word not in shared]
         labels.append(f"{name} ({', '.join(rest)})" if rest else name)
     return shared, labels
+
+
+def pooling_words(array: xr.DataArray) -> list[str]:
+    """How layers were pooled, where that is one word for all of them."""
+    text = pooling_text(array)
+    return [f"{text} pooling"] if text and "(" not in text else []
 
 
 def expect(array: xr.DataArray, *dims: str) -> None:

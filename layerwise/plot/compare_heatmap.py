@@ -13,7 +13,8 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import Normalize
 from matplotlib.ticker import AutoLocator
 
-from layerwise.derive import compare
+from layerwise.derive import compare, pooling_text
+from layerwise.derive._unlike import Differences, differences
 from layerwise.errors import InvalidData
 from layerwise.plot._axes import DEPTH_LABEL, SMALL, fit, label_layers, label_rows, new_panels, points
 from layerwise.plot._cells import CELL, COLOURS, ROW_ENDS, colour_bar, draw_cells, write_ranges, write_values
@@ -68,6 +69,8 @@ def compare_heatmap(
     of its own, the same in both profiles, and its ranges to the right. The difference is white where there is none. Of
     values that are positive and span a decade or more it is the decimal logarithm of their ratio, and says so.
 
+    Titles name how layers are pooled, and what else the profiles differ in besides their networks.
+
     Layers are those that both profiles have. Where the networks differ all is drawn over depth, and the difference is
     taken of values interpolated between the layers (see `layerwise.compare`).
 
@@ -97,18 +100,35 @@ def compare_heatmap(
         If the profiles have no split in common, or measure different things (`layerwise.derive.align`).
     """
     chosen = [metrics] if isinstance(metrics, str) else list(metrics)
+    unlike = differences(a, b)
     choice = Choice(split, target, epoch)
     (first, said), (second, answered) = (chosen_rows(ds, chosen, choice) for ds in (a, b))
     together = len(chosen) == 1
     lines, over_depth = compared(first, second, together=together)
     shown = chosen if together else []
     titles = [
-        f"{name}: {', '.join([*shown, *words])}".removesuffix(": ")
-        for name, words in zip(names, (said, answered), strict=True)
+        f"{name}: {', '.join([*shown, *words, *own])}".removesuffix(": ")
+        for name, words, own in zip(names, (said, answered), told(a, b, unlike), strict=True)
     ]
     ratio = together and lines[0].ratio
     titles.append(f"{RATIO}, {names[1]} to {names[0]}" if ratio else f"{names[1]} less {names[0]}")
+    titles[2] += f" (unlike: {', '.join(unlike)})" if unlike else ""
     return draw(lines, titles, names[1], over_depth=over_depth, together=together)
+
+
+def told(a: xr.Dataset, b: xr.Dataset, unlike: Differences) -> tuple[list[str], list[str]]:
+    """What each panel's title says of its profile: how its layers are pooled, and its data where the other's differ.
+
+    What holds for both stands in the first.
+    """
+    found = []
+    for place, ds in enumerate((a, b)):
+        pooling = pooling_text(ds)
+        # In part pooled in another way: only that which differs.
+        short = unlike.get("pooling", ["", ""])[place] if "(" in pooling else pooling
+        words = [f"{short} pooling"] if short and (not place or "pooling" in unlike) else []
+        found.append([*words, *(unlike[what][place] for what in ("data", "samples") if what in unlike)])
+    return found[0], found[1]
 
 
 def chosen_rows(ds: xr.Dataset, names: Sequence[str], choice: Choice) -> tuple[xr.Dataset, list[str]]:

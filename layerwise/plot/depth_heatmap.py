@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import xarray as xr
 from matplotlib.axes import Axes
 
+from layerwise.derive.pooling import poolings
 from layerwise.errors import UnknownName
 from layerwise.plot._cells import heatmap
 from layerwise.plot._choose import (
@@ -20,6 +21,7 @@ from layerwise.plot._choose import (
     heading,
     metrics_of,
     over_seeds,
+    pooling_words,
     values_of,
 )
 from layerwise.plot._rows import rows_of_metrics, rows_of_splits
@@ -40,7 +42,8 @@ def depth_heatmap(
 
     With several metrics each is a row with colours of its own: its range stands to the right, an arrow beside its
     name tells which way is collapse. With one metric the rows are the splits; with one metric of several runs they
-    are the runs. Scales are logarithmic where values span a decade or more; cells without a finite value are hatched.
+    are the runs. How layers are pooled is in the title where it is one way, else below the layers. Scales are
+    logarithmic where values span a decade or more; cells without a finite value are hatched.
 
     Parameters
     ----------
@@ -76,9 +79,10 @@ def depth_heatmap(
     assert isinstance(ds, xr.Dataset)
     if names and single:
         rows, words = rows_of_splits(ds, names[0], choice)
+        words += pooling_words(rows[0][1])
         return heatmap(rows, title=heading(names[0], words), key=describe(rows[0][1]), ax=ax)
     rows, words = rows_of_metrics(ds, metrics_of(ds) if names is None else names, choice)
-    return heatmap(rows, title=", ".join(words), key=None, ax=ax)
+    return heatmap(rows, title=", ".join([*words, *pooling_words(rows[0][1])]), key=None, ax=ax)
 
 
 def of_runs(runs: Mapping[str, xr.Dataset], names: Sequence[str] | None, choice: Choice, ax: Axes | None) -> Axes:
@@ -92,7 +96,8 @@ def of_runs(runs: Mapping[str, xr.Dataset], names: Sequence[str] | None, choice:
         array, chosen = choose(array, choice)
         expect(array, "layer")
         arrays.append(array)
-        words[run] = [*chosen, *seeds]
+        pooling = "/".join(poolings(array))
+        words[run] = [*chosen, *seeds, *([f"{pooling} pooling"] if pooling else [])]
     shared, labels = common_words(words)
     rows = list(zip(labels, arrays, strict=True))
     return heatmap(rows, title=heading(names[0], shared), key=describe(arrays[0]), ax=ax)

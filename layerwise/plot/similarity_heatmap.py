@@ -6,6 +6,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 
+from layerwise.derive.pooling import pooling_text
 from layerwise.plot._axes import short_names
 from layerwise.plot._cells import heatmap
 from layerwise.plot._choose import describe, values_of
@@ -16,7 +17,8 @@ __all__ = ["similarity_heatmap"]
 def similarity_heatmap(ds: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     """Draw the similarity of all pairs of layers, from 0 to 1.
 
-    The first network's layers run upward, the other's from left to right, both in execution order.
+    The first network's layers run upward, the other's from left to right, both in execution order. How they are pooled
+    is in the title where it is one way, else beside the layers.
 
     Parameters
     ----------
@@ -45,4 +47,19 @@ def similarity_heatmap(ds: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     if one != two:
         ylabel = f"{one}: {ylabel}"
     title = f"cka, {one}" if one == two else f"cka, {two} from left to right"
-    return heatmap(rows, title=title, key=describe(array), ylabel=ylabel, upward=True, scale=Normalize(0.0, 1.0), ax=ax)
+    pooled = [pooling_text(ds, names=labels), pooling_text(ds, "other_")]
+    alike = pooled[0] == pooled[1] and "(" not in pooled[0]
+    if alike:
+        title += f", {pooled[0]} pooling" if pooled[0] else ""
+    else:
+        ylabel += f"\npooling: {pooled[0]}"
+    return heatmap(
+        rows,
+        title=title,
+        key=describe(array),
+        ylabel=ylabel,
+        upward=True,
+        scale=Normalize(0.0, 1.0),
+        pooling=not alike,
+        ax=ax,
+    )

@@ -248,5 +248,5 @@ def test_it_runs_once_for_a_network_and_its_data_and_on_few_samples() -> None:
     with Tracker(network, [blobs()], metrics=["nc1_trace"]) as tracker:
         tracker.measure(0)
         tracker.measure(1)
-    # Traced and measured on two and three; checked on four, one and four; then the data, twice.
-    assert runs == [2, 3, 4, 1, 4, 60, 60]
+    # Traced and measured on two and three, pooled on four; checked on four, one and four; then the data, twice.
+    assert runs == [2, 3, 4, 4, 1, 4, 60, 60]

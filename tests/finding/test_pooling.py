@@ -35,7 +35,7 @@ class Tokens(nn.Module):
         (lambda x: x[torch.arange(len(x)), torch.tensor([4, 2])], "last"),
         (lambda x: x.mean(1), "mean"),
         (lambda x: x[:, 1:].mean(1), "mean"),
-        (lambda x: x.amax(1), None),
+        (lambda x: x.amax(1), "max"),
         (lambda x: x[:, 2], None),
     ],
 )

@@ -41,7 +41,7 @@ def test_both_profiles_and_the_second_less_the_first_are_drawn():
     assert cells(difference).tolist() == [[-1.0, 0.0], [1.0, -2.0]]
     assert row_labels(difference) == ["train", "test"]
     assert [ax.get_title("left") for ax in (first, second, difference)] == [
-        "base: nc1",
+        "base: nc1, gap pooling",
         "tuned: nc1",
         "tuned less base",
     ]
@@ -119,7 +119,7 @@ def test_different_networks_are_drawn_over_depth():
 def test_the_last_epoch_of_each_is_compared_and_named():
     a, b = made_up(epochs=3, layers=2, seed=1), made_up(epochs=5, layers=2, seed=2)
     first, second, _ = compare_heatmap(a, b)
-    assert first.get_title("left") == "a: nc1, epoch 2"
+    assert first.get_title("left") == "a: nc1, epoch 2, gap pooling"
     assert second.get_title("left") == "b: nc1, epoch 4"
     np.testing.assert_array_equal(cells(second), b["nc1"].isel(epoch=-1, target=0))
 
@@ -170,3 +170,12 @@ def test_a_new_figure_fits_a_page(layers: int, metrics: str | list[str]):
     boxes = [ax.get_window_extent() for ax in (first, second, third)]
     assert len({round(box.height) for box in boxes}) == 1
     assert boxes[0].y0 > boxes[1].y1 > boxes[1].y0 > boxes[2].y1
+
+
+def test_titles_say_what_the_profiles_differ_in():
+    a = made_up(layers=2).assign_attrs(data="digits", samples='{"train": 60}')
+    b = a.assign_coords(reduction=("layer", ["cls", "cls"])).assign_attrs(data="faces", samples='{"train": 40}')
+    titles = [ax.get_title("left") for ax in compare_heatmap(a, b)]
+    assert titles[0] == "a: nc1, gap pooling, digits, train 60"
+    assert titles[1] == "b: nc1, cls pooling, faces, train 40"
+    assert titles[2].endswith("(unlike: pooling, samples, data)")

@@ -30,7 +30,7 @@ def test_each_metric_is_a_row_with_its_own_colours_and_range():
         np.testing.assert_array_equal(drawn[0], chosen[name].values)
     assert [mesh.norm.vmax for mesh in ax.collections] == [chosen[name].max() for name in ("nc1", "stable_rank")]
     assert row_labels(ax) == [r"nc1 $\downarrow$", r"stable_rank $\downarrow$"]
-    assert ax.get_title("left") == "train, epoch 2"
+    assert ax.get_title("left") == "train, epoch 2, gap pooling"
     assert all(text.endswith(", log") for text in beside(ax))
 
 
@@ -100,7 +100,7 @@ def test_several_metrics_show_the_median_over_seeds_and_say_so():
     ax = depth_heatmap(ds)
     expected = np.median(ds["nc1"].sel(split="train").values, axis=0).ravel()
     np.testing.assert_array_equal(cells(ax)[0][0], expected)
-    assert ax.get_title("left") == "train, median of 3 seeds"
+    assert ax.get_title("left") == "train, median of 3 seeds, gap pooling"
 
 
 def test_several_metrics_of_several_runs_are_refused():
@@ -190,3 +190,25 @@ def test_logarithms_are_not_drawn_on_a_logarithmic_scale():
     ax = depth_heatmap(ds, "separation")
     assert not isinstance(ax.collections[0].norm, LogNorm)
     assert depth_curve(ds, "separation").get_yscale() == "linear"
+
+
+def pooled(*words: str) -> xr.Dataset:
+    return made_up(layers=len(words)).assign_coords(reduction=("layer", list(words)))
+
+
+def test_pooling_is_one_word_in_the_title_or_stands_below_the_layers():
+    assert depth_heatmap(pooled("cls", "cls", "cls"), "nc1").get_title("left") == "nc1, cls pooling"
+    ax = depth_heatmap(pooled("mean", "cls", "cls"), ["nc1", "ncc_error"])
+    assert "pooling" not in ax.get_title("left")
+    assert ax.get_xlabel().endswith("pooling: mean (0), cls (1 to 2)")
+    vectors = made_up(layers=2).assign_coords(reduction=("layer", ["flatten"] * 2), shape=("layer", ["8", "8"]))
+    assert depth_heatmap(vectors, "nc1").get_title("left") == "nc1"
+
+
+def test_runs_that_pool_in_other_ways_say_so_beside_their_names():
+    runs = {"base": pooled("mean", "mean", "mean"), "tuned": pooled("mean", "cls", "cls")}
+    ax = depth_heatmap(runs, "nc1")
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["base (mean pooling)", "tuned (cls/mean pooling)"]
+    assert "pooling" not in ax.get_xlabel()
+    alike = depth_heatmap({"a": runs["base"], "b": runs["base"]}, "nc1")
+    assert alike.get_title("left") == "nc1, train, mean pooling"

@@ -39,3 +39,12 @@ def test_layers_run_upward_and_from_left_to_right_on_a_linear_scale_from_0_to_1(
 def test_what_holds_no_similarity_is_told():
     with pytest.raises(UnknownName, match="no metric 'cka'"):
         similarity_heatmap(similar().rename(cka="nc1"))
+
+
+def test_pooling_is_in_the_title_or_beside_the_layers_of_each_network():
+    ds = similar(3, 4, other="tuned").assign_coords(reduction=("layer", ["cls"] * 3))
+    same = similarity_heatmap(ds.assign_coords(other_reduction=("other_layer", ["cls"] * 4)))
+    assert same.get_title("left") == "cka, tuned from left to right, cls pooling"
+    ax = similarity_heatmap(ds.assign_coords(other_reduction=("other_layer", ["mean"] * 4)))
+    assert ax.get_ylabel().endswith("pooling: cls")
+    assert ax.get_xlabel().endswith("pooling: mean")

@@ -1,0 +1,94 @@
+"""Whether two networks are given the same samples in the same order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from layerwise.adapters.protocol import Batch
+from layerwise.errors import InvalidData
+from layerwise.progress import logger
+from layerwise.provenance import sample_hashes
+
+__all__ = ["Pairing"]
+
+_MEND = "give both networks the same samples in the same batches, unshuffled"
+
+
+class Pairing:
+    """Compares what two networks are given, batch by batch.
+
+    Samples are the same where their labels are, and their inputs; each network may prepare inputs in its own way, and
+    then the labels, and the name of the data where it has one, are all that can tell.
+
+    Parameters
+    ----------
+    first, second : str
+        Fingerprints of the data that each network reads; empty where it has no name.
+    """
+
+    def __init__(self, first: str, second: str) -> None:
+        if first and second and first != second:
+            raise InvalidData(f"the networks are given other data: fingerprints {first} and {second}; {_MEND}")
+        self._by_name = bool(first and second)
+        self._prepared = False
+        self._number = 0
+
+    def check(self, first: Batch | None, second: Batch | None) -> None:
+        """Compare the next batch of both.
+
+        Raises
+        ------
+        InvalidData
+            If there is none for one of them, or its samples are others, or in another order.
+        """
+        number, self._number = self._number, self._number + 1
+        if first is None or second is None:
+            longer = "second" if first is None else "first"
+            raise InvalidData(f"the networks are given other samples: only the {longer} has a batch {number}; {_MEND}")
+        if first.size != second.size:
+            sizes = f"{first.size} samples for the first, {second.size} for the second"
+            raise InvalidData(f"the networks are given batches of other sizes: batch {number} has {sizes}; {_MEND}")
+        if set(first.labels) != set(second.labels):
+            targets = [", ".join(batch.labels) for batch in (first, second)]
+            raise InvalidData(f"the networks are given other targets: {targets[0]}; {targets[1]}")
+        for target, labels in first.labels.items():
+            if not _equal(labels, second.labels[target]):
+                raise InvalidData(
+                    f"the networks are given other samples, or the same in another order: labels of {target!r} differ "
+                    f"in batch {number}; {_MEND}"
+                )
+        one, two = (sample_hashes(batch.inputs, {}, batch.size) for batch in (first, second))
+        if one == two:
+            return
+        if _moved(one, two):
+            raise InvalidData(
+                f"the networks are given the same samples in another order: inputs of batch {number}; {_MEND}"
+            )
+        self._prepared = True
+
+    def told(self) -> str:
+        """How it is known that the samples are the same; one line where only labels tell."""
+        if not self._number:
+            return "one loader"
+        if not self._prepared:
+            return "inputs and labels are equal"
+        if self._by_name:
+            return "the data of one name, prepared for each network"
+        logger.warning(
+            "the two networks get equal labels and other inputs: taken for the same samples, prepared for each"
+        )
+        return "labels are equal, inputs are not: taken for the same samples, prepared for each network"
+
+
+def _equal(one: Tensor, two: Tensor) -> bool:
+    same = one.shape == two.shape and one.is_floating_point() == two.is_floating_point()
+    return same and torch.allclose(one.double().cpu(), two.double().cpu(), rtol=1e-6, atol=0.0, equal_nan=True)
+
+
+def _moved(one: Sequence[int], two: Sequence[int]) -> bool:
+    """Whether a sample of one is another of the other."""
+    others = set(two)
+    return any(own != other and own in others for own, other in zip(one, two, strict=True))
