@@ -12,6 +12,7 @@ from collections.abc import Iterable
 __all__ = [
     "BudgetExceeded",
     "EmptyData",
+    "InUse",
     "InvalidData",
     "InvalidLabels",
     "LayerNeverFired",
@@ -75,6 +76,10 @@ class NoForwardDerivative(LayerwiseError, NotImplementedError):
 
 class EmptyData(LayerwiseError, ValueError):
     """A split without a single sample."""
+
+
+class InUse(LayerwiseError, RuntimeError):
+    """A folder that another profile is writing to."""
 
 
 class NotRepeatable(LayerwiseError, TypeError):

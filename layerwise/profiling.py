@@ -6,6 +6,7 @@ import os
 import time
 import warnings
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -28,8 +29,9 @@ from layerwise.layers import Layer, chosen_text
 from layerwise.loaders import first_batch
 from layerwise.metrics import Metric, convention, needs_of, select
 from layerwise.network import first_samples, readings_of
-from layerwise.partial import Partial
+from layerwise.partial import DoesNotFit, Partial
 from layerwise.passes import Request, Shuffles, SplitResult
+from layerwise.passes.first_features import arithmetic_of
 from layerwise.plan import Plan, make_plan, parse_memory
 from layerwise.progress import logger
 from layerwise.provenance import environment, weight_hash
@@ -102,9 +104,10 @@ def profile(
     """
     settings = chosen(settings, options)
     kept = partial if partial is None or isinstance(partial, Partial) else Partial(partial)
-    measured = Profiler(model, data, settings, device=device, batch_size=batch_size).measure(partial=kept)
-    if kept is not None and kept is not partial:
-        kept.remove()
+    with nullcontext() if kept is None else kept:
+        measured = Profiler(model, data, settings, device=device, batch_size=batch_size).measure(partial=kept)
+        if kept is not None and kept is not partial:
+            kept.remove()
     return measured
 
 
@@ -182,10 +185,28 @@ class Profiler:
         partial : Partial, optional
             Where what is accumulated is kept, and goes on from.
         """
+        if partial is None:
+            return self._measure(epoch, step)
+        plan = self.plan
+        with partial:
+            try:
+                return self._measure(epoch, step, partial)
+            except DoesNotFit as reason:
+                if not self.loaders.repeatable:
+                    raise InvalidData(
+                        f"{reason}, and a loader that runs once cannot begin anew: remove {partial.folder}, and give "
+                        "the loader again"
+                    ) from reason
+                partial.begin_anew(str(reason))
+                self.plan = plan
+                return self._measure(epoch, step, partial)
+
+    def _measure(self, epoch: float, step: int | None, partial: Partial | None = None) -> xr.Dataset:
         started = time.perf_counter()
         settings = self.settings
         if partial is not None:
-            self.plan = Plan(**partial.begin(self._identity(), asdict(self.plan)))
+            shared = any(map(is_shared, self.loaders.splits.values()))
+            self.plan = Plan(**partial.begin(self._identity(), asdict(self.plan), shared=shared))
         request = self._request()
         results: dict[str, SplitResult] = {}
         numbers: dict[str, dict[str, dict[tuple[str, str], np.ndarray]]] = {}
@@ -366,10 +387,12 @@ class Profiler:
             "layers": [[reading.name, reading.stated, reading.features] for reading in self.readings],
             "data": [self.loaders.name, self.loaders.fingerprint, *self.loaders.splits],
             "statistics": sorted(self._needs()),
+            "targets": list(self.targets),
             "classes": request.classes,
             "apart": [request.reduction, request.ignored, request.samples_per_class],
             "dimensions": self.dimensions,
-            "settings": [settings.ridge, settings.nonfinite, settings.seed, settings.probes],
+            "settings": [settings.ridge, settings.nonfinite, settings.seed, settings.probes, settings.standardize],
+            "precision": arithmetic_of(self.network.device),
             "again": [settings.jackknife, settings.null],
             "layerwise": version("layerwise"),
         }
@@ -444,5 +467,5 @@ def _warn_of_few_classes(result: SplitResult, split: str) -> None:
         if present < 2:
             warnings.warn(
                 f"split {split!r} has {present} class of target {target!r}; what compares classes is NaN there",
-                stacklevel=4,
+                stacklevel=5,
             )

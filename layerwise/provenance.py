@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from layerwise.layers import clean_name
 from layerwise.offload import filled, plain
 
-__all__ = ["DataFingerprint", "environment", "weight_hash"]
+__all__ = ["DataFingerprint", "bytes_of", "environment", "weight_hash"]
 
 _PACKAGES = ("layerwise", "torch", "timm", "transformers", "datasets", "xarray", "numpy", "scipy")
 
@@ -25,7 +25,7 @@ def weight_hash(model: nn.Module) -> str:
     for name, value in model.state_dict().items():
         digest.update(clean_name(name).encode())
         if isinstance(value, Tensor):
-            digest.update(_offloaded_bytes(model, name) if value.is_meta else _bytes(value))
+            digest.update(_offloaded_bytes(model, name) if value.is_meta else bytes_of(value))
     return digest.hexdigest()
 
 
@@ -59,7 +59,7 @@ class DataFingerprint:
                     row = value[index]
                     if real is not None and value.shape == real.shape:
                         row = row[real[index]]
-                    digest.update(_bytes(row))
+                    digest.update(bytes_of(row))
             self.total = (self.total + digest.intdigest()) % 2**64
         self.order = xxhash.xxh3_64_intdigest(f"{self.order} {self.total}".encode())
 
@@ -99,10 +99,11 @@ def _offloaded_bytes(model: nn.Module, name: str) -> memoryview | bytes:
     owner = model.get_submodule(path)
     with filled(owner):
         value = getattr(owner, attribute)
-        return b"" if value.is_meta else _bytes(value)
+        return b"" if value.is_meta else bytes_of(value)
 
 
-def _bytes(value: Tensor) -> memoryview:
+def bytes_of(value: Tensor) -> memoryview:
+    """The values of a tensor, dense and on the CPU, as bytes."""
     return plain(value).cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 

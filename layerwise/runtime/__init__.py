@@ -1,0 +1,1 @@
+"""Files and processes: what knows no network."""
