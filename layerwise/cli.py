@@ -125,6 +125,7 @@ def profile(
     kept = Partial(partial or partial_folder(store, name))
     with ExitStack() as stack:
         own_device = stack.enter_context(together())
+        stack.enter_context(kept)
         target = None if is_follower() else stack.enter_context(new_or_open(store))
         options: dict[str, Any] = {
             "device": device or own_device or _accelerator(),
@@ -156,9 +157,9 @@ def profile(
                         f"{store} has a run {name!r} already; choose another with --run, or --overwrite it"
                     )
             ds = measure(model, data, **options)
-    if target is not None and not checkpoints:
-        (target.replace if overwrite else target.write)(ds, run=name)
-    kept.remove()
+        if target is not None and not checkpoints:
+            (target.replace if overwrite else target.write)(ds, run=name)
+        kept.remove()
     if target is None:
         return
     _print(ds, json)

@@ -389,11 +389,11 @@ class Profiler:
             "statistics": sorted(self._needs()),
             "targets": list(self.targets),
             "classes": request.classes,
-            "apart": [request.reduction, request.ignored, request.samples_per_class],
+            "reduction": [request.reduction, request.ignored, request.samples_per_class],
             "dimensions": self.dimensions,
             "settings": [settings.ridge, settings.nonfinite, settings.seed, settings.probes, settings.standardize],
             "precision": arithmetic_of(self.network.device),
-            "again": [settings.jackknife, settings.null],
+            "jackknife or null": [settings.jackknife, settings.null],
             "layerwise": version("layerwise"),
         }
 

@@ -139,4 +139,4 @@ def _coarsest(network: Network) -> float:
 
 def _rounds_to_tf32(model: nn.Module) -> bool:
     convolves = any(isinstance(module, nn.modules.conv._ConvNd) for module in model.modules())
-    return torch.get_float32_matmul_precision() != "highest" or (convolves and torch.backends.cudnn.allow_tf32)
+    return torch.get_float32_matmul_precision() != "highest" or (convolves and bool(torch.backends.cudnn.allow_tf32))
