@@ -1,4 +1,4 @@
-"""A profile that goes on never mixes two networks, two data or damaged files: it is begun anew, and one line says why."""
+"""A profile that goes on mixes no networks, data or damaged files: it is begun anew, and one line says why."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import xarray as xr
@@ -22,7 +23,8 @@ from layerwise.errors import InUse, InvalidData
 from layerwise.partial import Partial
 from layerwise.profiling import profile
 
-OPTIONS: dict[str, Any] = {"memory": "1GiB", "jackknife": 3, "null": 3}
+METRICS = ["nc1", "cdnv", "ncc_error", "probe_error"]
+OPTIONS: dict[str, Any] = {"memory": "1GiB", "metrics": METRICS, "jackknife": 3, "null": 3}
 Batches = list[tuple[Tensor, Tensor]]
 
 # Of train and test, four and two batches: the labels are read first, for the shuffles.
@@ -78,7 +80,10 @@ def other_labels(batches: Batches) -> Batches:
 
 
 DATA: dict[str, tuple[Callable[[Batches], Batches], str]] = {
-    "larger batches": (lambda own: loader(torch.cat([x for x, _ in own]), torch.cat([y for _, y in own]), 30), "30 sam"),
+    "larger batches": (
+        lambda own: loader(torch.cat([x for x, _ in own]), torch.cat([y for _, y in own]), 30),
+        "30 sam",
+    ),
     "fewer": (lambda own: own[:1], "batches, and had"),
     "another order": (lambda own: [own[1], own[0], *own[2:]], "not what it was"),
     "another order in a batch": (lambda own: [(x.flip(0), y.flip(0)) for x, y in own], "other inputs and labels"),
@@ -157,7 +162,7 @@ class Dropping(Perceptron):
 
 
 @pytest.mark.parametrize("left", [2, 5])
-@pytest.mark.parametrize(("kind", "layer"), [(Tanh, "second"), (Turned, "output"), (nn.Tanh, "first")])
+@pytest.mark.parametrize(("kind", "layer"), [(Tanh, "second"), (nn.Tanh, "first")])
 def test_a_network_that_computes_something_else_from_the_same_weights(
     kind: Any, layer: str, left: int, again: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -169,10 +174,19 @@ def test_a_network_that_computes_something_else_from_the_same_weights(
     assert_begun_anew(tmp_path / "kept", data(), caplog, says, model=model, null=0)
 
 
+def test_an_output_that_no_layer_shows(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    options = {"layers": ["first", "second"], "null": 0}
+    killed(tmp_path / "kept", 2, **options)
+    says = "other features of the same inputs (layer 'output')"
+    assert_begun_anew(tmp_path / "kept", data(), caplog, says, model=network(kind=Turned), **options)
+
+
 def test_dropout_that_evaluation_does_not_turn_off(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     killed(tmp_path / "kept", 2, network(kind=Dropping), null=0)
+    model = network(kind=Dropping)
+    torch.manual_seed(5)
     with caplog.at_level(logging.WARNING, "layerwise"):
-        profile(network(kind=Dropping), loaders(data()), partial=tmp_path / "kept", **OPTIONS | {"null": 0})
+        profile(model, loaders(data()), partial=tmp_path / "kept", **OPTIONS | {"null": 0})
     assert "makes other features of the same inputs (layer 'first' and" in caplog.text
 
 
@@ -274,7 +288,7 @@ def test_a_second_profile_of_one_folder_is_refused_at_its_start(tmp_path: Path) 
     assert found.attrs["samples"] == '{"train": 60}' or found.attrs["samples"] == {"train": 60}
 
 
-SHARED = f"""
+SHARED = """
 import os, sys
 import torch
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
@@ -301,25 +315,30 @@ def stopping(*_):
         os._exit(0)
 
 network.register_forward_pre_hook(stopping)
-found = profile(network, loader, memory="1GiB", partial=Partial(path + ".kept", every=0))
-found.to_netcdf(f"{{path}}-{{stop}}-{{change}}-{{rank}}.nc", engine="h5netcdf")
+partial = Partial(path + ".kept", every=0)
+found = profile(network, loader, memory="1GiB", partial=partial)
+partial.remove()
+found.to_netcdf(f"{path}-{stop}-{change}-{rank}.nc", engine="h5netcdf")
 torch.distributed.destroy_process_group()
 """
 
 
-def test_processes_go_on_or_begin_anew_together(tmp_path: Path) -> None:
+@pytest.mark.parametrize("change", ["none", "labels"])
+def test_processes_go_on_or_begin_anew_together(change: str, tmp_path: Path) -> None:
     (tmp_path / "worker.py").write_text(f"import sys\nsys.path.insert(0, {str(TESTS)!r})\n{SHARED}")
-    results = {}
-    for change in ("none", "labels"):
-        for stop in (3, 1000):
-            torchrun("worker.py", "out", str(stop), change if stop == 1000 else "none", cwd=tmp_path)
-        results[change] = [xr.open_dataset(tmp_path / f"out-1000-{change}-{rank}.nc") for rank in (0, 1)]
-        torchrun("worker.py", "whole", "1000", change, cwd=tmp_path)
-        for rank in (0, 1):
-            expected = xr.open_dataset(tmp_path / f"whole-1000-{change}-{rank}.nc")
-            xr.testing.assert_identical(
-                results[change][rank].drop_attrs(deep=False), expected.drop_attrs(deep=False)
-            )
+    torchrun("worker.py", "out", "3", "none", cwd=tmp_path)
+    assert len(list(tmp_path.glob("out.kept/*/profile.json"))) == 2
+    torchrun("worker.py", "out", "1000", change, cwd=tmp_path)
+    assert not (tmp_path / "out.kept").exists()
+    x, y = blobs(61)
+    if change == "labels":
+        # Those of the second process.
+        y[1::2] = y.roll(1)[1::2]
+    expected = profile(network(), loader(x, y), metrics=METRICS)
+    for rank in (0, 1):
+        found = xr.open_dataset(tmp_path / f"out-1000-{change}-{rank}.nc")
+        for name in METRICS:
+            np.testing.assert_allclose(found[name].values, expected[name].values, rtol=1e-9, err_msg=name)
 
 
 def test_what_more_processes_left_is_not_taken_and_does_not_stay(

@@ -13,8 +13,6 @@ from layerwise.passes.first_features import changed_layers, first_features
 from layerwise.profiling import Profiler
 from layerwise.settings import Settings
 
-CAST = torch.float32
-
 
 def made(change: float = 0.0, rounding: torch.dtype | None = None) -> Perceptron:
     class Edited(Perceptron):
@@ -56,7 +54,13 @@ def test_the_root_mean_square_of_a_change_is_that_of_its_sums() -> None:
     before, _ = features(made())
     after, _ = features(made(0.1))
     x, _ = blobs()
-    exact = (made(0.1).second(made().first(x[:8]) * 1.1) - made().second(made().first(x[:8]))).square().mean().sqrt().detach()
+    exact = (
+        (made(0.1).second(made().first(x[:8]) * 1.1) - made().second(made().first(x[:8])))
+        .square()
+        .mean()
+        .sqrt()
+        .detach()
+    )
     pairs = zip(before["second"]["sums"], after["second"]["sums"], strict=True)  # type: ignore[call-overload]
     found = math.sqrt(sum((one - other) ** 2 for one, other in pairs) / 16)
     assert float(exact) / 2 < found < float(exact) * 2
