@@ -112,6 +112,7 @@ def profile(
         typer.Option(help="Where a long profile keeps what it has, to go on if it is killed; beside the store."),
     ] = None,
     checkpoints: Annotated[str | None, typer.Option(help=_CHECKPOINTS)] = None,
+    base: Annotated[bool, typer.Option("--base", help="With --checkpoints: MODEL as it is given is epoch 0.")] = False,
     json: Json = False,
 ) -> None:
     """Measure how far every layer of a network has collapsed on your data: the main job."""
@@ -147,8 +148,11 @@ def profile(
         }
         if checkpoints and own_device:
             raise InvalidData("checkpoints are profiled by one process: leave torchrun away")
+        if base and not checkpoints:
+            raise InvalidData("--base is the network before the training that --checkpoints are of, and there are none")
         if checkpoints:
-            ds = profile_checkpoints(model, data, checkpoints, store=target, run=name, overwrite=overwrite, **options)
+            own = {"store": target, "run": name, "overwrite": overwrite, "base": base}
+            ds = profile_checkpoints(model, data, checkpoints, **own, **options)
         else:
             if target is not None:
                 target.check(name)

@@ -31,9 +31,10 @@ from layerwise.passes.batches_seen import digest_of
 from layerwise.passes.checks import checked_labels, checked_targets, where_not_finite
 from layerwise.passes.first_features import FirstFeatures, changed_layers, first_features
 from layerwise.progress import bar
-from layerwise.shares import earlier, gathered, own_samples
+from layerwise.provenance import DataFingerprint
+from layerwise.shares import earlier, gathered, own_samples, pooled
 
-__all__ = ["look", "run_split"]
+__all__ = ["look", "read_fingerprint", "run_split"]
 
 
 def look(network: Network, loader: Iterable[Any], request: Request, split: str = "") -> Shuffles:
@@ -60,6 +61,17 @@ def look(network: Network, loader: Iterable[Any], request: Request, split: str =
     # Splits of the same order of labels, shuffled alike, would not be independent.
     seed = xxhash.xxh3_64_intdigest(f"{request.seed} {split}".encode()) % 2**63
     return Shuffles(whole, request.null, seed, before, size)
+
+
+def read_fingerprint(network: Network, loader: Iterable[Any], split: str) -> tuple[int, DataFingerprint]:
+    """Read a split without the network: its samples and their fingerprint, those of all processes."""
+    own = own_samples(loader)
+    found, samples = DataFingerprint(), 0
+    for batch in _counted(network, bar(loader, f"{split} fingerprint"), own):
+        found.update(batch.inputs, batch.labels)
+        samples += batch.size
+    shared = own is not None
+    return sum(gathered(samples, shared)), pooled(found, DataFingerprint, network.device, shared)
 
 
 def run_split(

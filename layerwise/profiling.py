@@ -416,6 +416,7 @@ class Profiler:
             "adapter": self.network.adapter.name,
             "data": self.loaders.name,
             "data_fingerprint": {split: result.fingerprint for split, result in results.items()},
+            "label_fingerprint": {split: result.label_fingerprint for split, result in results.items()},
             "samples": {split: result.samples for split, result in results.items()},
             "left_out": {split: result.left_out for split, result in results.items() if result.left_out},
             "absent_classes": {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, ClassVar
 
@@ -19,10 +19,19 @@ __all__ = ["DataFingerprint", "bytes_of", "environment", "weight_hash"]
 _PACKAGES = ("layerwise", "torch", "timm", "transformers", "datasets", "xarray", "numpy", "scipy")
 
 
-def weight_hash(model: nn.Module) -> str:
-    """Hash of the names and values of all parameters and buffers; equal for equal weights, wherever they are."""
+def weight_hash(model: nn.Module, leave_out: Collection[str] = ()) -> str:
+    """Hash of the names and values of all parameters and buffers; equal for equal weights, wherever they are.
+
+    Parameters
+    ----------
+    model : Module
+    leave_out : collection of str
+        Parts of names whose weights do not count, such as the name of an adapter.
+    """
     digest = xxhash.xxh3_128()
     for name, value in model.state_dict().items():
+        if not set(leave_out).isdisjoint(name.split(".")):
+            continue
         digest.update(clean_name(name).encode())
         if isinstance(value, Tensor):
             digest.update(_offloaded_bytes(model, name) if value.is_meta else bytes_of(value))
@@ -38,13 +47,16 @@ class DataFingerprint:
         The fingerprint.
     order : int
         Another of the batches in their order.
+    labels : int
+        A third of the labels alone.
     """
 
-    accumulated: ClassVar[tuple[str, ...]] = ("total", "order")
+    accumulated: ClassVar[tuple[str, ...]] = ("total", "order", "labels")
 
     def __init__(self) -> None:
         self.total = 0
         self.order = 0
+        self.labels = 0
 
     def update(self, inputs: Any, labels: Mapping[str, Tensor]) -> None:
         """Take in a batch: a nest of tensors, and labels by target."""
@@ -61,14 +73,22 @@ class DataFingerprint:
                         row = row[real[index]]
                     digest.update(bytes_of(row))
             self.total = (self.total + digest.intdigest()) % 2**64
+            own = b"".join(bytes_of(value[index]) for value in labels.values())
+            self.labels = (self.labels + xxhash.xxh3_64_intdigest(own)) % 2**64
         self.order = xxhash.xxh3_64_intdigest(f"{self.order} {self.total}".encode())
 
     def merge(self, other: DataFingerprint) -> None:
         """Take in what another worker saw of the data."""
         self.total = (self.total + other.total) % 2**64
+        self.labels = (self.labels + other.labels) % 2**64
 
     def __str__(self) -> str:
         return f"{self.total:016x}"
+
+    @property
+    def of_labels(self) -> str:
+        """The fingerprint of the labels, as text."""
+        return f"{self.labels:016x}"
 
 
 def environment() -> dict[str, str]:

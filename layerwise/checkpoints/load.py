@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from layerwise.checkpoints.lora import has_adapter, load_adapter
+from layerwise.checkpoints.lora import adapter_folder, has_adapter, load_adapter
 from layerwise.checkpoints.names import WeightsMismatch, best_fit, some_names
 from layerwise.checkpoints.read import read_tensors
 from layerwise.checkpoints.transformers import ignored, is_pretrained, optional, renamed
@@ -53,7 +53,11 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint) -> list[str]:
     """
     tensors = {name: value for file in checkpoint.files for name, value in read_tensors(file).items()}
     if has_adapter(checkpoint.path):
-        return load_adapter(model, tensors, checkpoint.path)
+        try:
+            return load_adapter(model, tensors, checkpoint.path)
+        except WeightsMismatch as error:
+            trained = adapter_folder(checkpoint.path)
+            raise WeightsMismatch(f"{error}. The network that was trained is hf/{trained}") from error
     own = _weights(model)
     waiting = [name for name, value in own.items() if value.is_meta]
     if waiting:
