@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from layerwise.adapters.poolers import without_random_pooler
@@ -51,8 +52,11 @@ def load_with_adapter(name: str) -> tuple[nn.Module, str]:
         raise InvalidData(f"{folder} has the configuration of an adapter and no weights of one")
     tensors = read_tensors(file)
     base = _base(folder, said)
-    model, missing = _loaded(base, folder, said, tensors)
-    model = with_adapter(model, folder)
+    # What nobody has values for is at least the same from load to load.
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model, missing = _loaded(base, folder, said, tensors)
+        model = with_adapter(model, folder)
     left_out = load_adapter(model, tensors, folder)
     if left_out:
         logger.warning("%s has %s, for which the base %s has no place", folder, ", ".join(left_out), base)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,10 +53,13 @@ class Base:
         Both 0.
     stamp : str
         Hash of its weights, without those of an adapter.
+    by_name : bool
+        Whether it was loaded by name, with a head of random values where the base has none.
     """
 
     path: str
     stamp: str
+    by_name: bool = False
     epoch: float = 0
     step: int = 0
 
@@ -79,7 +82,15 @@ class Base:
                     "give the one that the training began with"
                 )
         name = model if isinstance(model, str) else type(model).__name__
-        return cls(name, weight_hash(network, list(getattr(network, "peft_config", {}))), type(found[0].epoch)(0))
+        stamp = weight_hash(network, list(getattr(network, "peft_config", {})))
+        with kept_weights(network):
+            load_weights(network, found[-1])
+            if weight_hash(network) == stamp:
+                raise InvalidData(
+                    f"{name} has the weights of {found[-1].path}, and is no network before its training: give the one "
+                    "that the training began with"
+                )
+        return cls(name, stamp, isinstance(model, str), type(found[0].epoch)(0))
 
 
 def profile_checkpoints(
@@ -147,9 +158,13 @@ def profile_checkpoints(
     network = load(model)[0] if isinstance(model, str) else model
     if isinstance(model, str) and has_adapter(found[0].path):
         network = with_adapter(network, found[0].path)
-    profiler = Profiler(network, data, chosen(settings, options), device=device, batch_size=batch_size)
-    if isinstance(model, str):
-        profiler.model_name = model
+
+    def profiler_of(network: nn.Module) -> Profiler:
+        made = Profiler(network, data, chosen(settings, options), device=device, batch_size=batch_size)
+        made.model_name = model if isinstance(model, str) else made.model_name
+        return made
+
+    profiler = profiler_of(network)
     if not profiler.loaders.repeatable:
         raise NotRepeatable("every checkpoint needs a run of the data, and a loader runs once: give a DataLoader")
     wanted: list[Checkpoint | Base] = [*found]
@@ -162,7 +177,10 @@ def profile_checkpoints(
         outdated = overwrite and run in target
         left_out: list[str] = []
         for item in bar(todo, "checkpoints"):
-            measured, beside = _measure(profiler, item, partial)
+            if isinstance(item, Base):
+                measured, beside = _measure_base(profiler_of, profiler, item, partial), []
+            else:
+                measured, beside = _measure(profiler, item, partial)
             if set(beside) - set(left_out):
                 left_out = beside
                 logger.warning("%s: the network has no place for %s", item.path, some_names(beside))
@@ -180,17 +198,48 @@ def profile_checkpoints(
     return target[run].load()
 
 
-def _measure(profiler: Profiler, item: Checkpoint | Base, partial: Partial | None) -> tuple[xr.Dataset, list[str]]:
+def _measure(profiler: Profiler, checkpoint: Checkpoint, partial: Partial | None) -> tuple[xr.Dataset, list[str]]:
     """The profile of a checkpoint, and what of it the network has no place for."""
-    model = profiler.network.model
-    if isinstance(item, Base):
+    left_out = load_weights(profiler.network.model, checkpoint)
+    measured = profiler.measure(checkpoint.epoch, checkpoint.step, partial=partial)
+    said = {"checkpoint": str(checkpoint.path), "checkpoint_stamp": checkpoint.stamp}
+    return measured.assign_attrs({**said, "checkpoint_left_out": " ".join(left_out) or "none"}), left_out
+
+
+def _measure_base(
+    profiler_of: Callable[[nn.Module], Profiler], trained: Profiler, base: Base, partial: Partial | None
+) -> xr.Dataset:
+    """The profile of the network before its training, with the layers that it has with an adapter.
+
+    Raises
+    ------
+    InvalidData
+        If it has other layers.
+    """
+    model = trained.network.model
+    if not hasattr(model, "peft_config"):
+        measured = trained.measure(base.epoch, base.step, partial=partial)
+    else:
         with without_adapter(model):
-            measured = profiler.measure(item.epoch, item.step, partial=partial)
-        return measured.assign_attrs(checkpoint="base", checkpoint_stamp=item.stamp, model_hash=item.stamp), []
-    left_out = load_weights(model, item)
-    measured = profiler.measure(item.epoch, item.step, partial=partial)
-    said = {"checkpoint": str(item.path), "checkpoint_stamp": item.stamp, "checkpoint_left_out": " ".join(left_out)}
-    return measured.assign_attrs(said if left_out else {**said, "checkpoint_left_out": "none"}), left_out
+            # Modules that the adapter replaces do not run without it.
+            measured = profiler_of(model).measure(base.epoch, base.step, partial=partial)
+        names, found = [layer.name for layer in trained.layers], measured["layer"].values.tolist()
+        if names != found:
+            raise InvalidData(
+                f"without its adapter the network has the layers {found}, and with it {names}: leave base away"
+            )
+        own = {
+            "kind": [layer.kind for layer in trained.layers],
+            "shape": ["x".join(map(str, layer.shape)) for layer in trained.layers],
+            "parameters": [layer.parameters for layer in trained.layers],
+        }
+        measured = measured.assign_coords({name: measured[name].copy(data=values) for name, values in own.items()})
+        if base.by_name and any("modules_to_save" in name for name, _ in model.named_modules()):
+            logger.warning(
+                "what a head was before the training no adapter says: epoch 0 has the head that %s gives", base.path
+            )
+    said = {"checkpoint": "base", "checkpoint_stamp": base.stamp, "checkpoint_left_out": "none"}
+    return measured.assign_attrs({**said, "model_hash": base.stamp})
 
 
 def _held(target: Store, run: str, wanted: Sequence[Checkpoint | Base], profiler: Profiler) -> list[Checkpoint | Base]:

@@ -78,8 +78,9 @@ class Tracker:
     >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
     >>> probe = [(torch.randn(10, 4), torch.arange(10) % 2)]
     >>> with Tracker(net, probe, metrics="nc1", every="log") as tracker:
-    ...     for epoch in range(10):
-    ...         _ = tracker.measure(epoch)
+    ...     _ = tracker.measure(0)
+    ...     for epoch in range(9):
+    ...         _ = tracker.measure(epoch + 1)  # after the training of this epoch: epochs done
     >>> tracker.dataset["epoch"].values.tolist()
     [0, 1, 2, 4, 8]
     """

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -110,10 +111,28 @@ def load_adapter(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) ->
     return left_out
 
 
-def without_adapter(model: nn.Module) -> AbstractContextManager[Any]:
-    """Around what runs the network as it was before it got an adapter, if it has one."""
-    disable = getattr(model, "disable_adapter", None) if hasattr(model, "peft_config") else None
-    return nullcontext() if disable is None else disable()
+@contextmanager
+def without_adapter(model: Any) -> Iterator[None]:
+    """Run the network as it was before it got an adapter, if it has one."""
+    configs = getattr(model, "peft_config", None)
+    if not configs:
+        yield
+    elif not configs[model.active_adapter].is_prompt_learning:
+        with model.disable_adapter():
+            yield
+    else:
+        # PEFT's own way is for networks that generate text.
+        base = model.get_base_model()
+
+        @wraps(base.forward)
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            return base(*args, **kwargs)
+
+        model.forward = forward
+        try:
+            yield
+        finally:
+            del model.forward
 
 
 def _config(path: Path) -> Any:
