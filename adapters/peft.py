@@ -53,7 +53,7 @@ def load_with_adapter(name: str) -> tuple[nn.Module, str]:
     tensors = read_tensors(file)
     base = _base(folder, said)
     # What nobody has values for is at least the same from load to load.
-    with torch.random.fork_rng():
+    with torch.random.fork_rng([]):
         torch.manual_seed(0)
         model, missing = _loaded(base, folder, said, tensors)
         model = with_adapter(model, folder)

@@ -76,21 +76,32 @@ def refuse_other_data(
         Naming what differs.
     """
     now = measured if measured is not None else _read(profiler)
-    _refuse(stored, now, ["samples"], run, way_out)
-    names = ["data_fingerprint", "label_fingerprint"]
-    if all(stored.get(name, now[name]) == now[name] for name in names):
+    _refuse(stored, now, run, way_out, "samples")
+    if stored["data_fingerprint"] == now["data_fingerprint"]:
         return
+    # What another run of the data gives again is no chance.
     again = _read(profiler)
-    _refuse(stored, now, [name for name in names if again[name] == now[name]], run, way_out)
+    if again["data_fingerprint"] == now["data_fingerprint"]:
+        _refuse(stored, now, run, way_out, "data_fingerprint")
+    if "label_fingerprint" not in stored:
+        return
+    before, first, second = (_of_labels(attributes) for attributes in (stored, now, again))
+    if any(one == other != known for known, one, other in zip(before, first, second, strict=True)):
+        _refuse(stored, now, run, way_out, "label_fingerprint")
 
 
-def _refuse(stored: Mapping[str, Any], now: Mapping[str, Any], names: list[str], run: str, way_out: str) -> None:
-    for name in names:
-        if name in stored and stored[name] != now[name]:
-            raise InvalidData(
-                f"the run {run!r} was made of other data of that name: {name} {stored[name]}, and now {now[name]}; "
-                f"{way_out}"
-            )
+def _of_labels(attributes: Mapping[str, Any]) -> list[list[str]]:
+    """The fingerprints of the labels in any order, by split, and those in their order."""
+    by_split: dict[str, str] = json.loads(attributes["label_fingerprint"])
+    return [list(kind) for kind in zip(*(text.split() for _, text in sorted(by_split.items())), strict=True)]
+
+
+def _refuse(stored: Mapping[str, Any], now: Mapping[str, Any], run: str, way_out: str, name: str) -> None:
+    if stored[name] != now[name]:
+        raise InvalidData(
+            f"the run {run!r} was made of other data of that name: {name} {stored[name]}, and now {now[name]}; "
+            f"{way_out}"
+        )
 
 
 def _read(profiler: Profiler) -> dict[str, Any]:

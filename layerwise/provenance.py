@@ -47,16 +47,20 @@ class DataFingerprint:
         The fingerprint.
     order : int
         Another of the batches in their order.
-    labels : int
-        A third of the labels alone.
+    labels, placed_labels : int
+        Of the labels alone, and of each with its place among all.
+    count : int
+        Samples so far.
     """
 
-    accumulated: ClassVar[tuple[str, ...]] = ("total", "order", "labels")
+    accumulated: ClassVar[tuple[str, ...]] = ("total", "order", "labels", "placed_labels", "count")
 
     def __init__(self) -> None:
         self.total = 0
         self.order = 0
         self.labels = 0
+        self.placed_labels = 0
+        self.count = 0
 
     def update(self, inputs: Any, labels: Mapping[str, Tensor]) -> None:
         """Take in a batch: a nest of tensors, and labels by target."""
@@ -75,20 +79,24 @@ class DataFingerprint:
             self.total = (self.total + digest.intdigest()) % 2**64
             own = b"".join(bytes_of(value[index]) for value in labels.values())
             self.labels = (self.labels + xxhash.xxh3_64_intdigest(own)) % 2**64
+            self.placed_labels = (self.placed_labels + xxhash.xxh3_64_intdigest(own, seed=self.count)) % 2**64
+            self.count += 1
         self.order = xxhash.xxh3_64_intdigest(f"{self.order} {self.total}".encode())
 
     def merge(self, other: DataFingerprint) -> None:
         """Take in what another worker saw of the data."""
         self.total = (self.total + other.total) % 2**64
         self.labels = (self.labels + other.labels) % 2**64
+        self.placed_labels = (self.placed_labels + other.placed_labels) % 2**64
+        self.count += other.count
 
     def __str__(self) -> str:
         return f"{self.total:016x}"
 
     @property
     def of_labels(self) -> str:
-        """The fingerprint of the labels, as text."""
-        return f"{self.labels:016x}"
+        """The fingerprints of the labels, as text: in any order, and in theirs."""
+        return f"{self.labels:016x} {self.placed_labels:016x}"
 
 
 def environment() -> dict[str, str]:

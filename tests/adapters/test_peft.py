@@ -105,7 +105,9 @@ def test_a_base_that_is_not_to_be_had_is_named_with_the_way_out() -> None:
     saved_base()
     tuned("adapter")
     Path("base").rename("moved")
-    with pytest.raises(InvalidData, match=r"is for the network 'base', which cannot be loaded.*base_model_name_or_path"):
+    with pytest.raises(
+        InvalidData, match=r"is for the network 'base', which cannot be loaded.*base_model_name_or_path"
+    ):
         load("hf/adapter")
     file = Path("adapter/adapter_config.json")
     file.write_text(json.dumps(json.loads(file.read_text()) | {"base_model_name_or_path": None}))

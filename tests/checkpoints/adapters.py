@@ -53,7 +53,9 @@ KINDS = {
     "lora": Kind(bert, "LoraConfig", {**_SEQUENCE, **_QUERY}),
     "dora": Kind(bert, "LoraConfig", {**_SEQUENCE, **_QUERY, "use_dora": True}),
     "lora without a task": Kind(bert, "LoraConfig", {**_QUERY, "modules_to_save": ["classifier"]}),
-    "lora of a tagger": Kind(lambda: bert("BertForTokenClassification"), "LoraConfig", {"task_type": "TOKEN_CLS", **_QUERY}),
+    "lora of a tagger": Kind(
+        lambda: bert("BertForTokenClassification"), "LoraConfig", {"task_type": "TOKEN_CLS", **_QUERY}
+    ),
     "ia3": Kind(
         bert,
         "IA3Config",
