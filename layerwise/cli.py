@@ -151,8 +151,8 @@ def profile(
         if base and not checkpoints:
             raise InvalidData("--base is the network before the training that --checkpoints are of, and there are none")
         if checkpoints:
-            own = {"store": target, "run": name, "overwrite": overwrite, "base": base}
-            ds = profile_checkpoints(model, data, checkpoints, **own, **options)
+            options |= {"store": target, "run": name, "overwrite": overwrite, "base": base}
+            ds = profile_checkpoints(model, data, checkpoints, **options)
         else:
             if target is not None:
                 target.check(name)

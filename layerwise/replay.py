@@ -177,8 +177,9 @@ def profile_checkpoints(
         outdated = overwrite and run in target
         left_out: list[str] = []
         for item in bar(todo, "checkpoints"):
+            beside: list[str] = []
             if isinstance(item, Base):
-                measured, beside = _measure_base(profiler_of, profiler, item, partial), []
+                measured = _measure_base(profiler_of, profiler, item, partial)
             else:
                 measured, beside = _measure(profiler, item, partial)
             if set(beside) - set(left_out):
@@ -189,8 +190,7 @@ def profile_checkpoints(
                 outdated = False
             else:
                 if run in target:
-                    by = target[run].attrs
-                    refuse_other_data(by, profiler, run, _MEND, measured.attrs)
+                    refuse_other_data(target[run].attrs, profiler, run, _MEND, measured.attrs)
                 target.write(measured, run=run)
             if partial is not None:
                 partial.remove()

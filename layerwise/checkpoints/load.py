@@ -56,8 +56,8 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint) -> list[str]:
         try:
             return load_adapter(model, tensors, checkpoint.path)
         except WeightsMismatch as error:
-            trained = adapter_folder(checkpoint.path)
-            raise WeightsMismatch(f"{error}. The network that was trained is hf/{trained}") from error
+            folder = adapter_folder(checkpoint.path)
+            raise WeightsMismatch(f"{error}. The network that was trained is hf/{folder}") from error
     own = _weights(model)
     waiting = [name for name, value in own.items() if value.is_meta]
     if waiting:

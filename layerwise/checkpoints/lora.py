@@ -60,7 +60,7 @@ def with_adapter(model: nn.Module, path: Path) -> nn.Module:
         If peft is not installed.
     """
     peft = _peft()
-    if isinstance(model, peft.PeftModel):
+    if hasattr(model, "peft_config"):
         return model
     config = _config(path)
     config.base_model_name_or_path = model.__dict__.get("name_or_path")
@@ -117,7 +117,7 @@ def without_adapter(model: Any) -> Iterator[None]:
     configs = getattr(model, "peft_config", None)
     if not configs:
         yield
-    elif not configs[model.active_adapter].is_prompt_learning:
+    elif not any(config.is_prompt_learning for config in configs.values()):
         with model.disable_adapter():
             yield
     else:

@@ -101,7 +101,7 @@ def _differ(one: Mapping[str, Any], other: Mapping[str, Any], coarsest: float, o
     # Where two classes score alike, rounding decides which is predicted.
     precision = max(torch.finfo(dtype).eps, coarsest) * operations if dtype.is_floating_point else 0.05
     squares = [(first - second) ** 2 for first, second in zip(one["sums"], other["sums"], strict=True)]
-    return math.sqrt(sum(squares) / _SUMS) > precision * max(one["size"], other["size"])
+    return bool(math.sqrt(sum(squares) / _SUMS) > precision * max(one["size"], other["size"]))
 
 
 def _sums(features: Tensor) -> dict[str, Any]:
