@@ -213,8 +213,9 @@ class Partial:
         if not is_follower():
             # Left by more processes than there are now.
             for part in self.folder.glob("process*"):
-                if part.is_dir() and part.name[7:].isdigit() and int(part.name[7:]) >= place()[1]:
-                    shutil.rmtree(part, ignore_errors=True)
+                number = part.name.removeprefix("process").removesuffix(".lock")
+                if number.isdigit() and int(number) >= place()[1]:
+                    shutil.rmtree(part) if part.is_dir() else part.unlink()
         # The folder stays while it is locked, and while another process is not that far.
         with suppress(OSError):
             self.folder.rmdir()

@@ -18,6 +18,7 @@ from networks import Perceptron, blobs, loader
 from test_partial import Interrupted, Loader, assert_identical
 from test_shares import TESTS, torchrun
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from layerwise.errors import InUse, InvalidData
 from layerwise.partial import Partial
@@ -365,3 +366,14 @@ def test_the_command_line_refuses_a_second_command_at_one_run(tmp_path: Path) ->
     lock.release()
     assert done.returncode == 2
     assert "error: another profile is being measured with runs.lw.partial/a" in done.stderr
+
+
+def test_what_two_processes_kept_one_begins_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "worker.py").write_text(f"import sys\nsys.path.insert(0, {str(TESTS)!r})\n{SHARED}")
+    torchrun("worker.py", "out", "3", "none", cwd=tmp_path)
+    whole = DataLoader(TensorDataset(*blobs(61)), batch_size=8)
+    with caplog.at_level(logging.WARNING, "layerwise"):
+        found = profile(network(), whole, partial=tmp_path / "out.kept", memory="1GiB")
+    assert "is of another profile (processes): begun anew" in caplog.text
+    assert_identical(found, profile(network(), whole, memory="1GiB"))
+    assert not (tmp_path / "out.kept").exists()

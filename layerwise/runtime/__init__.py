@@ -1,1 +1,3 @@
 """Files and processes: what knows no network."""
+
+__all__: list[str] = []
