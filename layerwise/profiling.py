@@ -78,8 +78,9 @@ def profile(
     settings : Settings, optional
     partial : Partial or path, optional
         A folder that keeps what was accumulated, minute by minute: a profile that was killed, and is asked for again,
-        goes on from there to the same numbers. The folder is gone when the profile is finished; a `Partial` is removed
-        by the caller, who may have the profile to write first.
+        goes on from there to the same numbers, or is begun anew where data, network, settings or files are not what
+        they were, and one line says why. The folder is gone when the profile is finished; a `Partial` is removed by the
+        caller, who may have the profile to write first.
     **options
         Fields of `Settings`, such as ``layers="stages"`` or ``metrics=["nc1", "ncc_*"]``; they go before `settings`.
 
@@ -91,7 +92,8 @@ def profile(
     Raises
     ------
     LayerwiseError
-        For whatever the caller can mend: an unknown layer, labels outside the classes, an empty loader.
+        For whatever the caller can mend: an unknown layer, labels outside the classes, an empty loader, a folder that
+        another profile is writing to (`InUse`).
 
     Examples
     --------

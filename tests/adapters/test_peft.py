@@ -173,3 +173,18 @@ def test_checkpoints_of_adapters_and_their_base_as_epoch_0(model: str, caplog: p
     told = "the network has no place for 2 names (classifier.bias, classifier.weight)"
     assert caplog.text.count(told) == (model == "hf/base")
     assert profile_checkpoints(model, csv(), "out/checkpoint-*", base=True, **options).equals(ds)
+
+
+def test_the_command_line_measures_the_base_of_adapters_as_epoch_0() -> None:
+    from layerwise.store import open_store
+
+    saved_base()
+    for epoch in (1, 2):
+        tuned(f"out/epoch-{epoch}", seed=epoch)
+    words = ["profile", "hf/base", csv(), "--checkpoints", "out/epoch-*", "--base", "--metrics", "nc1"]
+    done = CliRunner().invoke(app, [*words, "--device", "cpu", "--store", "runs.lw", "--run", "a"])
+    assert done.exit_code == 0, done.output
+    ds = open_store("runs.lw")["a"].load()
+    assert ds["epoch"].values.tolist() == [0, 1, 2]
+    assert len(np.unique(ds["nc1"].sel(layer="encoder.layer.1").values)) == 3
+    assert not Path("runs.lw.partial/a").exists()
