@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from layerwise.adapters.padding import padding_known
+from layerwise.adapters.peft import is_adapter_folder, load_with_adapter
+from layerwise.adapters.poolers import without_random_pooler
 from layerwise.adapters.protocol import Batch
 from layerwise.adapters.raw_inputs import RawInputs, accepted
 from layerwise.adapters.texts import beyond_limits
@@ -30,7 +31,9 @@ _OWN = (*_CLASSIFIERS, "EncoderModel")
 class HuggingFaceAdapter(TorchAdapter):
     """Names are ``hf/NAME``: a hub id or a local folder, a folder that holds a single GGUF file among them.
 
-    A checkpoint with a classification head keeps it; of any other, the network below its head is taken.
+    A checkpoint with a classification head keeps it; of any other, the network below its head is taken. A folder of
+    PEFT's that holds an adapter alone gives the base that it names, with the head of the adapter's task and the adapter
+    in it.
     """
 
     name = "hf"
@@ -50,9 +53,15 @@ class HuggingFaceAdapter(TorchAdapter):
         ------
         UnknownName
             If there is no such folder or hub id.
+        InvalidData
+            If it is an adapter whose base is not to be had.
         """
         import transformers
 
+        if is_adapter_folder(name):
+            model, origin = load_with_adapter(name)
+            self._origins[model] = (origin, {})
+            return model.eval()
         options = _gguf(name)
         try:
             with others_bars():
@@ -64,7 +73,8 @@ class HuggingFaceAdapter(TorchAdapter):
             beside = Path(name).parent if name.startswith((".", "/")) else Path()
             there = [item.name for item in beside.iterdir() if item.is_dir()] if beside.is_dir() else []
             raise UnknownName("Hugging Face model", name, there, hint=str(error).splitlines()[0]) from error
-        model = _without_random_pooler(*loaded)
+        model, info = loaded
+        model = without_random_pooler(model, info["missing_keys"])
         self._origins[model] = (name, options)
         return model.eval()
 
@@ -212,14 +222,6 @@ def _are_tokens(values: Sequence[Any]) -> bool:
         return False
     same = all(value.shape == values[0].shape and not value.is_floating_point() for value in values)
     return same and (len(values) > 2 or bool(((values[1] == 0) | (values[1] == 1)).all()))
-
-
-def _without_random_pooler(model: nn.Module, info: Mapping[str, Any]) -> nn.Module:
-    """Take off a pooler that the checkpoint has no weights for: its output would differ from load to load."""
-    optional = "add_pooling_layer" in inspect.signature(type(model).__init__).parameters
-    if optional and any(key.startswith("pooler.") for key in info["missing_keys"]):
-        model.pooler = None  # type: ignore[assignment]
-    return model
 
 
 def _gguf(name: str) -> dict[str, str]:

@@ -8,14 +8,20 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+import xxhash
 from torch import Tensor
 
 from layerwise.errors import BudgetExceeded
+from layerwise.provenance import bytes_of
+from layerwise.runtime.sealed_files import Damaged, checksum
 
 __all__ = ["Bank", "Contents", "Shelf"]
 
-#: What a bank holds: shape and type of every batch, by key.
-Contents = dict[str, list[tuple[tuple[int, ...], torch.dtype]]]
+#: What a bank holds of a key: shape and type of every batch.
+Batches = list[tuple[tuple[int, ...], torch.dtype]]
+
+#: What a bank holds by key, and the checksum of the file.
+Contents = dict[str, tuple[Batches, str]]
 
 
 class Bank:
@@ -34,7 +40,8 @@ class Bank:
     def __init__(self, where: Literal["memory", "disk"] = "memory", folder: Path | None = None) -> None:
         self.where = where
         self._kept: dict[str, list[Tensor]] = {}
-        self._filed: Contents = {}
+        self._filed: dict[str, Batches] = {}
+        self._checksums: dict[str, xxhash.xxh3_128] = {}
         self._temporary = (
             tempfile.TemporaryDirectory(prefix="layerwise-bank-") if where == "disk" and not folder else None
         )
@@ -72,14 +79,24 @@ class Bank:
         """Bring everything into the folder, and say what is there; a bank that is given it holds the same again."""
         for key, batches in self._kept.items():
             self._file(key, batches[len(self._filed.get(key, ())) :])
-        return self._filed
+        return {key: (list(held), self._checksums[key].hexdigest()) for key, held in self._filed.items()}
 
     def restore(self, contents: Contents) -> None:
-        """Hold what a bank in the same folder saved; what it put after that is cut off."""
-        self._filed = contents
-        for key, batches in contents.items():
-            with self._path(key).open("r+b") as file:
-                file.truncate(sum(_bytes(shape, dtype) for shape, dtype in batches))
+        """Hold what a bank in the same folder saved; what it put after that is cut off.
+
+        Raises
+        ------
+        Damaged
+            If a file is not what it was.
+        """
+        self._filed = {key: list(batches) for key, (batches, _) in contents.items()}
+        for key, (batches, expected) in contents.items():
+            path, length = self._path(key), sum(_bytes(shape, dtype) for shape, dtype in batches)
+            self._checksums[key] = checksum(path, length)
+            if self._checksums[key].hexdigest() != expected:
+                raise Damaged(f"{path} is damaged or cut short")
+            with path.open("r+b") as file:
+                file.truncate(length)
             if self.where == "memory":
                 self._kept[key] = list(self._read(key))
 
@@ -87,10 +104,13 @@ class Bank:
         # What an earlier bank left in the folder, and nobody restored, is overwritten.
         mode: Literal["ab", "wb"] = "ab" if key in self._filed else "wb"
         held = self._filed.setdefault(key, [])
+        digest = self._checksums.setdefault(key, xxhash.xxh3_128())
         try:
             with self._path(key).open(mode) as file:
                 for values in batches:
-                    file.write(values.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+                    raw = bytes_of(values)
+                    file.write(raw)
+                    digest.update(raw)
                     held.append((tuple(values.shape), values.dtype))
         except OSError as error:
             raise BudgetExceeded(
@@ -102,7 +122,8 @@ class Bank:
         with self._path(key).open("rb") as file:
             for shape, dtype in self._filed[key]:
                 raw = bytearray(_bytes(shape, dtype))
-                file.readinto(raw)
+                if file.readinto(raw) != len(raw):
+                    raise Damaged(f"{self._path(key)} was cut short while it was in use")
                 yield torch.frombuffer(raw, dtype=dtype).view(shape)
 
     def _path(self, key: str) -> Path:

@@ -112,6 +112,7 @@ def profile(
         typer.Option(help="Where a long profile keeps what it has, to go on if it is killed; beside the store."),
     ] = None,
     checkpoints: Annotated[str | None, typer.Option(help=_CHECKPOINTS)] = None,
+    base: Annotated[bool, typer.Option("--base", help="With --checkpoints: MODEL as it is given is epoch 0.")] = False,
     json: Json = False,
 ) -> None:
     """Measure how far every layer of a network has collapsed on your data: the main job."""
@@ -125,6 +126,7 @@ def profile(
     kept = Partial(partial or partial_folder(store, name))
     with ExitStack() as stack:
         own_device = stack.enter_context(together())
+        stack.enter_context(kept)
         target = None if is_follower() else stack.enter_context(new_or_open(store))
         options: dict[str, Any] = {
             "device": device or own_device or _accelerator(),
@@ -146,8 +148,11 @@ def profile(
         }
         if checkpoints and own_device:
             raise InvalidData("checkpoints are profiled by one process: leave torchrun away")
+        if base and not checkpoints:
+            raise InvalidData("--base is the network before the training that --checkpoints are of, and there are none")
         if checkpoints:
-            ds = profile_checkpoints(model, data, checkpoints, store=target, run=name, overwrite=overwrite, **options)
+            options |= {"store": target, "run": name, "overwrite": overwrite, "base": base}
+            ds = profile_checkpoints(model, data, checkpoints, **options)
         else:
             if target is not None:
                 target.check(name)
@@ -156,9 +161,9 @@ def profile(
                         f"{store} has a run {name!r} already; choose another with --run, or --overwrite it"
                     )
             ds = measure(model, data, **options)
-    if target is not None and not checkpoints:
-        (target.replace if overwrite else target.write)(ds, run=name)
-    kept.remove()
+        if target is not None and not checkpoints:
+            (target.replace if overwrite else target.write)(ds, run=name)
+        kept.remove()
     if target is None:
         return
     _print(ds, json)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -26,11 +27,14 @@ from layerwise.passes import (
     SplitResult,
     draws,
 )
+from layerwise.passes.batches_seen import digest_of
 from layerwise.passes.checks import checked_labels, checked_targets, where_not_finite
+from layerwise.passes.first_features import FirstFeatures, changed_layers, first_features
 from layerwise.progress import bar
-from layerwise.shares import earlier, gathered, own_samples
+from layerwise.provenance import DataFingerprint
+from layerwise.shares import earlier, gathered, own_samples, pooled
 
-__all__ = ["look", "run_split"]
+__all__ = ["look", "read_fingerprint", "run_split"]
 
 
 def look(network: Network, loader: Iterable[Any], request: Request, split: str = "") -> Shuffles:
@@ -57,6 +61,17 @@ def look(network: Network, loader: Iterable[Any], request: Request, split: str =
     # Splits of the same order of labels, shuffled alike, would not be independent.
     seed = xxhash.xxh3_64_intdigest(f"{request.seed} {split}".encode()) % 2**63
     return Shuffles(whole, request.null, seed, before, size)
+
+
+def read_fingerprint(network: Network, loader: Iterable[Any], split: str) -> tuple[int, DataFingerprint]:
+    """Read a split without the network: its samples and their fingerprint, those of all processes."""
+    own = own_samples(loader)
+    found, samples = DataFingerprint(), 0
+    for batch in _counted(network, bar(loader, f"{split} fingerprint"), own):
+        found.update(batch.inputs, batch.labels)
+        samples += batch.size
+    shared = own is not None
+    return sum(gathered(samples, shared)), pooled(found, DataFingerprint, network.device, shared)
 
 
 def run_split(
@@ -98,17 +113,13 @@ def run_split(
             bank = stack.enter_context(Bank(request.plan.second, None if partial is None else partial.bank(split)))
         # Tokens and pixels are counted before any is measured, if some of each class are to be drawn.
         drawn = draws(request, _counted(network, bar(loader, f"{split} labels"), own), shared) if request.apart else []
+        sweep = _Sweep(network, loader, request, split, own, partial, digest_of([shuffles, drawn]))
         first: FirstPass | FirstPassApart
         if request.apart:
             first = FirstPassApart(request, bank, network.device, drawn)
         else:
             first = FirstPass(request, bank, network.device, shuffles)
-        with network.reading(request.readings, first.receive) as run:
-            for number, batch in _batches(network, loader, own, f"{split} pass 1", first, partial):
-                first.begin(batch, number)
-                first.end(run(batch))
-                if not first.finite:
-                    raise where_not_finite(request, network, batch, number)
+        sweep.first(first)
         seen, order = first.samples, first.fingerprint.order
         if shuffles is not None:
             _check_repeated(shuffles.size, seen)
@@ -118,9 +129,7 @@ def run_split(
         result = first.finish(train)
         if "complexity" in request.needs:
             deriving = ComplexityPass(request, result, network)
-            with deriving.open():
-                for number, batch in _batches(network, loader, own, f"{split} derivatives", deriving, partial):
-                    deriving.take(batch, number)
+            sweep.derivatives(deriving)
             _check_repeated(seen, deriving.samples)
             deriving.finish(shared)
         if request.plan.passes == 1:
@@ -133,10 +142,7 @@ def run_split(
         if bank is not None:
             second.read(bank, bar(request.readings, f"{split} pass 2"))
             return second.result
-        with network.reading(request.readings, second.receive) as run:
-            for _, batch in _batches(network, loader, own, f"{split} pass 2", second, partial):
-                second.begin(batch)
-                second.end(run(batch))
+        sweep.second(second)
         _check_repeated(seen, second.samples)
         if request.ordered and second.fingerprint.order != order:
             raise NotRepeatable(
@@ -148,25 +154,73 @@ def run_split(
         return second.result
 
 
+@dataclass(frozen=True)
+class _Sweep:
+    """Runs of one split's batches through the network, each from where it was interrupted."""
+
+    network: Network
+    loader: Iterable[Any]
+    request: Request
+    split: str
+    own: int | None
+    partial: Partial | None
+    beforehand: int
+
+    def first(self, holder: FirstPass | FirstPassApart) -> None:
+        """Run pass 1, and record what the network makes of the first batch."""
+        batches = self._batches("pass 1", holder)
+        unknown = self.partial is not None and self.partial.features is None
+        taken = FirstFeatures()
+        receive = taken.before(holder.receive) if unknown else holder.receive
+        with self.network.reading(self.request.readings, receive) as run:
+            for number, batch in batches:
+                holder.begin(batch, number)
+                answer = run(batch)
+                if unknown and self.partial is not None and not taken.ended:
+                    taken.end(answer)
+                    self.partial.features = taken.sums
+                holder.end(answer)
+                if not holder.finite:
+                    raise where_not_finite(self.request, self.network, batch, number)
+
+    def derivatives(self, holder: ComplexityPass) -> None:
+        """Run the pass that derives."""
+        batches = self._batches("derivatives", holder)
+        with holder.open():
+            for number, batch in batches:
+                holder.take(batch, number)
+
+    def second(self, holder: SecondPass | SecondPassApart) -> None:
+        """Run pass 2 through the network once more."""
+        batches = self._batches("pass 2", holder)
+        with self.network.reading(self.request.readings, holder.receive) as run:
+            for _, batch in batches:
+                holder.begin(batch)
+                holder.end(run(batch))
+
+    def _batches(self, step: str, holder: Holder) -> Iterator[tuple[int, Batch]]:
+        """The batches of a pass with their numbers, up to the samples that count, from where it was interrupted."""
+        counted = _counted(self.network, bar(self.loader, f"{self.split} {step}"), self.own)
+        if self.partial is None:
+            return enumerate(counted)
+        return self.partial.resumed(
+            self.split, step, counted, holder, beforehand=self.beforehand, changed=self._changed_layers
+        )
+
+    def _changed_layers(self, batch: Batch) -> list[str]:
+        """The layers whose features of the first batch are not what they were when it was taken in."""
+        before = None if self.partial is None else self.partial.features
+        if before is None:
+            return []
+        return changed_layers(before, first_features(self.network, self.request.readings, batch), self.network)
+
+
 def _check_repeated(seen: int, again: int) -> None:
     if again != seen:
         raise NotRepeatable(
             f"the loader gave {seen} samples in the first run and {again} in the second; "
             "give a loader that repeats itself"
         )
-
-
-def _batches(
-    network: Network,
-    loader: Iterable[Any],
-    own: int | None,
-    title: str,
-    holder: Holder,
-    partial: Partial | None,
-) -> Iterator[tuple[int, Batch]]:
-    """The batches of a pass with their numbers, up to the samples that count, from where it was interrupted."""
-    counted = _counted(network, bar(loader, title), own)
-    return enumerate(counted) if partial is None else partial.resumed(title, counted, holder)
 
 
 def _counted(network: Network, loader: Iterable[Any], own: int | None) -> Iterator[Batch]:

@@ -13,6 +13,7 @@ __all__ = [
     "BatchDependence",
     "BudgetExceeded",
     "EmptyData",
+    "InUse",
     "InvalidData",
     "InvalidLabels",
     "LayerNeverFired",
@@ -77,6 +78,10 @@ class NoForwardDerivative(LayerwiseError, NotImplementedError):
 
 class EmptyData(LayerwiseError, ValueError):
     """A split without a single sample."""
+
+
+class InUse(LayerwiseError, RuntimeError):
+    """A folder that another profile is writing to."""
 
 
 class NotRepeatable(LayerwiseError, TypeError):

@@ -6,6 +6,7 @@ import os
 import time
 import warnings
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -29,8 +30,9 @@ from layerwise.layers import Layer, chosen_text
 from layerwise.loaders import first_batch
 from layerwise.metrics import Metric, convention, needs_of, select
 from layerwise.network import readings_of
-from layerwise.partial import Partial
+from layerwise.partial import DoesNotFit, Partial
 from layerwise.passes import Request, Shuffles, SplitResult
+from layerwise.passes.first_features import arithmetic_of
 from layerwise.plan import Plan, make_plan, parse_memory
 from layerwise.progress import logger
 from layerwise.provenance import environment, weight_hash
@@ -80,8 +82,9 @@ def profile(
     settings : Settings, optional
     partial : Partial or path, optional
         A folder that keeps what was accumulated, minute by minute: a profile that was killed, and is asked for again,
-        goes on from there to the same numbers. The folder is gone when the profile is finished; a `Partial` is removed
-        by the caller, who may have the profile to write first.
+        goes on from there to the same numbers, or is begun anew where data, network, settings or files are not what
+        they were, and one line says why. The folder is gone when the profile is finished; a `Partial` is removed by the
+        caller, who may have the profile to write first.
     **options
         Fields of `Settings`, such as ``layers="stages"`` or ``metrics=["nc1", "ncc_*"]``; they go before `settings`.
 
@@ -93,7 +96,8 @@ def profile(
     Raises
     ------
     LayerwiseError
-        For whatever the caller can mend: an unknown layer, labels outside the classes, an empty loader.
+        For whatever the caller can mend: an unknown layer, labels outside the classes, an empty loader, a folder that
+        another profile is writing to (`InUse`).
 
     Examples
     --------
@@ -106,9 +110,10 @@ def profile(
     """
     settings = chosen(settings, options)
     kept = partial if partial is None or isinstance(partial, Partial) else Partial(partial)
-    measured = Profiler(model, data, settings, device=device, batch_size=batch_size).measure(partial=kept)
-    if kept is not None and kept is not partial:
-        kept.remove()
+    with nullcontext() if kept is None else kept:
+        measured = Profiler(model, data, settings, device=device, batch_size=batch_size).measure(partial=kept)
+        if kept is not None and kept is not partial:
+            kept.remove()
     return measured
 
 
@@ -206,10 +211,28 @@ class Profiler:
         partial : Partial, optional
             Where what is accumulated is kept, and goes on from.
         """
+        if partial is None:
+            return self._measure(epoch, step)
+        plan = self.plan
+        with partial:
+            try:
+                return self._measure(epoch, step, partial)
+            except DoesNotFit as reason:
+                if not self.loaders.repeatable:
+                    raise InvalidData(
+                        f"{reason}, and a loader that runs once cannot begin anew: remove {partial.folder}, and give "
+                        "the loader again"
+                    ) from reason
+                partial.begin_anew(str(reason))
+                self.plan = plan
+                return self._measure(epoch, step, partial)
+
+    def _measure(self, epoch: float, step: int | None, partial: Partial | None = None) -> xr.Dataset:
         started = time.perf_counter()
         settings = self.settings
         if partial is not None:
-            self.plan = Plan(**partial.begin(self._identity(), asdict(self.plan)))
+            shared = any(map(is_shared, self.loaders.splits.values()))
+            self.plan = Plan(**partial.begin(self._identity(), asdict(self.plan), shared=shared))
         request = self._request()
         results: dict[str, SplitResult] = {}
         numbers: dict[str, dict[str, dict[tuple[str, str], np.ndarray]]] = {}
@@ -367,11 +390,13 @@ class Profiler:
             "layers": [[reading.name, reading.stated, reading.features] for reading in self.readings],
             "data": [self.loaders.name, self.loaders.fingerprint, *self.loaders.splits],
             "statistics": sorted(self._needs()),
+            "targets": list(self.targets),
             "classes": request.classes,
-            "apart": [request.reduction, request.ignored, request.samples_per_class],
+            "reduction": [request.reduction, request.ignored, request.samples_per_class],
             "dimensions": self.dimensions,
-            "settings": [settings.ridge, settings.nonfinite, settings.seed, settings.probes],
-            "again": [settings.jackknife, settings.null],
+            "settings": [settings.ridge, settings.nonfinite, settings.seed, settings.probes, settings.standardize],
+            "precision": arithmetic_of(self.network.device),
+            "jackknife or null": [settings.jackknife, settings.null],
             "layerwise": version("layerwise"),
         }
 
@@ -401,10 +426,10 @@ class Profiler:
             "data": self.loaders.name,
             **({"data_notes": notes} if (notes := list(self.loaders.notes)) else {}),
             "data_fingerprint": {split: result.fingerprint for split, result in results.items()},
-            "labels_fingerprint": {split: result.labels_fingerprint for split, result in results.items()},
             **({"source_fingerprint": self.loaders.fingerprint} if self.loaders.fingerprint else {}),
             **({"preprocessing": self.loaders.preprocessing} if self.loaders.preprocessing else {}),
             "classes": self._told_classes(results),
+            "label_fingerprint": {split: result.label_fingerprint for split, result in results.items()},
             "samples": {split: result.samples for split, result in results.items()},
             "left_out": {split: result.left_out for split, result in results.items() if result.left_out},
             "absent_classes": {
@@ -459,5 +484,5 @@ def _warn_of_few_classes(result: SplitResult, split: str) -> None:
         if present < 2:
             warnings.warn(
                 f"split {split!r} has {present} class of target {target!r}; what compares classes is NaN there",
-                stacklevel=4,
+                stacklevel=5,
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, ClassVar
 
@@ -14,18 +14,27 @@ from torch import Tensor, nn
 from layerwise.layers import clean_name
 from layerwise.offload import filled, plain
 
-__all__ = ["DataFingerprint", "environment", "sample_hashes", "weight_hash"]
+__all__ = ["DataFingerprint", "bytes_of", "environment", "sample_hashes", "weight_hash"]
 
 _PACKAGES = ("layerwise", "torch", "timm", "transformers", "datasets", "xarray", "numpy", "scipy")
 
 
-def weight_hash(model: nn.Module) -> str:
-    """Hash of the names and values of all parameters and buffers; equal for equal weights, wherever they are."""
+def weight_hash(model: nn.Module, leave_out: Collection[str] = ()) -> str:
+    """Hash of the names and values of all parameters and buffers; equal for equal weights, wherever they are.
+
+    Parameters
+    ----------
+    model : Module
+    leave_out : collection of str
+        Parts of names whose weights do not count, such as the name of an adapter.
+    """
     digest = xxhash.xxh3_128()
     for name, value in model.state_dict().items():
+        if not set(leave_out).isdisjoint(name.split(".")):
+            continue
         digest.update(clean_name(name).encode())
         if isinstance(value, Tensor):
-            digest.update(_offloaded_bytes(model, name) if value.is_meta else _bytes(value))
+            digest.update(_offloaded_bytes(model, name) if value.is_meta else bytes_of(value))
     return digest.hexdigest()
 
 
@@ -38,16 +47,20 @@ class DataFingerprint:
         The fingerprint.
     order : int
         Another of the batches in their order.
-    labels : int
-        Another of the labels alone, which do not depend on how inputs are prepared.
+    labels, placed_labels : int
+        Of the labels alone, and of each with its place among all.
+    count : int
+        Samples so far.
     """
 
-    accumulated: ClassVar[tuple[str, ...]] = ("total", "order", "labels")
+    accumulated: ClassVar[tuple[str, ...]] = ("total", "order", "labels", "placed_labels", "count")
 
     def __init__(self) -> None:
         self.total = 0
         self.order = 0
         self.labels = 0
+        self.placed_labels = 0
+        self.count = 0
 
     def update(self, inputs: Any, labels: Mapping[str, Tensor]) -> None:
         """Take in a batch: a nest of tensors, and labels by target."""
@@ -55,19 +68,26 @@ class DataFingerprint:
         labels = {target: value.detach().cpu() for target, value in labels.items()}
         for index, digest in enumerate(sample_hashes(inputs, labels, size)):
             self.total = (self.total + digest) % 2**64
-            alone = xxhash.xxh3_64()
-            for value in labels.values():
-                alone.update(_bytes(value[index]))
-            self.labels = (self.labels + alone.intdigest()) % 2**64
+            own = b"".join(bytes_of(value[index]) for value in labels.values())
+            self.labels = (self.labels + xxhash.xxh3_64_intdigest(own)) % 2**64
+            self.placed_labels = (self.placed_labels + xxhash.xxh3_64_intdigest(own, seed=self.count)) % 2**64
+            self.count += 1
         self.order = xxhash.xxh3_64_intdigest(f"{self.order} {self.total}".encode())
 
     def merge(self, other: DataFingerprint) -> None:
         """Take in what another worker saw of the data."""
         self.total = (self.total + other.total) % 2**64
         self.labels = (self.labels + other.labels) % 2**64
+        self.placed_labels = (self.placed_labels + other.placed_labels) % 2**64
+        self.count += other.count
 
     def __str__(self) -> str:
         return f"{self.total:016x}"
+
+    @property
+    def of_labels(self) -> str:
+        """The fingerprints of the labels, as text: in any order, and in theirs."""
+        return f"{self.labels:016x} {self.placed_labels:016x}"
 
 
 def sample_hashes(inputs: Any, labels: Mapping[str, Tensor], size: int) -> list[int]:
@@ -93,7 +113,7 @@ def sample_hashes(inputs: Any, labels: Mapping[str, Tensor], size: int) -> list[
                 row = value[index]
                 if real is not None and value.shape == real.shape:
                     row = row[real[index]]
-                digest.update(_bytes(row))
+                digest.update(bytes_of(row))
         found.append(digest.intdigest())
     return found
 
@@ -126,10 +146,11 @@ def _offloaded_bytes(model: nn.Module, name: str) -> memoryview | bytes:
     owner = model.get_submodule(path)
     with filled(owner):
         value = getattr(owner, attribute)
-        return b"" if value.is_meta else _bytes(value)
+        return b"" if value.is_meta else bytes_of(value)
 
 
-def _bytes(value: Tensor) -> memoryview:
+def bytes_of(value: Tensor) -> memoryview:
+    """The values of a tensor, dense and on the CPU, as bytes."""
     return plain(value).cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 

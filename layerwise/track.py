@@ -11,11 +11,12 @@ import numpy as np
 import torch
 import xarray as xr
 
+from layerwise.continued import refuse_other_data, refuse_other_settings
 from layerwise.errors import EmptyData, InvalidData, NotRepeatable, UnknownName
 from layerwise.profiling import Profiler
 from layerwise.quiet import own_casts
 from layerwise.settings import Settings, chosen
-from layerwise.shares import is_follower
+from layerwise.shares import agreed, is_follower, is_shared
 
 if TYPE_CHECKING:
     import os
@@ -56,7 +57,8 @@ class Tracker:
         are fractions, such as 2.25 for a quarter of the third epoch, so that no two measurements share one.
     resume : bool
         Whether to go on with a run that the store has. What is measured again then replaces what was there: after a
-        training goes back to a checkpoint, the later epochs belong to weights that were lost.
+        training goes back to a checkpoint, the later epochs belong to weights that were lost. The run has to be one of
+        the same data, layers and settings.
     settings : Settings, optional
     **options
         Fields of `Settings`.
@@ -66,7 +68,7 @@ class Tracker:
     EpochExists
         If the store has the run and `resume` is false; before anything is trained.
     UnknownName, InvalidData
-        If there is no such schedule.
+        If there is no such schedule, or the run that is gone on with is one of other data, layers or settings.
     NotRepeatable
         If a loader runs only once.
 
@@ -76,8 +78,9 @@ class Tracker:
     >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
     >>> probe = [(torch.randn(10, 4), torch.arange(10) % 2)]
     >>> with Tracker(net, probe, metrics="nc1", every="log") as tracker:
-    ...     for epoch in range(10):
-    ...         _ = tracker.measure(epoch)
+    ...     _ = tracker.measure(0)
+    ...     for epoch in range(9):
+    ...         _ = tracker.measure(epoch + 1)  # after the training of this epoch: epochs done
     >>> tracker.dataset["epoch"].values.tolist()
     [0, 1, 2, 4, 8]
     """
@@ -110,6 +113,8 @@ class Tracker:
             self._profiler = Profiler(model, data, chosen(settings, options))
         if not self._profiler.loaders.repeatable:
             raise NotRepeatable("a tracker runs the data again and again, and a loader runs once: give a DataLoader")
+        if resume:
+            self._refuse_another_run()
 
     def __enter__(self) -> Tracker:
         return self
@@ -190,6 +195,18 @@ class Tracker:
             f"the run {self.run!r} already has {len(epochs)} epochs, {epochs[0]} to {epochs[-1]}; "
             "resume=True goes on with it, another name keeps both"
         )
+
+    def _refuse_another_run(self) -> None:
+        """Raise, before anything is trained, if the run was measured on other data or otherwise."""
+        way_out = "another name keeps both"
+        stored = None if self._store is None or self.run not in self._store else self._store[self.run]
+        if stored is not None:
+            refuse_other_settings(stored, self._profiler, self.run, way_out)
+        shared = any(map(is_shared, self._profiler.loaders.splits.values()))
+        attributes = agreed(None if stored is None else dict(stored.attrs), shared)
+        if attributes is not None:
+            with _untouched(self._model, self._generators):
+                refuse_other_data(attributes, self._profiler, self.run, way_out)
 
     def _refuse_twice(self, label: float) -> None:
         if label not in self._measured:

@@ -403,7 +403,7 @@ class TestUnlike:
         [
             ({"samples": {"train": 60}}, {"samples": {"train": 40}}, "samples"),
             ({"source_fingerprint": "ab"}, {"source_fingerprint": "cd"}, "data"),
-            ({"labels_fingerprint": {"train": "ab"}}, {"labels_fingerprint": {"train": "cd"}}, "data"),
+            ({"label_fingerprint": {"train": "ab ef"}}, {"label_fingerprint": {"train": "cd ef"}}, "data"),
             ({"data": "digits"}, {"data": "faces"}, "data"),
             ({"data_fingerprint": {"train": "ab"}}, {"data_fingerprint": {"train": "cd"}}, "inputs"),
             ({"ridge": 1e-3}, {"ridge": 1.0}, "ridge"),

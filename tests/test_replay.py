@@ -270,3 +270,106 @@ def test_the_command_line_goes_on_with_a_run_and_prints_its_last_epoch(
 
 def test_it_is_exported() -> None:
     assert layerwise.profile_checkpoints is profile_checkpoints
+
+
+def other_labels(batches: dict[str, list[tuple[Tensor, Tensor]]]) -> dict[str, list[tuple[Tensor, Tensor]]]:
+    return {split: [(inputs, labels.roll(1)) for inputs, labels in own] for split, own in batches.items()}
+
+
+class Noisy(list[tuple[Tensor, Tensor]]):
+    """Other inputs every time, as augmentation makes them."""
+
+    def __iter__(self) -> Any:
+        return iter([(inputs + 0.1 * torch.randn(inputs.shape), labels) for inputs, labels in super().__iter__()])
+
+
+@pytest.mark.parametrize("augmented", [False, True])
+def test_other_labels_of_the_same_number_are_noticed(augmented: bool, tmp_path: Path) -> None:
+    def given(batches: dict[str, list[tuple[Tensor, Tensor]]]) -> Any:
+        return {split: Noisy(own) for split, own in batches.items()} if augmented else batches
+
+    store = open_store(tmp_path / "runs.lw")
+    profile_checkpoints(network(), given(data()), save(tmp_path, 1), store=store, metrics="nc1")
+    profile_checkpoints(network(), given(data()), save(tmp_path, 2), store=store, metrics="nc1")
+    name = "label_fingerprint" if augmented else "data_fingerprint"
+    with pytest.raises(InvalidData, match=f"'run' was made of other data of that name: {name}"):
+        profile_checkpoints(network(), given(other_labels(data())), save(tmp_path, 3), store=store, metrics="nc1")
+    assert store["run"]["epoch"].values.tolist() == [1, 2]
+
+
+def test_other_inputs_of_a_loader_that_repeats_itself_are_noticed(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "runs.lw")
+    profile_checkpoints(network(), data(), save(tmp_path, 1), store=store, metrics="nc1")
+    moved = {split: [(inputs + 1, labels) for inputs, labels in own] for split, own in data().items()}
+    with pytest.raises(InvalidData, match="data_fingerprint"):
+        profile_checkpoints(network(), moved, save(tmp_path, 2), store=store, metrics="nc1")
+
+
+def test_the_network_before_its_training_is_epoch_0(tmp_path: Path, measured: list[float]) -> None:
+    store = open_store(tmp_path / "runs.lw")
+    options: dict[str, Any] = {"store": store, "base": True, "metrics": METRICS}
+    model = network(7)
+    ds = profile_checkpoints(model, data(), save(tmp_path, 1, 2), **options)
+    assert measured == [0, 1, 2] == ds["epoch"].values.tolist() == ds["step"].values.tolist()
+    alone = profile(network(7), data(), metrics=METRICS)
+    for name in METRICS:
+        np.testing.assert_array_equal(ds[name].sel(epoch=[0]).values, alone[name].values)
+    assert store.attributes("run")["model_hash"][0] == weight_hash(network(7)) == weight_hash(model)
+    measured.clear()
+    save(tmp_path, 2)
+    assert profile_checkpoints(network(7), data(), str(tmp_path / "epoch_*.pt"), **options).equals(ds)
+    assert not measured
+    with pytest.raises(EpochExists, match="has epoch 0 with other weights"):
+        profile_checkpoints(network(8), data(), str(tmp_path / "epoch_*.pt"), **options)
+
+
+def test_a_base_can_be_added_to_a_run_and_has_its_own_weights(tmp_path: Path, measured: list[float]) -> None:
+    options: dict[str, Any] = {"store": tmp_path / "runs.lw", "metrics": "nc1"}
+    pattern = save(tmp_path, 1, 2)
+    profile_checkpoints(network(7), data(), pattern, **options)
+    # Those that were copied since have their weights looked at, which must not be taken for the base's.
+    save(tmp_path, 1, 2)
+    measured.clear()
+    ds = profile_checkpoints(network(7), data(), pattern, base=True, **options)
+    assert measured == [0]
+    alone = profile(network(7), data(), metrics="nc1")
+    np.testing.assert_array_equal(ds["nc1"].sel(epoch=[0]).values, alone["nc1"].values)
+
+
+def test_a_base_that_is_none_is_refused(tmp_path: Path) -> None:
+    pattern = save(tmp_path, 1, 2)
+    with pytest.raises(InvalidData, match=r"Perceptron has the weights of .*epoch_2\.pt, and is no network before"):
+        profile_checkpoints(network(20), data(), pattern, base=True, metrics="nc1")
+    save(tmp_path, 0)
+    with pytest.raises(InvalidData, match=r"epoch_0\.pt is of epoch 0, before the training; leave base away"):
+        profile_checkpoints(network(7), data(), pattern, base=True, metrics="nc1")
+    with pytest.raises(InvalidData, match="--base is the network before the training"):
+        app(["profile", "no:thing", "sklearn:digits", "--base"], standalone_mode=False)
+
+
+def test_a_first_checkpoint_of_epoch_0_is_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "layerwise"):
+        profile_checkpoints(network(), data(), save(tmp_path, 0, 1), metrics="nc1")
+    assert (
+        "epoch_0.pt is taken for the network before its training: epochs are counted when they are done" in caplog.text
+    )
+
+
+def test_what_a_checkpoint_has_beside_the_network_is_named_once_and_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for epoch in (1, 2):
+        state = {f"model.{name}": value for name, value in network(epoch).state_dict().items()}
+        torch.save(state | {"loss.weight": torch.ones(3)}, tmp_path / f"epoch_{epoch}.pt")
+    ds = profile_checkpoints(network(), data(), tmp_path / "epoch_*.pt", metrics="nc1")
+    assert caplog.text.count("the network has no place for 1 names (loss.weight)") == 1
+    assert ds.attrs["checkpoint_left_out"] == "loss.weight"
+
+
+def test_two_calls_at_one_folder_are_refused(tmp_path: Path) -> None:
+    from layerwise.errors import InUse
+    from layerwise.partial import Partial
+
+    pattern = save(tmp_path, 1)
+    with Partial(tmp_path / "kept"), pytest.raises(InUse):
+        profile_checkpoints(network(), data(), pattern, partial=Partial(tmp_path / "kept"), metrics="nc1")

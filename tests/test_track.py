@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -369,3 +370,60 @@ def test_of_several_processes_only_the_first_writes(
     first = Tracker(network(), probe, store=tmp_path / "runs.lw", metrics="nc1")
     first.measure(0)
     assert open_store(tmp_path / "runs.lw").runs() == ["run"]
+
+
+def test_the_loop_of_the_readme_counts_epochs_that_are_done(
+    probe: list[tuple[Tensor, Tensor]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import layerwise
+    from layerwise.provenance import weight_hash
+
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    (loop,) = re.findall(r"```python\n(with lw\.Tracker.*?)\n\n", readme, re.S)
+    monkeypatch.chdir(tmp_path)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(36, CLASSES))
+    hashes = [weight_hash(model)]
+
+    def train_one_epoch(model: nn.Module) -> None:
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(0.01)
+        hashes.append(weight_hash(model))
+
+    names = {"lw": layerwise, "model": model, "probe": probe, "test": probe, "epochs": 2}
+    exec(loop, {**names, "train_one_epoch": train_one_epoch})
+    store = open_store("runs.lw")
+    assert store["resnet18/seed0"]["epoch"].values.tolist() == [0, 1, 2]
+    assert store.attributes("resnet18/seed0")["model_hash"].tolist() == hashes
+
+
+def test_a_run_of_other_data_or_settings_is_not_resumed(probe: list[tuple[Tensor, Tensor]], tmp_path: Path) -> None:
+    options: dict[str, Any] = {"store": tmp_path / "runs.lw", "metrics": "nc1", "resume": True}
+    Tracker(network(), probe, **options).measure(0)
+    Tracker(network(), probe, **options).measure(1)
+    other = [(inputs, labels.roll(1)) for inputs, labels in probe]
+    with pytest.raises(InvalidData, match="'run' was made of other data of that name: data_fingerprint.*another name"):
+        Tracker(network(), other, **options)
+    with pytest.raises(InvalidData, match="samples"):
+        Tracker(network(), [(inputs[:9], labels[:9]) for inputs, labels in probe[:1]], **options)
+    with pytest.raises(InvalidData, match="with reduce auto, and not flatten"):
+        Tracker(network(), probe, **options, reduce="flatten")
+    with pytest.raises(InvalidData, match="with metrics"):
+        Tracker(network(), probe, **options | {"metrics": "cdnv"})
+    assert open_store(tmp_path / "runs.lw")["run"]["epoch"].values.tolist() == [0, 1]
+
+
+def test_augmented_samples_are_resumed_and_their_labels_compared(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"store": tmp_path / "runs.lw", "metrics": "nc1", "resume": True}
+    seed_all()
+    Tracker(network(), DataLoader(Augmented(), 20), **options).measure(0)
+    torch.manual_seed(3)
+    state = torch.random.get_rng_state()
+    Tracker(network(), DataLoader(Augmented(), 20), **options).measure(1)
+    changed = Augmented()
+    changed.labels = changed.labels.roll(1)
+    changed.labels[0] = 1
+    with pytest.raises(InvalidData, match="label_fingerprint"):
+        Tracker(network(), DataLoader(changed, 20), **options)
+    torch.manual_seed(3)
+    assert torch.equal(torch.random.get_rng_state(), state)

@@ -4,6 +4,7 @@
 neither, since every process measures and the first writes::
 
     tracker = layerwise.Tracker(accelerator.unwrap_model(model), probes, store="runs.lw", run="digits")
+    tracker.measure(0, 0)
     for epoch in range(epochs):
         ...
         if (profile := tracker.measure(epoch + 1, step)) is not None:

@@ -6,7 +6,7 @@ import glob
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -72,6 +72,7 @@ def find_checkpoints(pattern: str | os.PathLike[str]) -> list[Checkpoint]:
         If a checkpoint does not say of which epoch it is, or two are of the same.
     """
     matches = _matches(os.path.expanduser(os.fspath(pattern)))
+    matches = [_only_adapter(path) for path in matches]
     paths = [path for path in matches if weight_file(path) is not None]
     if not paths:
         raise UnknownName("checkpoint", os.fspath(pattern), _beside(pattern, matches), hint=_hint(matches))
@@ -79,6 +80,9 @@ def find_checkpoints(pattern: str | os.PathLike[str]) -> list[Checkpoint]:
         without = [str(path) for path in matches if path not in paths]
         logger.info("left out, since they hold no weights, or several: %s", ", ".join(without))
     found = sorted(map(_checkpoint, paths), key=lambda item: (item.epoch, item.step, str(item.path)))
+    _tell_of_others(paths)
+    if found[0].epoch == 0 and found[0].step == 0:
+        logger.info("%s is taken for the network before its training: epochs are counted when they are done", paths[0])
     for first, second in pairwise(found):
         if first.epoch == second.epoch:
             raise InvalidData(
@@ -95,10 +99,39 @@ def _matches(pattern: str) -> list[Path]:
         return sorted(map(Path, glob.glob(pattern, recursive=True)))
     if not folder.is_dir():
         return [folder]
+    if _says_when(folder) and any(not _says_when(item) for item in _adapters(folder)):
+        return [folder]
     # The folder of a training may itself have the last weights.
     is_one = any((folder / name).exists() for name in WHOLE)
     inside = sorted(item for item in folder.iterdir() if item.is_dir() or (not is_one and weight_file(item)))
     return [folder] if is_one and not any(map(weight_file, inside)) else inside
+
+
+def _adapters(folder: Path) -> list[Path]:
+    """The folders of the adapters that PEFT saves below, where it has several."""
+    return sorted(file.parent for file in folder.glob("*/adapter_config.json")) if folder.is_dir() else []
+
+
+def _only_adapter(path: Path) -> Path:
+    """A checkpoint, or the one adapter below it that has weights.
+
+    Raises
+    ------
+    InvalidData
+        If there are several.
+    """
+    below = [] if weight_file(path) is not None else _adapters(path)
+    if len(below) > 1:
+        names = ", ".join(item.name for item in below)
+        raise InvalidData(f"{path} has several adapters, {names}; name one of them, as in '*/{below[0].name}'")
+    return below[0] if below else path
+
+
+def _tell_of_others(paths: Sequence[Path]) -> None:
+    """Say which adapters are left out, since there is another above them."""
+    beside = [str(item) for path in paths for item in _adapters(path) if item not in paths]
+    if beside:
+        logger.info("left out, since another adapter lies above them: %s", ", ".join(beside))
 
 
 def _beside(pattern: str | os.PathLike[str], matches: list[Path]) -> list[str]:
@@ -120,6 +153,9 @@ def _hint(matches: list[Path]) -> str:
 def _checkpoint(path: Path) -> Checkpoint:
     # A file such as model.safetensors says nothing by its own name.
     named = path.parent if path.name in WHOLE else path
+    if (named / "adapter_config.json").exists() and not _says_when(named) and _says_when(named.parent):
+        # One of several adapters, in the folder that the training made.
+        named = named.parent
     state = named / "trainer_state.json"
     if named.is_dir() and state.exists():
         said = json.loads(state.read_text())
@@ -131,10 +167,18 @@ def _checkpoint(path: Path) -> Checkpoint:
     return _by_name(path, named)
 
 
+def _says_when(folder: Path) -> bool:
+    """Whether a folder says of which epoch it is."""
+    return (folder / "trainer_state.json").exists() or bool(re.search(r"\d", folder.name))
+
+
 def _lightning_epochs(content: Mapping[str, Any]) -> int:
     """Epochs done: Lightning's own number is that of the running epoch, until all of its batches are through."""
     loop = content.get("loops", {}).get("fit_loop", {})
     batches = loop.get("epoch_loop.batch_progress", {})
+    if not batches:
+        # Weights alone: Lightning saves them when an epoch is through.
+        return int(content["epoch"]) + bool(content["global_step"])
     through = batches.get("is_last_batch", False) and batches["current"]["processed"] == batches["current"]["ready"]
     return int(content["epoch"]) + bool(through)
 

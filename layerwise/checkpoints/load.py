@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from layerwise.checkpoints.lora import has_adapter, load_adapter
-from layerwise.checkpoints.names import WeightsMismatch, best_fit
+from layerwise.checkpoints.lora import adapter_folder, has_adapter, load_adapter
+from layerwise.checkpoints.names import WeightsMismatch, best_fit, some_names
 from layerwise.checkpoints.read import read_tensors
 from layerwise.checkpoints.transformers import ignored, is_pretrained, optional, renamed
 from layerwise.errors import InvalidData
@@ -27,7 +28,7 @@ __all__ = ["kept_weights", "load_weights"]
 _COUNTERS = r"(^|\.)num_batches_tracked$"
 
 
-def load_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
+def load_weights(model: nn.Module, checkpoint: Checkpoint) -> list[str]:
     """Put the weights of a checkpoint into a network: all of them, or none.
 
     State dicts may lie inside ``state_dict``, ``model`` or ``model_state_dict``; names may have those of wrappers, or a
@@ -38,6 +39,11 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
     model : Module
     checkpoint : Checkpoint
 
+    Returns
+    -------
+    list of str
+        What the checkpoint has and the network has no place for, such as a head.
+
     Raises
     ------
     WeightsMismatch
@@ -47,18 +53,22 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
     """
     tensors = {name: value for file in checkpoint.files for name, value in read_tensors(file).items()}
     if has_adapter(checkpoint.path):
-        load_adapter(model, tensors, checkpoint.path)
-        return
+        try:
+            return load_adapter(model, tensors, checkpoint.path)
+        except WeightsMismatch as error:
+            folder = adapter_folder(checkpoint.path)
+            raise WeightsMismatch(f"{error}. The network that was trained is hf/{folder}") from error
     own = _weights(model)
     waiting = [name for name, value in own.items() if value.is_meta]
     if waiting:
         raise InvalidData(f"checkpoints need a network in memory; {len(waiting)} of its weights wait elsewhere")
     try:
-        named = _named(model, own, tensors, checkpoint.path)
+        named, left_out = _named(model, own, tensors, checkpoint.path)
     except WeightsMismatch as error:
         trained = f". The network that was trained is hf/{checkpoint.path}" if _is_pretrained(checkpoint.path) else ""
         raise WeightsMismatch(f"{error}{trained}") from error
     model.load_state_dict(named, strict=False)
+    return left_out
 
 
 @contextmanager
@@ -80,16 +90,20 @@ def _weights(model: nn.Module) -> dict[str, Tensor]:
     return {name: value for name, value in model.state_dict(keep_vars=True).items() if isinstance(value, Tensor)}
 
 
-def _named(model: nn.Module, own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """The checkpoint's tensors by the network's names."""
+def _named(
+    model: nn.Module, own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], path: Path
+) -> tuple[dict[str, Tensor], list[str]]:
+    """The checkpoint's tensors by the network's names, and the names of those that it has no place for."""
     options = {"optional": [_COUNTERS, *optional(model)], "ignored": ignored(model)}
+    beside: list[str] = []
     try:
         fit = best_fit(own, tensors, str(path), **options)
     except WeightsMismatch:
         if not is_pretrained(model):
             raise
-        tensors = renamed(model, tensors)
+        tensors, beside = renamed(model, tensors)
         fit = best_fit(own, tensors, str(path), **options)
-    if fit.left_out:
-        logger.debug("%s: left out what is not below %r, such as %s", path, fit.prefix, fit.left_out[0])
-    return {name: tensors[other] for name, other in fit.pairs.items()}
+    kept = [name for name in fit.kept if not re.search(_COUNTERS, name)]
+    if kept:
+        logger.warning("%s lacks %s, which the network keeps as they were", path, some_names(kept))
+    return {name: tensors[other] for name, other in fit.pairs.items()}, [*fit.left_out, *beside]

@@ -12,7 +12,7 @@ from torch import Tensor
 from layerwise.errors import LayerwiseError, nearest
 from layerwise.layers import clean_name
 
-__all__ = ["Fit", "WeightsMismatch", "best_fit"]
+__all__ = ["Fit", "WeightsMismatch", "best_fit", "some_names"]
 
 # Names by which a network of the same names, under a prefix, is looked for.
 _PROBES = 3
@@ -36,7 +36,9 @@ class Fit:
     missing, unexpected, reshaped : list of str
         What only the network has, what only the checkpoint has below the prefix, and what has two shapes.
     left_out : list of str
-        What lies elsewhere in the checkpoint: a head or a loss that the network lacks.
+        What only the checkpoint has and the network can do without: a head or a loss, elsewhere or to be ignored.
+    kept : list of str
+        What only the network has and the checkpoint may lack.
     """
 
     prefix: str
@@ -45,6 +47,7 @@ class Fit:
     unexpected: Sequence[str]
     reshaped: Sequence[str]
     left_out: Sequence[str]
+    kept: Sequence[str] = ()
 
     @property
     def whole(self) -> bool:
@@ -60,7 +63,7 @@ def best_fit(
     optional: Collection[str] = (),
     ignored: Iterable[str] = (),
 ) -> Fit:
-    """The one way in which a checkpoint fits a network: as it is, or without a prefix that its names share.
+    """The one way in which a checkpoint fits a network: as it is, or without a prefix that the names of one share.
 
     Parameters
     ----------
@@ -80,6 +83,10 @@ def best_fit(
     lacking = [name for name in mine if any(re.search(item, name) for item in optional)]
     beside = [name for name in theirs if any(re.search(item, name) for item in ignored)]
     fits = [_fit(own, mine, given, theirs, prefix, lacking, beside) for prefix in ("", *_prefixes(mine, theirs))]
+    for prefix in _prefixes(theirs, mine):
+        below = {name.removeprefix(prefix): full for name, full in mine.items()}
+        if len(below) == len(mine):
+            fits.append(_fit(own, below, given, theirs, "", [name.removeprefix(prefix) for name in lacking], beside))
     whole = [fit for fit in fits if fit.whole]
     if not whole:
         raise WeightsMismatch(_explain(max(fits, key=lambda fit: len(fit.pairs)), own, given, what))
@@ -115,22 +122,25 @@ def _fit(
     below = {name.removeprefix(prefix): name for name in theirs if name.startswith(prefix)}
     pairs = {mine[name]: theirs[below[name]] for name in mine if name in below}
     loaded = {id(own[name]) for name in pairs}
+    missing = [name for name in mine if name not in below and id(own[mine[name]]) not in loaded]
+    beyond = [full for name, full in below.items() if name not in mine]
     return Fit(
         prefix,
         pairs,
-        [name for name in mine if name not in below and id(own[mine[name]]) not in loaded and name not in lacking],
-        [full for name, full in below.items() if name not in mine and full not in beside],
+        [name for name in missing if name not in lacking],
+        [full for full in beyond if full not in beside],
         [name for name, other in pairs.items() if own[name].shape != given[other].shape],
-        [name for name in theirs if not name.startswith(prefix)],
+        [name for name in theirs if not name.startswith(prefix)] + [full for full in beyond if full in beside],
+        [name for name in missing if name in lacking],
     )
 
 
 def _explain(fit: Fit, own: Mapping[str, Tensor], given: Mapping[str, Tensor], what: str) -> str:
     parts = []
     if fit.missing:
-        parts.append(f"it lacks {_some(fit.missing)}")
+        parts.append(f"it lacks {some_names(fit.missing)}")
     if fit.unexpected:
-        parts.append(f"the network has no {_some(fit.unexpected)}")
+        parts.append(f"the network has no {some_names(fit.unexpected)}")
     if fit.reshaped:
         name = fit.reshaped[0]
         shapes = f"{name} is {tuple(given[fit.pairs[name]].shape)}, the network's {tuple(own[name].shape)}"
@@ -140,6 +150,7 @@ def _explain(fit: Fit, own: Mapping[str, Tensor], given: Mapping[str, Tensor], w
     return f"{what} does not fit the network: {len(fit.pairs)} of {len(own)} names are met; {'; '.join(parts)}{beside}"
 
 
-def _some(names: Sequence[str]) -> str:
+def some_names(names: Sequence[str]) -> str:
+    """How many names there are, and the first few."""
     shown = ", ".join(map(str, names[:_SHOWN]))
     return f"{len(names)} names ({shown}{', ...' if len(names) > _SHOWN else ''})"

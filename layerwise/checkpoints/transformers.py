@@ -30,8 +30,10 @@ def ignored(model: nn.Module) -> list[str]:
     return list(getattr(model, "_keys_to_ignore_on_load_unexpected", None) or ())
 
 
-def renamed(model: Any, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def renamed(model: Any, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
     """The tensors under the network's names, as transformers loads them into a second network of the same kind.
+
+    Beside them the names of what a network without a head leaves out, another task's.
 
     It renames, splits and stacks weights on the way to a file and back: those of ViT, DINOv2, Swin and of all mixtures
     of experts. What it did not find is not there; what it found in another shape, or had no use for, has no values.
@@ -45,11 +47,11 @@ def renamed(model: Any, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             ignore_mismatched_sizes=True,
         )
     reshaped = {name: torch.empty(shape, device="meta") for name, shape, _ in info["mismatched_keys"]}
-    # To the network without a head, the weights of one are another task's.
-    beside = [] if model.base_model is model else info["unexpected_keys"]
+    unexpected = sorted(info["unexpected_keys"])
+    beside, left_out = ([], unexpected) if model.base_model is model else (unexpected, [])
     absent = {*info["missing_keys"], *reshaped}
     found: dict[str, Tensor] = {name: value for name, value in fresh.state_dict().items() if name not in absent}
-    return found | reshaped | {name: torch.empty(0, device="meta") for name in beside}
+    return found | reshaped | {name: torch.empty(0, device="meta") for name in beside}, left_out
 
 
 @contextmanager

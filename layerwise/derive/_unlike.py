@@ -123,7 +123,7 @@ def _data(a: xr.Dataset, b: xr.Dataset) -> Differences:
     if counts[0] != counts[1]:
         found["samples"] = [", ".join(f"{split} {count}" for split, count in own.items()) for own in counts]
     names = [str(ds.attrs.get("data", "")) for ds in (a, b)]
-    inputs, labels = _of_splits(a, b, "data_fingerprint"), _of_splits(a, b, "labels_fingerprint")
+    inputs, labels = _of_splits(a, b, "data_fingerprint"), _of_splits(a, b, "label_fingerprint")
     sources = [str(ds.attrs.get("source_fingerprint", "")) for ds in (a, b)]
     prepared = [str(ds.attrs.get("preprocessing", "")) for ds in (a, b)]
     same = inputs[0] == inputs[1]

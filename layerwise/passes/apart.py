@@ -158,7 +158,7 @@ class FirstPassApart(_Apart):
         for stream, result in zip(self.streams, self.results, strict=True):
             result.positions = {stream.name: result.samples}
             result.samples, result.fingerprint = self.samples, str(self.fingerprint)
-            result.labels_fingerprint = f"{self.fingerprint.labels:016x}"
+            result.label_fingerprint = self.fingerprint.of_labels
         return side_by_side(self.results)
 
 

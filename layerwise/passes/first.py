@@ -185,7 +185,7 @@ class FirstPass:
             left_out=tally.left_out,
             without_target=tally.without_target,
             fingerprint=str(self.fingerprint),
-            labels_fingerprint=f"{self.fingerprint.labels:016x}",
+            label_fingerprint=self.fingerprint.of_labels,
         )
         result = self.gathered[0].finish(counted, train or counted)
         for number, part in enumerate(self.gathered[1 : 1 + self.request.jackknife]):

@@ -82,7 +82,7 @@ class SplitResult:
     left_out: dict[str, int] = field(default_factory=dict)
     without_target: dict[str, int] = field(default_factory=dict)
     fingerprint: str = ""
-    labels_fingerprint: str = ""
+    label_fingerprint: str = ""
     references: dict[Key, Reference] = field(default_factory=dict)
     readouts: dict[Key, Readout] = field(default_factory=dict)
     units: dict[str, np.ndarray] = field(default_factory=dict)

@@ -141,3 +141,12 @@ def test_the_stamp_changes_when_weights_are_written_anew(tmp_path: Path) -> None
     assert stamp == before.stamp
     save_file({"weight": torch.ones(3)}, path)
     assert before.stamp != stamp
+
+
+@pytest.mark.parametrize(("epoch", "step", "label"), [(0, 9, 1), (3, 36, 4), (0, 0, 0)])
+def test_weights_that_lightning_saved_alone_are_of_epochs_done(
+    epoch: int, step: int, label: int, tmp_path: Path
+) -> None:
+    content = {"epoch": epoch, "global_step": step, "pytorch-lightning_version": "2.5", "state_dict": {}}
+    torch.save(content, tmp_path / f"epoch={epoch}-step={step}.ckpt")
+    assert labels(find_checkpoints(tmp_path / "*.ckpt")) == [(label, step)]

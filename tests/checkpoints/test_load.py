@@ -268,3 +268,29 @@ def test_a_base_takes_its_part_of_a_classifier_and_the_network_to_give_is_named(
     torch.save(missing, tmp_path / "1.pt")
     with pytest.raises(WeightsMismatch, match=r"it lacks 1 names \(classifier.bias\)"):
         load_weights(pretrained(kind, 2, num_labels=3), at(tmp_path / "1.pt"))
+
+
+def test_a_network_inside_another_takes_the_weights_of_the_inner_one(tmp_path: Path) -> None:
+    trained, inner = network(1), network(2)
+    outer = nn.ModuleDict({"backbone": inner})
+    load_weights(outer, at(saved(trained.state_dict(), tmp_path / "1.pt")))
+    assert_same(copied(inner), copied(trained))
+    outer["head"] = nn.Linear(3, 2)
+    message = refused(outer, trained.state_dict(), tmp_path)
+    assert "6 of 8 names are met; it lacks 2 names (head.weight, head.bias)" in message
+
+
+def test_a_classifier_does_not_take_a_bare_encoder_for_a_whole(tmp_path: Path) -> None:
+    trained = pretrained("BertForSequenceClassification", 1, num_labels=3)
+    trained.base_model.save_pretrained(tmp_path)
+    with pytest.raises(WeightsMismatch, match=r"it lacks 2 names \(classifier"):
+        load_weights(pretrained("BertForSequenceClassification", 2, num_labels=3), at(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["BertForSequenceClassification", "ViTForImageClassification"])
+def test_the_head_that_a_base_has_no_place_for_is_named(kind: str, tmp_path: Path) -> None:
+    trained = pretrained(kind, 1, num_labels=3)
+    trained.save_pretrained(tmp_path)
+    base = type(trained.base_model)(trained.config, add_pooling_layer=kind.startswith("Bert"))
+    assert sorted(load_weights(base, at(tmp_path))) == ["classifier.bias", "classifier.weight"]
+    assert load_weights(pretrained(kind, 2, num_labels=3), at(tmp_path)) == []

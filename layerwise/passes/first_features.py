@@ -1,0 +1,142 @@
+"""What a network makes of its first batch, in a few numbers: whether it is still the network that it was."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from layerwise.adapters.protocol import Batch
+from layerwise.network import Answer, Network, Reading
+
+__all__ = ["FirstFeatures", "arithmetic_of", "changed_layers", "first_features"]
+
+# Random signed sums of a layer's features: the root mean square of their differences is that of the features.
+_SUMS = 16
+_SAMPLES = 8
+_POSITIONS = 4096
+
+# Other kernels round otherwise in each of the operations between two layers.
+_OPERATIONS = 8.0
+
+
+class FirstFeatures:
+    """Takes the features of one batch on their way to a pass, and keeps a few sums of them.
+
+    Attributes
+    ----------
+    sums : dict of str to dict
+        Type, shape, root mean square and sums of every layer and output, as plain data.
+    """
+
+    def __init__(self) -> None:
+        self.sums: dict[str, dict[str, Any]] = {}
+        self.ended = False
+
+    def before(self, receive: Callable[[Reading, Tensor], None]) -> Callable[[Reading, Tensor], None]:
+        """Call `receive` with what is taken."""
+
+        def take(reading: Reading, features: Tensor) -> None:
+            self.take(reading, features)
+            receive(reading, features)
+
+        return take
+
+    def take(self, reading: Reading, features: Tensor) -> None:
+        """Take in the features of one layer, if they are the first batch's."""
+        if not self.ended:
+            self.sums[reading.name] = _sums(features)
+
+    def end(self, answer: Answer) -> None:
+        """Take in the network's own outputs; what comes afterwards is of another batch."""
+        if self.ended:
+            return
+        self.ended = True
+        for name, values in answer.values.items():
+            self.sums[f"output {name}".strip()] = _sums(values)
+        if answer.predicted is not None and not answer.values:
+            self.sums["predictions"] = _sums(answer.predicted)
+
+
+def first_features(network: Network, readings: Sequence[Reading], batch: Batch) -> dict[str, dict[str, Any]]:
+    """Run a batch for its features alone; gives the sums of them."""
+    taken = FirstFeatures()
+    with network.reading(readings, taken.take) as run:
+        taken.end(run(batch))
+    return taken.sums
+
+
+def changed_layers(
+    before: Mapping[str, Mapping[str, Any]], now: Mapping[str, Mapping[str, Any]], network: Network
+) -> list[str]:
+    """Name the layers whose features of the same batch differ by more than rounding.
+
+    Rounding is the precision of the features' type, the weights' or autocast's, whichever is the coarsest, times the
+    square root of the depth.
+    """
+    if before.keys() != now.keys():
+        return sorted(before.keys() ^ now.keys())
+    coarsest = _coarsest(network)
+    return [
+        name
+        for depth, (name, one) in enumerate(before.items(), 1)
+        if _differ(one, now[name], coarsest, _OPERATIONS * math.sqrt(depth))
+    ]
+
+
+def arithmetic_of(device: torch.device) -> list[str]:
+    """What the caller set for the precision of forwards on a device: autocast, and that of float32 products."""
+    autocast = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else "none"
+    convolutions = torch.backends.cudnn.allow_tf32 if device.type == "cuda" else "none"
+    return [f"autocast {autocast}", f"products {torch.get_float32_matmul_precision()}", f"tf32 {convolutions}"]
+
+
+def _differ(one: Mapping[str, Any], other: Mapping[str, Any], coarsest: float, operations: float) -> bool:
+    if one["type"] != other["type"] or one["shape"] != other["shape"]:
+        return True
+    dtype = getattr(torch, one["type"])
+    # Where two classes score alike, rounding decides which is predicted.
+    precision = max(torch.finfo(dtype).eps, coarsest) * operations if dtype.is_floating_point else 0.05
+    squares = [(first - second) ** 2 for first, second in zip(one["sums"], other["sums"], strict=True)]
+    return bool(math.sqrt(sum(squares) / _SUMS) > precision * max(one["size"], other["size"]))
+
+
+def _sums(features: Tensor) -> dict[str, Any]:
+    few = features[:_SAMPLES].detach()
+    few = torch.view_as_real(few).flatten(-2) if few.is_complex() else few
+    few = few.reshape(-1, few.shape[-1])[:_POSITIONS] if few.ndim > 1 else few[:, None]
+    values = few.cpu().double().nan_to_num(0.0, 0.0, 0.0)
+    generator = torch.Generator().manual_seed(0)
+    # One sign for each sample times one for each feature: a sign for every value.
+    rows, columns = (_signs(length, generator) for length in values.shape)
+    sums = ((rows @ values) * columns).sum(1) / math.sqrt(max(values.numel(), 1))
+    return {
+        "type": str(few.dtype).removeprefix("torch."),
+        "shape": list(features.shape),
+        "size": float(values.square().mean().sqrt()) if values.numel() else 0.0,
+        "sums": sums.tolist(),
+    }
+
+
+def _signs(length: int, generator: torch.Generator) -> Tensor:
+    return torch.randint(0, 2, (_SUMS, length), generator=generator).double() * 2 - 1
+
+
+def _coarsest(network: Network) -> float:
+    """The coarsest precision of the weights, of autocast and of the matrix products of a GPU."""
+    kind = network.device.type
+    types = {weight.dtype for weight in network.model.parameters() if weight.is_floating_point()}
+    if torch.is_autocast_enabled(kind):
+        types.add(torch.get_autocast_dtype(kind))
+    found = [torch.finfo(dtype).eps for dtype in types]
+    if kind == "cuda" and _rounds_to_tf32(network.model):
+        found.append(2.0**-10)
+    return max(found, default=0.0)
+
+
+def _rounds_to_tf32(model: nn.Module) -> bool:
+    convolves = any(isinstance(module, nn.modules.conv._ConvNd) for module in model.modules())
+    return torch.get_float32_matmul_precision() != "highest" or (convolves and bool(torch.backends.cudnn.allow_tf32))

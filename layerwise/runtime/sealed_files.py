@@ -1,0 +1,81 @@
+"""Files with length and checksum: what comes back is what was written, or it is known that it does not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import xxhash
+
+from layerwise.errors import InvalidData
+
+__all__ = ["Damaged", "checksum", "is_whole", "read_sealed", "seal_of", "write_sealed"]
+
+_BLOCK = 2**20
+
+
+class Damaged(InvalidData):
+    """A file that is not what was written: cut short, changed or gone."""
+
+
+def checksum(path: Path, length: int | None = None) -> xxhash.xxh3_128:
+    """The checksum of a file, or of its first bytes, to which more can be added.
+
+    Raises
+    ------
+    Damaged
+        If the file is not there, or has fewer bytes.
+    """
+    digest = xxhash.xxh3_128()
+    left = float("inf") if length is None else length
+    try:
+        with path.open("rb") as file:
+            while left > 0 and (block := file.read(int(min(left, _BLOCK)))):
+                digest.update(block)
+                left -= len(block)
+    except OSError as error:
+        raise Damaged(f"{path} cannot be read: {error.strerror}") from error
+    if length is not None and left:
+        raise Damaged(f"{path} is cut short")
+    return digest
+
+
+def seal_of(path: Path) -> dict[str, Any]:
+    """Name, length and checksum of a file, as plain data."""
+    return {"file": path.name, "length": path.stat().st_size, "checksum": checksum(path).hexdigest()}
+
+
+def is_whole(folder: Path, seal: dict[str, Any]) -> bool:
+    """Whether the file of a seal is in the folder, as it was."""
+    path = folder / seal["file"]
+    return path.is_file() and seal_of(path) == seal
+
+
+def write_sealed(path: Path, content: Any) -> None:
+    """Write plain data with its checksum, in place of what was there, all or nothing."""
+    text = json.dumps(content)
+    draft = path.with_name(f"{path.name}.draft")
+    draft.write_text(json.dumps({"checksum": _of_text(text), "content": text}))
+    draft.replace(path)
+
+
+def read_sealed(path: Path) -> Any:
+    """The plain data that `write_sealed` wrote.
+
+    Raises
+    ------
+    Damaged
+        If it is not what was written.
+    """
+    try:
+        sealed = json.loads(path.read_text())
+        if sealed["checksum"] == _of_text(sealed["content"]):
+            return json.loads(sealed["content"])
+    except (OSError, ValueError, LookupError, TypeError):
+        pass
+    raise Damaged(f"{path} is damaged or cut short")
+
+
+def _of_text(text: str) -> str:
+    return xxhash.xxh3_128_hexdigest(text.encode())
