@@ -13,7 +13,7 @@ from layerwise.adapters.protocol import Adapter, Batch
 from layerwise.features.complex_features import real_features
 from layerwise.features.end import End, possible_ends, token_ids
 from layerwise.finding.cuts import Graph, graph
-from layerwise.finding.pooling import Junction, junctions
+from layerwise.finding.pooling import PICKS, Junction, junctions, pooling_of
 from layerwise.finding.trace import trace_with_tensors
 from layerwise.layers import Layer
 from layerwise.nest import mapped
@@ -146,6 +146,7 @@ def measured_poolings(model: nn.Module, adapter: Adapter, batch: Batch, head: st
     for junction in junctions(traced, few.size, head):
         how, end = _match(junction, values, few, prefix)
         found.append((junction, Pooling(how, junction.operation, end)))
+    default = pooling_of(traced, head) or default
     live = graph(traced, [slot for call in traced.calls for slot in call.outputs]) if found else None
     return Poolings(tuple(found), live, default)
 
@@ -180,7 +181,8 @@ def _match(junction: Junction, values: Sequence[Tensor], batch: Batch, prefix: i
     vectors = [vector.flatten(1).double() for vector in pooled if vector is not None]
     best: tuple[str, End | None] = ("", None)
     least = math.inf
-    for how, end, features in _candidates(source, vectors, batch, prefix):
+    picks = junction.operation in PICKS
+    for how, end, features in _candidates(source, vectors, batch, prefix, picks=picks):
         for vector in vectors:
             if features.shape != vector.shape:
                 continue
@@ -192,7 +194,7 @@ def _match(junction: Junction, values: Sequence[Tensor], batch: Batch, prefix: i
 
 
 def _candidates(
-    source: Tensor, vectors: Sequence[Tensor], batch: Batch, prefix: int
+    source: Tensor, vectors: Sequence[Tensor], batch: Batch, prefix: int, *, picks: bool
 ) -> Iterator[tuple[str, End | None, Tensor]]:
     """Reductions of a source, the plainest first: their names, the token that they pick, and their features."""
     widths = {vector.shape[1] for vector in vectors}
@@ -200,7 +202,7 @@ def _candidates(
         for order in (source, source.movedim(1, -1), source.movedim(-1, 1)):
             yield "flatten", None, order.flatten(1).double()
     if source.ndim == 3 and source.shape[2] in widths:
-        yield from _of_tokens(source, vectors, batch, prefix)
+        yield from _of_tokens(source, vectors, batch, prefix, picks=picks)
     for axis in range(1, source.ndim):
         if source.shape[axis] in widths and (source.ndim > 3 or axis == 1):
             positions = source.movedim(axis, -1).flatten(1, -2).double()
@@ -209,7 +211,7 @@ def _candidates(
 
 
 def _of_tokens(
-    source: Tensor, vectors: Sequence[Tensor], batch: Batch, prefix: int
+    source: Tensor, vectors: Sequence[Tensor], batch: Batch, prefix: int, *, picks: bool
 ) -> Iterator[tuple[str, End | None, Tensor]]:
     length = source.shape[1]
     mask = batch.mask if batch.mask is not None and length - batch.mask.shape[1] in (0, prefix) else None
@@ -218,7 +220,8 @@ def _of_tokens(
     tokens = Tokens(mask, prefix if length > prefix and not known else 0)
     for how in ("cls", "mean", "max", "last"):
         yield how, None, reduce(source, how, -1, tokens).double()
-    ids = token_ids(batch.inputs)
+    # A fixed position is no end of a text, whatever token stands there.
+    ids = token_ids(batch.inputs) if picks else None
     if ids is not None and ids.shape == source.shape[:2]:
         same = [(source.double() == vector[:, None]).all(-1) for vector in vectors if _is_of(source, vector)]
         for end in possible_ends(ids, torch.stack(same).any(0)) if same else ():

@@ -9,13 +9,14 @@ from layerwise.finding.cuts import Graph, graph, mixes
 from layerwise.finding.heads import classifiers_of
 from layerwise.finding.trace import Operation, Trace
 
-__all__ = ["Junction", "junctions", "pooling_of"]
+__all__ = ["PICKS", "Junction", "junctions", "pooling_of"]
 
 Pooling = Literal["cls", "mean", "last", "max"]
 
 _MEANS = ("mean", "sum")
 _GREATEST = ("amax", "max", "max_pool1d", "adaptive_max_pool1d", "adaptive_max_pool2d")
-_PICKS = ("index", "gather", "index_select")
+#: Operations that take positions which may depend on the input.
+PICKS = ("index", "gather", "index_select")
 # What leaves the positions of a tensor what they are, or takes some of them away.
 _KEEPING = frozenset(
     (
@@ -177,7 +178,7 @@ def _kind(operation: Operation, tokens: int) -> Pooling | None:
         return "mean"
     if operation.name in _GREATEST:
         return "max"
-    if operation.name in _PICKS:
+    if operation.name in PICKS:
         return "last"
     if operation.place == (1, 0):
         return "cls"

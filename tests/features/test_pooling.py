@@ -249,6 +249,17 @@ def test_wide_maps_that_are_flattened_are_averaged_and_it_is_told(caplog):
     assert "flattens" in caplog.text
 
 
+def test_a_fixed_position_in_the_padding_is_told_and_the_first_real_token_read(caplog):
+    ids, mask = texts()
+    batch = {"input_ids": ids.flip(1), "attention_mask": mask.flip(1), "labels": LABELS}
+    model = tokens(lambda x, mask: x[:, 0])
+    with caplog.at_level(logging.WARNING):
+        features, _ = read(model, batch, "below.1")
+    first = batch["attention_mask"].argmax(1)
+    torch.testing.assert_close(features, model.below(batch["input_ids"])[torch.arange(6), first].detach())
+    assert "takes 'cls', which differs" in caplog.text
+
+
 def test_what_the_caller_asks_for_needs_no_line(caplog):
     ids, mask = texts()
     batch = {"input_ids": ids, "attention_mask": mask, "labels": LABELS}
