@@ -27,6 +27,7 @@ from layerwise.passes import (
     draws,
 )
 from layerwise.passes.checks import checked_labels, checked_targets, where_not_finite
+from layerwise.passes.class_sizes import check_class_sizes
 from layerwise.progress import bar
 from layerwise.shares import earlier, gathered, own_samples
 
@@ -116,6 +117,7 @@ def run_split(
         if not first.samples:
             raise EmptyData(f"split {split!r} is empty: its loader gave no batch")
         result = first.finish(train)
+        check_class_sizes(result, request, split)
         if "complexity" in request.needs:
             deriving = ComplexityPass(request, result, network)
             with deriving.open():

@@ -105,7 +105,8 @@ class Evaluation:
             if "covariance" in result.evidence.get(key, {}):
                 result.evidence[key]["covariance"] = result.covariance(key)
             evidence = dict(result.evidence.pop(key, {}), convention=self.convention, next_map=read_by)
-            evidence["classifier"] = head if head is not None and len(head) == classes else None
+            fits = head is not None and len(head) == result.scores[target]
+            evidence["classifier"] = head[result.rows[target]] if head is not None and fits else None
             evidence |= {"weights": beside, "frame": frame_of(self.settings, target, classes)}
             known = [metric for metric in metrics if key not in result.lacking or metric.least_classes < 2]
             _compute(known, numbers, key, evidence, classes)

@@ -15,9 +15,19 @@ from layerwise.errors import InvalidData, InvalidLabels, UnknownName
 from layerwise.loaders import is_repeatable, looked
 from layerwise.network import Network
 from layerwise.offload import device_of
+from layerwise.passes.checks import one_hot_classes
+from layerwise.progress import logger
 from layerwise.shares import place
 
-__all__ = ["Loaders", "class_names", "dimensions", "find_loaders", "find_network"]
+__all__ = [
+    "Loaders",
+    "class_names",
+    "dimensions",
+    "find_loaders",
+    "find_network",
+    "names_of_labels",
+    "score_names",
+]
 
 
 @dataclass(frozen=True)
@@ -160,6 +170,27 @@ def class_names(
             )
         found |= {target: _names(value) for target, value in by_target.items()}
     return found
+
+
+def names_of_labels(batch: Batch) -> dict[str, tuple[str, ...]]:
+    """Classes that the form of the labels says, by target: booleans are two, one-hot rows as many as they are long."""
+    found = {}
+    for target, labels in batch.labels.items():
+        if labels.dtype == torch.bool and labels.ndim == 1:
+            found[target] = ("False", "True")
+        elif not labels.is_floating_point() and (count := one_hot_classes(labels)):
+            logger.warning("labels of %r are one-hot, of %s classes", target, count)
+            found[target] = tuple(map(str, range(count)))
+    return found
+
+
+def score_names(model: nn.Module) -> tuple[str, ...]:
+    """What a network calls its own class scores; none where it has made-up names, or does not say."""
+    named = getattr(getattr(model, "config", None), "id2label", None)
+    if not isinstance(named, Mapping):
+        return ()
+    names = tuple(str(named[key]) for key in sorted(named, key=int))
+    return () if names == tuple(f"LABEL_{number}" for number in range(len(names))) else names
 
 
 def _names(value: int | Sequence[str]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -38,12 +38,16 @@ class Answer:
         How many class scores it gives; 0 for none.
     values : dict of str to Tensor
         Its vectors and matrices with a row for each sample, by the key that they have in a mapping of several outputs
-        or by their place in a tuple (``"0"``); the only output, or its entry ``logits``, under the empty name.
+        or by their place in a tuple (``"0"``); the only output, or its entry ``logits``, under the empty name; those of
+        layers that judge a target under the layers' names.
+    heads : dict of str to str
+        The name that a target's values have, where the caller says another than the target's own.
     """
 
     predicted: Tensor | None
     scores: int
     values: Mapping[str, Tensor]
+    heads: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def _classes(self) -> dict[str, Tensor]:
@@ -55,15 +59,28 @@ class Answer:
 
         Of several outputs, that which is called as the target has its scores; else they are the network's own.
         """
-        own = self.values.get(target)
-        if own is None or own.ndim != 2:
+        name = self.name_of(target)
+        if not self.has_scores_of(target):
             return self.predicted, self.scores
-        return self._classes[target], own.shape[1]
+        return self._classes[name], self.values[name].shape[1]
+
+    def name_of(self, target: str) -> str:
+        """The name that a target's values have."""
+        return self.heads.get(target, target)
+
+    def has_scores_of(self, target: str) -> bool:
+        """Whether one of several outputs has the class scores of a target, and they are not the network's own."""
+        own = self.values.get(self.name_of(target))
+        return own is not None and own.ndim == 2
 
     @classmethod
-    def of(cls, logits: Tensor | None, axis: int, values: Mapping[str, Tensor]) -> Answer:
+    def of(
+        cls, logits: Tensor | None, axis: int, values: Mapping[str, Tensor], heads: Mapping[str, str] | None = None
+    ) -> Answer:
         """What a network makes of a batch by its class scores along an axis."""
-        return cls(None, 0, values) if logits is None else cls(logits.argmax(axis), logits.shape[axis], values)
+        if logits is None:
+            return cls(None, 0, values, heads or {})
+        return cls(logits.argmax(axis), logits.shape[axis], values, heads or {})
 
 
 @dataclass(frozen=True)
@@ -144,12 +161,18 @@ class Network:
     device : device
     scores : Layer, optional
         Where the class scores are, for networks whose output does not say so.
+    heads : mapping of str to str, optional
+        The output or layer that judges a target, by target, where the caller says so.
+    judges : sequence of Layer, optional
+        The layers among those.
     """
 
     model: nn.Module
     adapter: Adapter
     device: torch.device
     scores: Layer | None = None
+    heads: Mapping[str, str] = field(default_factory=dict)
+    judges: Sequence[Layer] = ()
 
     @property
     def head(self) -> str | None:
@@ -171,12 +194,15 @@ class Network:
         by_layer = {reading.layer: reading for reading in readings}
         dense = next((reading.reduction for reading in readings if reading.reduction in DENSE), None)
         scores: list[Tensor] = []
+        judged: dict[str, Tensor] = {}
         mask: Tensor | None = None
         size = 0
 
         def take(layer: Layer, activation: Tensor) -> None:
             if layer == self.scores:
                 scores[:] = [activation]
+            if layer in self.judges:
+                judged[layer.name] = activation
             if layer not in by_layer:
                 return
             if len(activation) != size:
@@ -186,7 +212,7 @@ class Network:
                 )
             receive(by_layer[layer], by_layer[layer].read(activation, mask))
 
-        layers = list(dict.fromkeys([*by_layer, *([] if self.scores is None else [self.scores])]))
+        layers = list(dict.fromkeys([*by_layer, *([] if self.scores is None else [self.scores]), *self.judges]))
         with quiet(self.model), Capture(self.model, layers, take) as capture:
 
             def run(batch: Batch) -> Answer:
@@ -197,7 +223,7 @@ class Network:
                 if dense is not None:
                     return Answer.of(_scores_apart(output, dense), 1 if dense == "pixels" else -1, {})
                 logits = self.adapter.logits(output) if self.scores is None else scores.pop()
-                return Answer.of(logits, 1, _values(output, size))
+                return Answer.of(logits, 1, {**_values(output, size), **judged}, self.heads)
 
             yield run
 

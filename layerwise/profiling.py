@@ -23,13 +23,15 @@ from layerwise.finding.blocks import choose, find_blocks
 from layerwise.finding.feeds import named_heads, next_linear, previous_linear
 from layerwise.finding.trace import Trace, trace
 from layerwise.frames import check_frames, frames_told, select_with_frame
-from layerwise.inputs import class_names, dimensions, find_loaders, find_network
+from layerwise.inputs import class_names, dimensions, find_loaders, find_network, names_of_labels, score_names
 from layerwise.layers import Layer, chosen_text
 from layerwise.loaders import first_batch
 from layerwise.metrics import Metric, convention, needs_of, select
 from layerwise.network import first_samples, readings_of
 from layerwise.partial import Partial
 from layerwise.passes import Request, Shuffles, SplitResult
+from layerwise.passes.class_sizes import FEW, least_classes
+from layerwise.passes.vocabulary import expected_classes, vocabularies_of
 from layerwise.plan import Plan, make_plan, parse_memory
 from layerwise.progress import logger
 from layerwise.provenance import environment, weight_hash
@@ -44,9 +46,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 __all__ = ["Profiler", "profile"]
-
-_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool)
-
 
 def profile(
     model: nn.Module | str,
@@ -135,7 +134,9 @@ class Profiler:
         first = self._first_batch()
         self.targets = tuple(first.labels)
         self.dimensions = dimensions(first)
-        self.class_names = class_names(settings.classes, self.loaders, self.targets, self.dimensions)
+        declared = class_names(settings.classes, self.loaders, self.targets, self.dimensions)
+        self.class_names = ({} if settings.reduce in DENSE else names_of_labels(first)) | declared
+        self._said: set[str] = set()
         self.metrics = self._select()
         check_frames(settings, self.targets, {target: len(names) for target, names in self.class_names.items()})
         check_apart(settings, self.dimensions, self._needs(), repeatable=self.loaders.repeatable)
@@ -199,6 +200,7 @@ class Profiler:
                 self.network, loader, request, split, results.get("train"), partial, self._shuffles.get(split)
             )
             _warn_of_few_classes(results[split], split)
+            self._tell(results[split], split)
             if split == order[-1]:
                 # Nothing is judged by the training split any more.
                 results[order[0]].judge_no_more()
@@ -211,7 +213,7 @@ class Profiler:
             self.variables,
             self.readings,
             [request.narrowing(reading) for reading in self.readings],
-            self._all_class_names(results),
+            *self._classes(results),
             next_maps=list(next_maps.values()),
             epoch=epoch,
             step=int(epoch) if step is None else step,
@@ -300,8 +302,7 @@ class Profiler:
 
     def _plan(self, first: Batch) -> Plan:
         of_classes = [labels for target, labels in first.labels.items() if target not in self.dimensions]
-        integers = [labels for labels in of_classes if labels.dtype in _INTEGERS]
-        guessed = max((int(labels.max()) + 1 for labels in integers), default=1)
+        guessed = max((expected_classes(labels) for labels in of_classes), default=1)
         classes = max((len(names) for names in self.class_names.values()), default=guessed)
         settings = self.settings
         return make_plan(
@@ -345,6 +346,12 @@ class Profiler:
             targets=self.targets,
             classes={target: len(names) for target, names in self.class_names.items()},
             plan=self.plan,
+            vocabularies=vocabularies_of(
+                self.targets, self.dimensions, {target: len(names) for target, names in self.class_names.items()}
+            ),
+            names=self.class_names,
+            score_names=score_names(self.network.model),
+            heads=self.settings.heads or {},
             dimensions=self.dimensions,
             standardize=self.settings.standardize,
             ridge=self.settings.ridge,
@@ -374,13 +381,32 @@ class Profiler:
             "layerwise": version("layerwise"),
         }
 
-    def _all_class_names(self, results: Mapping[str, SplitResult]) -> dict[str, tuple[str, ...]]:
-        counts: dict[str, int] = {}
-        for result in results.values():
-            for target, count in result.classes.items():
-                counts[target] = max(count, counts.get(target, 0))
-        named = {target: self.class_names.get(target) or tuple(map(str, range(n))) for target, n in counts.items()}
-        return {target: named.get(target, ()) for target in [*self.targets, *named]}
+    def _classes(
+        self, results: Mapping[str, SplitResult]
+    ) -> tuple[dict[str, tuple[str, ...]], dict[str, np.ndarray]]:
+        """Names of the classes of every target in the order of their ids, and the place of every row among them."""
+        ids = {target: own for result in results.values() for target, own in result.ids.items()}
+        places = {target: own.argsort().argsort() for target, own in ids.items()}
+        named = {target: self.class_names.get(target) or tuple(map(str, np.sort(own))) for target, own in ids.items()}
+        return {target: named.get(target, ()) for target in [*self.targets, *named]}, places
+
+    def _tell(self, result: SplitResult, split: str) -> None:
+        """Say once what is worth knowing of the classes of a split."""
+        lines = [
+            f"the classes of {target!r} and the network's scores are matched {how}"
+            for target, how in result.matched.items()
+            if target in result.rows
+        ]
+        lines += [f"{target!r}: {why}" for target, why in result.matched.items() if target not in result.rows]
+        lines += [
+            f"split {split!r} has {count} samples of class {name} of target {target!r}; with fewer than {FEW} in a "
+            "class what compares classes has a large error"
+            for target, (name, count) in least_classes(result, self.class_names).items()
+        ]
+        for line in lines:
+            if line not in self._said and not is_follower():
+                logger.warning("%s", line)
+            self._said.add(line)
 
     def _attributes(self, results: Mapping[str, SplitResult], seconds: float) -> dict[str, Any]:
         """How to get the profile again."""
@@ -399,6 +425,7 @@ class Profiler:
                 split: result.absent for split, result in results.items() if any(result.absent.values())
             },
             "classifier": with_classifier or _why_no_classifier(results),
+            **self._of_classes(results),
             **self._of_targets(results),
             **of_positions(self._request(), results),
             "layers": chosen_text(settings.layers),
@@ -411,6 +438,15 @@ class Profiler:
             "forwards": self.plan.forwards,
             "seconds": round(seconds, 3),
             **environment(),
+        }
+
+    def _of_classes(self, results: Mapping[str, SplitResult]) -> dict[str, Any]:
+        """How scores and classes were matched, and the smallest classes; nothing where there is nothing to tell."""
+        matched = {target: how for result in results.values() for target, how in result.matched.items()}
+        few = {split: least_classes(result, self.class_names) for split, result in results.items()}
+        return {
+            **({"class_scores": matched} if matched else {}),
+            **({"few_samples": {split: own for split, own in few.items() if own}} if any(few.values()) else {}),
         }
 
     def _of_targets(self, results: Mapping[str, SplitResult]) -> dict[str, Any]:
@@ -436,7 +472,8 @@ def _why_no_classifier(results: Mapping[str, SplitResult]) -> str:
         for target, count in result.classes.items()
         if target in result.scores
     )
-    return f"none: the network has {counts}"
+    why = "".join(f"; {line}" for line in dict.fromkeys(result.matched.values()))
+    return f"none: the network has {counts}{why}"
 
 
 def _warn_of_few_classes(result: SplitResult, split: str) -> None:
