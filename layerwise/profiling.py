@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -191,6 +191,7 @@ class Profiler:
         results: dict[str, SplitResult] = {}
         numbers: dict[str, dict[str, dict[tuple[str, str], np.ndarray]]] = {}
         next_maps: dict[str, str] = {}
+        empty: dict[str, dict[str, list[str]]] = {}
         order = sorted(self.loaders.splits, key=lambda name: name != "train")
         for split in order:
             loader = self.loaders.splits[split]
@@ -204,10 +205,14 @@ class Profiler:
             if split == order[-1]:
                 # Nothing is judged by the training split any more.
                 results[order[0]].judge_no_more()
+            empty[split] = self._evaluation.empty_fits(results[split], self.metrics)
             numbers[split] = self._evaluation.all_numbers(results[split], self.metrics, next_maps)
             # The numbers are taken; of the statistics only what other splits are judged by stays.
             results[split].let_go()
         splits = list(self.loaders.splits)
+        empty = {split: own for split, own in empty.items() if own}
+        self._warn_of_empty_fits(empty)
+        attributes = self._attributes({split: results[split] for split in splits}, time.perf_counter() - started)
         return assemble_profile(
             {split: numbers[split] for split in splits},
             self.variables,
@@ -217,7 +222,7 @@ class Profiler:
             next_maps=list(next_maps.values()),
             epoch=epoch,
             step=int(epoch) if step is None else step,
-            attributes=self._attributes({split: results[split] for split in splits}, time.perf_counter() - started),
+            attributes=attributes | ({"empty_fits": empty} if empty else {}),
         )
 
     @property
@@ -439,6 +444,23 @@ class Profiler:
             "seconds": round(seconds, 3),
             **environment(),
         }
+
+    def _warn_of_empty_fits(self, empty: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
+        """Say once that fits to no more samples than features are NaN; warn where they were asked for."""
+        if not empty or "fits" in self._said:
+            return
+        self._said.add("fits")
+        split, of_split = next(iter(empty.items()))
+        layers = list(dict.fromkeys(layer for own in of_split.values() for layer in own))
+        names = ", ".join(dict.fromkeys(name for own in empty.values() for name in own))
+        line = (
+            f"{names}: NaN in {len(layers)} layers of split {split!r}, such as {layers[0]!r}: of no more samples than "
+            "features a fit explains any labels. Give more samples, or fewer features with reduce='sketch:k'"
+        )
+        if self.settings.metrics is not None:
+            warnings.warn(line, stacklevel=4)
+        elif not is_follower():
+            logger.warning("%s", line)
 
     def _of_classes(self, results: Mapping[str, SplitResult]) -> dict[str, Any]:
         """How scores and classes were matched, and the smallest classes; nothing where there is nothing to tell."""
