@@ -125,8 +125,8 @@ def _batches(one: Profiler, two: Profiler, split: str, *, by_name: bool) -> Iter
         yield from zip(one.network.batches(mine), theirs, strict=True)
         return
     for raw in mine:
-        batch = one.network.adapter.batch(raw, one.network.device)
-        yield batch, batch if two is one else two.network.adapter.batch(raw, two.network.device)
+        batch = one.network.batch(raw)
+        yield batch, batch if two is one else two.network.batch(raw)
 
 
 def _dataset(pairs: PairwiseHSIC, one: Profiler, two: Profiler, split: str) -> xr.Dataset:

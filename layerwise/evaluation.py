@@ -14,7 +14,7 @@ from layerwise.finding.feeds import weights_beside
 from layerwise.frames import frame_of
 from layerwise.layers import clean_name
 from layerwise.metrics import Convention, Metric, compute
-from layerwise.metrics.limits import is_empty_fit, has_enough_samples
+from layerwise.metrics.limits import has_enough_samples, is_empty_fit
 from layerwise.metrics.registry import no_value
 from layerwise.network import Reading
 from layerwise.passes import SplitResult

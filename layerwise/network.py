@@ -227,10 +227,14 @@ class Network:
 
             yield run
 
+    def batch(self, raw: Any) -> Batch:
+        """What a loader gives, split into inputs and labels and moved to the device."""
+        pick = getattr(self.adapter, "pick", None)
+        return self.adapter.batch(raw if pick is None else pick(raw, self.model), self.device)
+
     def batches(self, loader: Any) -> Iterator[Batch]:
         """The loader's batches, split and moved to the device."""
-        for raw in loader:
-            yield self.adapter.batch(raw, self.device)
+        return map(self.batch, loader)
 
 
 def readings_of(

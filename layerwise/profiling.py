@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Profiler", "profile"]
 
+
 def profile(
     model: nn.Module | str,
     data: Any,
@@ -270,7 +271,7 @@ class Profiler:
     def _first_batch(self) -> Batch:
         split, loader = next(iter(self.loaders.splits.items()))
         raw = first_batch(loader)
-        batch = None if raw is None else self.network.adapter.batch(raw, self.network.device)
+        batch = None if raw is None else self.network.batch(raw)
         if batch is None or not batch.size:
             raise EmptyData(f"split {split!r} is empty: its loader gave no batch")
         return batch
@@ -386,9 +387,7 @@ class Profiler:
             "layerwise": version("layerwise"),
         }
 
-    def _classes(
-        self, results: Mapping[str, SplitResult]
-    ) -> tuple[dict[str, tuple[str, ...]], dict[str, np.ndarray]]:
+    def _classes(self, results: Mapping[str, SplitResult]) -> tuple[dict[str, tuple[str, ...]], dict[str, np.ndarray]]:
         """Names of the classes of every target in the order of their ids, and the place of every row among them."""
         ids = {target: own for result in results.values() for target, own in result.ids.items()}
         places = {target: own.argsort().argsort() for target, own in ids.items()}

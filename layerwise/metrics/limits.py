@@ -9,7 +9,7 @@ from layerwise.metrics.convention import Convention
 from layerwise.metrics.registry import Metric
 from layerwise.statistics.moments import Moments
 
-__all__ = ["is_empty_fit", "has_enough_samples"]
+__all__ = ["has_enough_samples", "is_empty_fit"]
 
 
 def has_enough_samples(metric: Metric, evidence: Mapping[str, Any], *, itself: bool) -> bool:

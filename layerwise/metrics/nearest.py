@@ -19,9 +19,7 @@ def ncc_error(nearest: NearestCenters) -> float:
     return float(nearest.errors.sum() / nearest.counts.sum())
 
 
-@metric(
-    "nearest class-centre mismatch", direction="down", reference="Ben-Shaul & Dekel 2022; Parker 2023", within=True
-)
+@metric("nearest class-centre mismatch", direction="down", reference="Ben-Shaul & Dekel 2022; Parker 2023", within=True)
 def ncc_mismatch(nearest: NearestCenters) -> float:
     """Share of samples whose nearest class mean is not the class that the network predicts.
 

@@ -98,7 +98,9 @@ def nc1(moments: Moments, span: Span, convention: Convention) -> float:
     return value / len(moments.classes) if convention.divided else value
 
 
-@metric("within-class over between-class variance", direction="down", reference="Tirer 2022; Kothapalli 2022", within=True)
+@metric(
+    "within-class over between-class variance", direction="down", reference="Tirer 2022; Kothapalli 2022", within=True
+)
 def nc1_trace(moments: Moments, convention: Convention) -> float:
     """Ratio of the within-class to the between-class variance, ``tr S_W / tr S_B``.
 

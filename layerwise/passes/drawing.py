@@ -39,9 +39,7 @@ class Draw:
         Samples of each class that were seen so far: where an interrupted run goes on.
     """
 
-    def __init__(
-        self, limit: int, seed: int, counts: Tensor, before: Tensor, ids: Tensor | None = None
-    ) -> None:
+    def __init__(self, limit: int, seed: int, counts: Tensor, before: Tensor, ids: Tensor | None = None) -> None:
         self.seed = seed
         self.before = before
         self._start = before
