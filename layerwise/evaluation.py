@@ -117,6 +117,8 @@ class Evaluation:
         for target, classes in result.classes.items():
             key = (target, reading.name)
             own = reading.layer.role == "features" and target in result.errors
+            # A head that is no linear map is not the map that reads the layer first.
+            own = own and ((target, reading.name) in self.heads or not (self.settings.heads or {}).get(target))
             head = self._head(target, reading, beside) if own else None
             if "covariance" in result.evidence.get(key, {}):
                 result.evidence[key]["covariance"] = result.covariance(key)

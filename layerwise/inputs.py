@@ -13,6 +13,7 @@ from layerwise.adapters import Adapter, Batch, adapter_for, load
 from layerwise.capture import unwrap
 from layerwise.errors import InvalidData, InvalidLabels, UnknownName
 from layerwise.loaders import is_repeatable, looked
+from layerwise.metrics import Metric
 from layerwise.network import Network
 from layerwise.offload import device_of
 from layerwise.passes.checks import one_hot_classes
@@ -21,6 +22,7 @@ from layerwise.shares import place
 
 __all__ = [
     "Loaders",
+    "check_classes_for",
     "class_names",
     "dimensions",
     "find_loaders",
@@ -170,6 +172,31 @@ def class_names(
             )
         found |= {target: _names(value) for target, value in by_target.items()}
     return found
+
+
+def check_classes_for(metrics: Sequence[Metric], asked: str | Sequence[str] | None, batch: Batch) -> None:
+    """Refuse metrics of classes, asked for by name, where all targets are of floating type and look like classes.
+
+    Raises
+    ------
+    InvalidLabels
+        Saying how the labels become classes.
+    """
+    named = [asked] if isinstance(asked, str) else list(asked or ())
+    found = [item.name for item in metrics if item.name in named and not item.applies(classes=False, regression=True)]
+    if not found or any(not values.is_floating_point() for values in batch.labels.values()):
+        return
+    target, values = next(iter(batch.labels.items()))
+    if one_hot_classes(values):
+        way_out = "its rows are one-hot: give labels.argmax(1) for classes"
+    elif bool((values == values.round()).all()):
+        way_out = "its values are whole numbers: give labels.long() for classes"
+    else:
+        return
+    raise InvalidLabels(
+        f"{', '.join(found)} compare classes, and target {target!r} is of floating type, which is a regression target; "
+        f"{way_out}"
+    )
 
 
 def names_of_labels(batch: Batch) -> dict[str, tuple[str, ...]]:

@@ -22,7 +22,7 @@ from layerwise.quiet import quiet
 from layerwise.reduce import DENSE, Tokens, is_tokens, positions, reduce, reduction_of
 from layerwise.sketch import Sketch
 
-__all__ = ["Answer", "Network", "Reading", "first_samples", "part_of", "readings_of"]
+__all__ = ["Answer", "Network", "Reading", "first_samples", "part_of", "readings_of", "values_of"]
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ class Network:
                 if dense is not None:
                     return Answer.of(_scores_apart(output, dense), 1 if dense == "pixels" else -1, {})
                 logits = self.adapter.logits(output) if self.scores is None else scores.pop()
-                return Answer.of(logits, 1, {**_values(output, size), **judged}, self.heads)
+                return Answer.of(logits, 1, {**values_of(output, size), **judged}, self.heads)
 
             yield run
 
@@ -305,7 +305,7 @@ def _scores_apart(output: Any, how: str) -> Tensor | None:
     return output if isinstance(output, Tensor) and output.is_floating_point() and output.ndim == wanted else None
 
 
-def _values(output: Any, size: int) -> dict[str, Tensor]:
+def values_of(output: Any, size: int) -> dict[str, Tensor]:
     """The outputs that may be values of a target, by name."""
     if isinstance(output, Mapping):
         named = dict(output)

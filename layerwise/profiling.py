@@ -16,6 +16,7 @@ import torch
 from layerwise.adapters.protocol import Batch
 from layerwise.apart import check_apart, most_samples, nothing_apart, of_positions
 from layerwise.assembly import NETWORK_ERROR, NETWORK_MSE, assemble_profile
+from layerwise.attributes import lines_of, of_classes, of_targets, warn_of_few_classes
 from layerwise.engine import look, run_split
 from layerwise.errors import EmptyData, InvalidData, LayerwiseError, NotRepeatable, UnknownName
 from layerwise.evaluation import Evaluation
@@ -23,14 +24,22 @@ from layerwise.finding.blocks import choose, find_blocks
 from layerwise.finding.feeds import named_heads, next_linear, previous_linear
 from layerwise.finding.trace import Trace, trace
 from layerwise.frames import check_frames, frames_told, select_with_frame
-from layerwise.inputs import class_names, dimensions, find_loaders, find_network, names_of_labels, score_names
+from layerwise.inputs import (
+    check_classes_for,
+    class_names,
+    dimensions,
+    find_loaders,
+    find_network,
+    names_of_labels,
+    score_names,
+)
+from layerwise.judges import find_judges
 from layerwise.layers import Layer, chosen_text
 from layerwise.loaders import first_batch
 from layerwise.metrics import Metric, convention, needs_of, select
-from layerwise.network import first_samples, readings_of
+from layerwise.network import first_samples, readings_of, values_of
 from layerwise.partial import Partial
 from layerwise.passes import Request, Shuffles, SplitResult
-from layerwise.passes.class_sizes import FEW, least_classes
 from layerwise.passes.vocabulary import expected_classes, vocabularies_of
 from layerwise.plan import Plan, make_plan, parse_memory
 from layerwise.progress import logger
@@ -139,15 +148,19 @@ class Profiler:
         self.class_names = ({} if settings.reduce in DENSE else names_of_labels(first)) | declared
         self._said: set[str] = set()
         self.metrics = self._select()
+        check_classes_for(self.metrics, settings.metrics, first)
         check_frames(settings, self.targets, {target: len(names) for target, names in self.class_names.items()})
         check_apart(settings, self.dimensions, self._needs(), repeatable=self.loaders.repeatable)
         self._shuffles: dict[str, Shuffles] = {}
         if "complexity" in self._needs() and not self.loaders.repeatable:
             raise NotRepeatable("geometric complexity takes a second run of the data, and a loader runs only once")
         self._check_null()
-        self._traced, told = self._trace(first)
+        self._traced, outputs, told = self._trace(first)
         if not told:
             self.network = replace(self.network, scores=self._scores())
+        self._heads = dict(settings.heads or {})
+        judges = find_judges(self._heads, self._traced, outputs, self.targets)
+        self.network = replace(self.network, heads=self._heads, judges=tuple(judges.values()))
         layers = choose(self._traced, settings.layers, self.network.head)
         if not layers:
             there = [layer.name for layer in choose(self._traced, "all")]
@@ -159,7 +172,9 @@ class Profiler:
             *(self.network.model, self.readings, settings, self.convention, self.dimensions),
             next_maps=next_linear(self._traced, layers),
             previous_maps=previous_linear(self._traced, layers),
-            heads=named_heads(self._traced, layers),
+            heads=named_heads(
+                self._traced, layers, self._heads | {target: layer.path for target, layer in judges.items()}
+            ),
         )
         self.plan = agreed(self._plan(first), any(map(is_shared, self.loaders.splits.values())))
         if not is_follower():
@@ -201,8 +216,9 @@ class Profiler:
             results[split] = run_split(
                 self.network, loader, request, split, results.get("train"), partial, self._shuffles.get(split)
             )
-            _warn_of_few_classes(results[split], split)
-            self._tell(results[split], split)
+            warn_of_few_classes(results[split], split)
+            for line in lines_of(results[split], split, self.class_names):
+                self._tell(line)
             if split == order[-1]:
                 # Nothing is judged by the training split any more.
                 results[order[0]].judge_no_more()
@@ -276,8 +292,8 @@ class Profiler:
             raise EmptyData(f"split {split!r} is empty: its loader gave no batch")
         return batch
 
-    def _trace(self, first: Batch) -> tuple[Trace, bool]:
-        """Two samples, traced through the network; and whether its output tells the class scores.
+    def _trace(self, first: Batch) -> tuple[Trace, list[str], bool]:
+        """Two samples, traced through the network; names of its outputs, and whether they tell the class scores.
 
         Raises
         ------
@@ -285,16 +301,17 @@ class Profiler:
             If the network cannot run on them.
         """
         few = first_samples(first, 2)
-        told = False
+        told, outputs = False, [""]
 
         def run() -> Any:
-            nonlocal told
+            nonlocal told, outputs
             output = self.network.adapter.forward(self.network.model, few)
             told = self.network.adapter.logits(output) is not None
+            outputs = list(values_of(output, few.size))
             return output
 
         try:
-            return trace(self.network.model, run), told
+            return trace(self.network.model, run), outputs, told
         except LayerwiseError:
             raise
         except Exception as error:
@@ -357,7 +374,7 @@ class Profiler:
             ),
             names=self.class_names,
             score_names=score_names(self.network.model),
-            heads=self.settings.heads or {},
+            heads=self._heads,
             dimensions=self.dimensions,
             standardize=self.settings.standardize,
             ridge=self.settings.ridge,
@@ -394,28 +411,15 @@ class Profiler:
         named = {target: self.class_names.get(target) or tuple(map(str, np.sort(own))) for target, own in ids.items()}
         return {target: named.get(target, ()) for target in [*self.targets, *named]}, places
 
-    def _tell(self, result: SplitResult, split: str) -> None:
-        """Say once what is worth knowing of the classes of a split."""
-        lines = [
-            f"the classes of {target!r} and the network's scores are matched {how}"
-            for target, how in result.matched.items()
-            if target in result.rows
-        ]
-        lines += [f"{target!r}: {why}" for target, why in result.matched.items() if target not in result.rows]
-        lines += [
-            f"split {split!r} has {count} samples of class {name} of target {target!r}; with fewer than {FEW} in a "
-            "class what compares classes has a large error"
-            for target, (name, count) in least_classes(result, self.class_names).items()
-        ]
-        for line in lines:
-            if line not in self._said and not is_follower():
-                logger.warning("%s", line)
-            self._said.add(line)
+    def _tell(self, line: str) -> None:
+        """Say a line, once."""
+        if line not in self._said and not is_follower():
+            logger.warning("%s", line)
+        self._said.add(line)
 
     def _attributes(self, results: Mapping[str, SplitResult], seconds: float) -> dict[str, Any]:
         """How to get the profile again."""
         settings = self.settings
-        with_classifier = sorted({target for result in results.values() for target in result.errors})
         parameter = next(self.network.model.parameters(), None)
         return {
             "model": self.model_name,
@@ -425,12 +429,8 @@ class Profiler:
             "data_fingerprint": {split: result.fingerprint for split, result in results.items()},
             "samples": {split: result.samples for split, result in results.items()},
             "left_out": {split: result.left_out for split, result in results.items() if result.left_out},
-            "absent_classes": {
-                split: result.absent for split, result in results.items() if any(result.absent.values())
-            },
-            "classifier": with_classifier or _why_no_classifier(results),
-            **self._of_classes(results),
-            **self._of_targets(results),
+            **of_classes(results, self.class_names),
+            **of_targets(results, self.dimensions),
             **of_positions(self._request(), results),
             "layers": chosen_text(settings.layers),
             **self.told,
@@ -458,49 +458,5 @@ class Profiler:
         )
         if self.settings.metrics is not None:
             warnings.warn(line, stacklevel=4)
-        elif not is_follower():
-            logger.warning("%s", line)
-
-    def _of_classes(self, results: Mapping[str, SplitResult]) -> dict[str, Any]:
-        """How scores and classes were matched, and the smallest classes; nothing where there is nothing to tell."""
-        matched = {target: how for result in results.values() for target, how in result.matched.items()}
-        few = {split: least_classes(result, self.class_names) for split, result in results.items()}
-        return {
-            **({"class_scores": matched} if matched else {}),
-            **({"few_samples": {split: own for split, own in few.items() if own}} if any(few.values()) else {}),
-        }
-
-    def _of_targets(self, results: Mapping[str, SplitResult]) -> dict[str, Any]:
-        """What is told of regression targets; nothing where there are none."""
-        if not self.dimensions:
-            return {}
-        own = sorted({target for result in results.values() for target in result.squares})
-        missing = {split: result.without_target for split, result in results.items() if result.without_target}
-        return {
-            "regression": self.dimensions,
-            "regression_output": own or "none: no output of the network is of the target",
-            "without_target": missing,
-        }
-
-
-def _why_no_classifier(results: Mapping[str, SplitResult]) -> str:
-    """Why the network's own predictions are compared with no target."""
-    result = next(iter(results.values()))
-    if not result.scores:
-        return "none: the network has no classifier of its own"
-    counts = ", ".join(
-        f"{result.scores[target]} scores for {count} classes of {target}"
-        for target, count in result.classes.items()
-        if target in result.scores
-    )
-    why = "".join(f"; {line}" for line in dict.fromkeys(result.matched.values()))
-    return f"none: the network has {counts}{why}"
-
-
-def _warn_of_few_classes(result: SplitResult, split: str) -> None:
-    for target, present in result.present.items():
-        if present < 2:
-            warnings.warn(
-                f"split {split!r} has {present} class of target {target!r}; what compares classes is NaN there",
-                stacklevel=4,
-            )
+        else:
+            self._tell(line)

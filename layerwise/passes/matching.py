@@ -17,7 +17,7 @@ def match_classes(result: SplitResult, request: Request) -> None:
     for target, scores in result.scores.items():
         common = target in result.common
         if common and request.heads and target not in request.heads:
-            result.matched[target] = "heads= names no output for it"
+            result.matched[target] = f"heads= names no output for {target}"
             continue
         rows, how = match_scores(
             result.ids[target],
@@ -95,7 +95,7 @@ def match_scores(
         rows[np.argsort(ids)] = own
         return rows, "in ascending order"
     if len(ids) and ids.min() > 0 and ids.max() == scores - 1:
-        return None, f"ids {ids.min()} .. {ids.max()} may count from 0 or from 1; classes={scores} says from 0"
+        return None, f"the ids {ids.min()} .. {ids.max()} may count from 0 or from 1; classes={scores} says from 0"
     return None, ""
 
 
