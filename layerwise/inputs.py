@@ -201,7 +201,7 @@ def check_classes_for(metrics: Sequence[Metric], asked: str | Sequence[str] | No
 
 def names_of_labels(batch: Batch) -> dict[str, tuple[str, ...]]:
     """Classes that the form of the labels says, by target: booleans are two, one-hot rows as many as they are long."""
-    found = {}
+    found: dict[str, tuple[str, ...]] = {}
     for target, labels in batch.labels.items():
         if labels.dtype == torch.bool and labels.ndim == 1:
             found[target] = ("False", "True")

@@ -260,6 +260,7 @@ class Profiler:
             "ridge": settings.ridge,
             "seed": settings.seed,
             **({"standardize": str(settings.standardize)} if self.dimensions else {}),
+            **({"heads": self._heads} if self._heads else {}),
             **({"probes": settings.probes} if "complexity" in self._needs() else {}),
             **({"ignore_index": list(self._ignored)} if settings.reduce in DENSE else {}),
             **({"samples_per_class": settings.samples_per_class or "all"} if settings.reduce in DENSE else {}),
@@ -400,6 +401,7 @@ class Profiler:
             "apart": [request.reduction, request.ignored, request.samples_per_class],
             "dimensions": self.dimensions,
             "settings": [settings.ridge, settings.nonfinite, settings.seed, settings.probes],
+            "heads": self._heads,
             "again": [settings.jackknife, settings.null],
             "layerwise": version("layerwise"),
         }

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping
 
 from layerwise.errors import InvalidLabels
+from layerwise.passes.matching import IN_ORDER
 from layerwise.passes.request import Request
 from layerwise.passes.result import SplitResult
 
@@ -18,7 +19,8 @@ FEW = 20
 def check_class_sizes(result: SplitResult, request: Request, split: str) -> None:
     """Check that labels are classes, and not the number of each sample.
 
-    Classes that were declared, and those that the network has a score of each, are what they are called.
+    Classes that were declared, those that earlier splits have too, and those that the network has a score of each are
+    what they are called.
 
     Raises
     ------
@@ -26,8 +28,10 @@ def check_class_sizes(result: SplitResult, request: Request, split: str) -> None
         If there are as many classes as samples.
     """
     for target, counts in result.counts.items():
-        present, samples = int((counts > 0).sum()), int(counts.sum())
-        known = target in request.classes or (target in result.rows and not result.matched.get(target))
+        rows, samples = counts.nonzero()[0], int(counts.sum())
+        present = len(rows)
+        scored = target in result.rows and result.matched.get(target) != IN_ORDER
+        known = target in request.classes or scored or (present > 0 and rows.max() < result.earlier[target])
         if known or present < 2 or 2 * present <= samples:
             continue
         found = f"split {split!r} has {present:,} classes of target {target!r} in {samples:,} samples"

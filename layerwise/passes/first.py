@@ -49,6 +49,7 @@ class FirstPass:
         self.waiting = Waiting()
         self.labels: dict[str, Tensor] = {}
         self.rows: dict[str, Tensor] = {}
+        self.earlier = {target: request.vocabularies[target].settled for target in self._of_classes}
         self.targets: dict[str, Seen] = {}
         self.seen: list[dict[str, Seen]] = []
         self.size = 0
@@ -236,6 +237,7 @@ class FirstPass:
             classes={target: len(own) for target, own in vocabularies.items()},
             ids={target: own.ids.numpy() for target, own in vocabularies.items()},
             counts={target: _filled(counts, len(vocabularies[target])) for target, counts in tally.classes.items()},
+            earlier=self.earlier,
             scores=mistakes.scores,
             common=[target for target, own in mistakes.common.items() if own],
             left_out=tally.left_out,

@@ -9,7 +9,10 @@ import numpy as np
 from layerwise.passes.request import Request
 from layerwise.passes.result import SplitResult
 
-__all__ = ["leave_contested", "match_classes", "match_scores"]
+__all__ = ["IN_ORDER", "leave_contested", "match_classes", "match_scores"]
+
+#: How scores and classes are matched where nothing but their number says that they belong together.
+IN_ORDER = "in ascending order"
 
 
 def match_classes(result: SplitResult, request: Request) -> None:
@@ -93,7 +96,7 @@ def match_scores(
     if len(ids) == scores:
         rows = np.empty_like(own)
         rows[np.argsort(ids)] = own
-        return rows, "in ascending order"
+        return rows, IN_ORDER
     if len(ids) and ids.min() > 0 and ids.max() == scores - 1:
         return None, f"the ids {ids.min()} .. {ids.max()} may count from 0 or from 1; classes={scores} says from 0"
     return None, ""

@@ -19,7 +19,7 @@ Key = tuple[str, str]
 # What tokens and pixels have of every target and resolution.
 _BY_TARGET = (
     *("evidence", "references", "positions", "classes", "present", "absent", "ids", "counts", "rows", "matched"),
-    *("errors", "scores", "left_out"),
+    *("earlier", "errors", "scores", "left_out"),
 )
 
 
@@ -51,6 +51,8 @@ class SplitResult:
         Id of every class of a target, in the order of their rows, shape ``(C,)``.
     counts : dict of str to ndarray
         Samples of each of these classes, shape ``(C,)``.
+    earlier : dict of str to int
+        How many of these classes earlier splits had.
     rows : dict of str to ndarray
         Which of the network's class scores is that of every class, shape ``(C,)``, of targets that it has scores of.
     matched : dict of str to str
@@ -97,6 +99,7 @@ class SplitResult:
     absent: dict[str, list[int]] = field(default_factory=dict)
     ids: dict[str, np.ndarray] = field(default_factory=dict)
     counts: dict[str, np.ndarray] = field(default_factory=dict)
+    earlier: dict[str, int] = field(default_factory=dict)
     rows: dict[str, np.ndarray] = field(default_factory=dict)
     matched: dict[str, str] = field(default_factory=dict)
     common: list[str] = field(default_factory=list)
@@ -123,8 +126,13 @@ class SplitResult:
     def of_other_samples(self) -> SplitResult:
         """For what some of the samples give, or other labels: counts of all, and no evidence yet."""
         return SplitResult(
-            **{name: getattr(self, name) for name in ("classes", "ids", "rows", "scores", "judged_by_itself")},
-            **{name: dict(getattr(self, name)) for name in ("errors", "squares")},
+            classes=self.classes,
+            ids=self.ids,
+            rows=self.rows,
+            scores=self.scores,
+            judged_by_itself=self.judged_by_itself,
+            errors=dict(self.errors),
+            squares=dict(self.squares),
         )
 
     def classes_of(self, scores: torch.Tensor, target: str) -> torch.Tensor:
