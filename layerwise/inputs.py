@@ -17,6 +17,7 @@ from layerwise.metrics import Metric
 from layerwise.network import Network
 from layerwise.offload import device_of
 from layerwise.passes.checks import one_hot_classes
+from layerwise.passes.matching import are_numbers
 from layerwise.progress import logger
 from layerwise.shares import place
 
@@ -108,7 +109,9 @@ def find_loaders(data: Any, model: nn.Module, adapter: Adapter, batch_size: int)
 
         source = read(data)
         splits = loaders(source, adapter.prepare(model) or stack_arrays, batch_size=batch_size, share=place())
-        return Loaders(splits, source.name, source.classes, source.fingerprint)
+        # Integers without names are ids, of which those that occur are the classes.
+        classes = () if are_numbers(source.classes) else source.classes
+        return Loaders(splits, source.name, classes, source.fingerprint)
     splits = dict(data) if isinstance(data, Mapping) else {"train": data}
     for split, loader in splits.items():
         if not isinstance(loader, Iterable) or isinstance(loader, (str, torch.Tensor)):

@@ -312,3 +312,16 @@ class TestTheNetworksOwnScores:
         assert "may count from 0 or from 1; classes=5 says from 0" in ds.attrs["classifier"]
         assert ds["network_error"].isnull().all()
         assert profile(network(5), loader(x, y + 1), classes=5)["network_error"].notnull().all()
+
+
+class TestDataByName:
+    def test_ids_in_a_table_are_classes_as_they_occur(self, tmp_path):
+        x, y = samples(90)
+        shops = np.array([101, 205, 3007, 30077])[y.numpy()]
+        np.savez(tmp_path / "shops.npz", x_train=x.numpy(), y_train=shops)
+        ds = profile(network().float(), f"npz:{tmp_path}/shops.npz")
+        assert ds["class_name"].values[0].tolist() == ["101", "205", "3007", "30077"]
+        assert ds["network_error"].notnull().all()
+        np.savez(tmp_path / "index.npz", x_train=x.numpy(), y_train=np.arange(90))
+        with pytest.raises(InvalidLabels, match="an index"):
+            profile(network().float(), f"npz:{tmp_path}/index.npz")

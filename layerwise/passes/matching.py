@@ -9,7 +9,7 @@ import numpy as np
 from layerwise.passes.request import Request
 from layerwise.passes.result import SplitResult
 
-__all__ = ["IN_ORDER", "leave_contested", "match_classes", "match_scores"]
+__all__ = ["IN_ORDER", "are_numbers", "leave_contested", "match_classes", "match_scores"]
 
 #: How scores and classes are matched where nothing but their number says that they belong together.
 IN_ORDER = "in ascending order"
@@ -86,7 +86,7 @@ def match_scores(
     own = np.arange(len(ids))
     by_name = _by_name(names or [str(item) for item in ids], score_names, scores)
     if declared:
-        if by_name is not None and not _are_numbers(names):
+        if by_name is not None and not are_numbers(names):
             return by_name, "by name" if len(ids) != scores or (by_name != own).any() else ""
         return (own, "") if len(ids) == scores else (None, "")
     if len(ids) and ids.min() == 0 and ids.max() == scores - 1:
@@ -115,6 +115,6 @@ def _plain(name: str) -> str:
     return " ".join(name.casefold().replace("_", " ").replace("-", " ").split())
 
 
-def _are_numbers(names: Sequence[str]) -> bool:
-    """Whether names are only the numbers of the classes."""
+def are_numbers(names: Sequence[str]) -> bool:
+    """Whether names of classes are only their numbers, ``0 .. C - 1``, as of data that names none."""
     return list(names) == [str(number) for number in range(len(names))]

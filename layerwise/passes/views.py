@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -64,15 +65,14 @@ class Views:
         """What each sees of the next batch, by target."""
         size = len(next(iter(every.values()))[0]) if every else 0
         start, self.samples = self.samples, self.samples + size
-        shuffled = [] if self.shuffles is None else self.shuffles.of(every, start, size)
-        return [every, *self.groups.without(every), *map(self._in_rows, shuffled)]
+        shuffled = [] if self.shuffles is None else self.shuffles.of(every, start, size, self._rows_of_ids)
+        return [every, *self.groups.without(every), *shuffled]
 
-    def _in_rows(self, seen: dict[str, Seen]) -> dict[str, Seen]:
-        """The same with the rows of classes for their ids."""
-        return {
-            target: (self.vocabularies[target].encode(values) if target in self.vocabularies else values, counts)
-            for target, (values, counts) in seen.items()
-        }
+    @cached_property
+    def _rows_of_ids(self) -> dict[str, Tensor]:
+        """The rows of the ids that are shuffled, by target."""
+        ids = {} if self.shuffles is None else self.shuffles.ids
+        return {target: self.vocabularies[target].encode(own) for target, own in ids.items()}
 
     def state(self) -> State:
         """How far the run is."""
@@ -176,13 +176,17 @@ class Shuffles:
     seed : int
     start, size : int
         Which of the samples are this process's.
+
+    Attributes
+    ----------
+    ids : dict of str to Tensor
+        The labels that occur, ascending, of every target with classes.
     """
 
     def __init__(self, labels: Mapping[str, Tensor], count: int, seed: int, start: int, size: int) -> None:
         self.size = size
-        ids = {target: values.unique() for target, values in labels.items() if not values.is_floating_point()}
-        self.ids = ids
-        self.labels = {target: _narrowed(values, ids.get(target)) for target, values in labels.items()}
+        self.ids = {target: values.unique() for target, values in labels.items() if not values.is_floating_point()}
+        self.labels = {target: _narrowed(values, self.ids.get(target)) for target, values in labels.items()}
         present = {target: _present(values) for target, values in labels.items()}
         whole = len(next(iter(labels.values()))) if labels else 0
         generator = torch.Generator().manual_seed(seed)
@@ -197,8 +201,18 @@ class Shuffles:
                 }
             )
 
-    def of(self, every: Mapping[str, Seen], start: int, size: int) -> list[dict[str, Seen]]:
+    def of(
+        self, every: Mapping[str, Seen], start: int, size: int, rows: Mapping[str, Tensor] | None = None
+    ) -> list[dict[str, Seen]]:
         """What is seen of the batch from sample `start` on, in each of the orders.
+
+        Parameters
+        ----------
+        every : mapping of str to Seen
+            What is seen of the batch as it is.
+        start, size : int
+        rows : mapping of str to Tensor, optional
+            What stands for each of the ids of a target; the ids themselves by default.
 
         Raises
         ------
@@ -210,14 +224,15 @@ class Shuffles:
                 f"the loader gave {self.size} samples when their labels were looked at, and more when the network ran; "
                 "give a loader that repeats itself"
             )
-        return [
-            {target: (self._values(target, order[target][start : start + size]), every[target][1]) for target in every}
-            for order in self.orders
-        ]
+        known = self.ids if rows is None else rows
 
-    def _values(self, target: str, order: Tensor) -> Tensor:
-        values = self.labels[target][order.long()]
-        return values if values.is_floating_point() else self.ids[target][values.long()]
+        def values(target: str, order: Tensor) -> Tensor:
+            own = self.labels[target][order[start : start + size].long()]
+            return known[target][own.long()] if target in known else own
+
+        return [
+            {target: (values(target, order[target]), every[target][1]) for target in every} for order in self.orders
+        ]
 
 
 def _present(values: Tensor) -> Tensor | None:
