@@ -75,9 +75,9 @@ def profile(
         A network, or a name: ``timm/NAME``, ``hf/NAME`` or ``package.module:function``.
     data : str, loader, or mapping of split to loader
         A name such as ``"imagefolder:photos/"`` (`layerwise.data.read`), or whatever gives batches: ``(inputs,
-        labels)`` or a mapping with labels; labels may be a mapping of several targets. Integers are classes; floats, of
-        shape ``(n,)`` or ``(n, q)``, are regression targets. Class means and fits come from the split ``train`` where
-        there is one.
+        labels)`` or a mapping with labels; labels may be a mapping of several targets. Integers are classes, whatever
+        the ids; floats, of shape ``(n,)`` or ``(n, q)``, are regression targets. Class means and fits come from the
+        split ``train`` where there is one.
     device : str, optional
         Where to run; where the model is, by default.
     batch_size : int

@@ -37,7 +37,8 @@ class Settings:
     metrics : str or sequence of str, optional
         Names or globs; all by default but what is costly, such as ``geometric_complexity``.
     classes : int, sequence of str, or mapping of target to either, optional
-        Number or names of the classes. Taken from the data where it says so, else from the labels.
+        Number or names of the classes, whose ids are 0 to C-1. Taken from the data where it names them; else the ids
+        that occur are the classes.
     heads : mapping of target to str, optional
         Which of the network's outputs judges a target, or which layer does: its name, where the output is not called as
         the target. Of two targets that the network's own scores would do for alike, neither is judged by them unless
