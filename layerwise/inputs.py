@@ -133,10 +133,12 @@ def dimensions(batch: Batch) -> dict[str, int]:
     Raises
     ------
     InvalidLabels
-        For floats of any other shape.
+        For floats of any other shape, and for complex numbers.
     """
     found = {}
     for target, values in batch.labels.items():
+        if values.is_complex():
+            raise InvalidLabels(f"labels of {target!r} are complex; integers are classes, real numbers are targets")
         if values.is_floating_point():
             if values.ndim > 2 or values[:1].numel() == 0:
                 raise InvalidLabels(

@@ -260,6 +260,11 @@ class TestForms:
             profile(network(), loader(x, y.double()), metrics=asked)
         assert "linear_r2" in profile(network(), loader(x, nn.functional.one_hot(y).double()))
 
+    def test_complex_numbers_are_refused(self):
+        x, y = samples()
+        with pytest.raises(InvalidLabels, match="labels of 'label' are complex"):
+            profile(network(), loader(x, y + 0j))
+
     @pytest.mark.parametrize("label", [-1, -100])
     def test_a_label_below_0_is_no_class(self, label):
         x, y = samples()

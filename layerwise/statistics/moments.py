@@ -200,6 +200,8 @@ class ClassMoments:
             self.classes = max(self.classes, classes)
             return
         places = rows[: self.classes].to(self.counts.device)
+        if torch.equal(places, torch.arange(self.classes, device=places.device)):
+            return
         self.classes = classes
         for name in self._by_class:
             value = getattr(self, name)
