@@ -115,9 +115,11 @@ def _picked_of_mapping(raw: Mapping[str, Any], parameters: Parameters | None) ->
         )
     if parameters is None:
         return {**rest, key: raw[key]}
-    marks = [name for name in rest if name not in taken and (name.lower() in _MARKS or _is_text(rest[name]))]
-    _tell(f"entries of a batch that the network does not take are left out: {', '.join(marks)}" if marks else "")
-    return {**{name: value for name, value in rest.items() if name not in marks}, key: raw[key]}
+    left = [name for name in rest if name not in taken and (name.lower() in _MARKS or _is_text(rest[name]))]
+    if left and len(left) < len(rest):
+        _tell(f"entries of a batch that the network does not take are left out: {', '.join(left)}")
+        rest = {name: value for name, value in rest.items() if name not in left}
+    return {**rest, key: raw[key]}
 
 
 def _label_key(raw: Mapping[str, Any], parameters: Parameters | None) -> str:
@@ -243,5 +245,4 @@ def _are_equal(one: Any, other: Any) -> bool:
 @cache
 def _tell(line: str) -> None:
     """Say a line once."""
-    if line:
-        logger.info("%s", line)
+    logger.info("%s", line)

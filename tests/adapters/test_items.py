@@ -114,6 +114,17 @@ def test_the_number_of_a_sample_in_a_mapping_is_left_out(mark, model):
     assert labels is LABELS
 
 
+def test_strings_that_are_the_only_input_stay():
+    class Texts(nn.Module):
+        def forward(self, **batch):
+            return batch["text"]
+
+    inputs, _ = read({"text": WORDS, "label": LABELS}, Texts())
+    assert inputs == {"text": WORDS}
+    inputs, _ = read({"text": WORDS, "input_ids": X, "label": LABELS}, Texts())
+    assert set(inputs) == {"input_ids"}
+
+
 def test_an_entry_that_the_network_takes_stays():
     class Numbered(One):
         def forward(self, input, idx):
