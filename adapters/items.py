@@ -102,7 +102,7 @@ def split(raw: Any) -> tuple[Any, Any]:
     raise InvalidData(f"a batch must be (inputs, labels) or a mapping with labels; it is a {type(raw).__name__}")
 
 
-def _picked_of_mapping(raw: Mapping[str, Any], parameters: Parameters | None) -> dict[str, Any]:
+def _picked_of_mapping(raw: Mapping[str, Any], parameters: Parameters | None) -> Any:
     key = _label_key(raw, parameters)
     taken = parameters.by_name if parameters is not None else frozenset()
     rest = {name: value for name, value in raw.items() if name != key and (name not in _LABELS or name in taken)}
@@ -119,6 +119,9 @@ def _picked_of_mapping(raw: Mapping[str, Any], parameters: Parameters | None) ->
     if left and len(left) < len(rest):
         _tell(f"entries of a batch that the network does not take are left out: {', '.join(left)}")
         rest = {name: value for name, value in rest.items() if name not in left}
+    if len(rest) == 1 and not parameters.any_name and not taken & set(rest):
+        # The only input is the network's, whatever it is called.
+        return next(iter(rest.values())), raw[key]
     return {**rest, key: raw[key]}
 
 

@@ -156,6 +156,19 @@ def test_the_caller_says_which_output_or_layer_judges_each(asked, order, rerun, 
         assert_judged_by(network, ds, target, network.heads[name])
 
 
+def test_the_caller_says_which_output_is_of_a_regression_target():
+    torch.manual_seed(1)
+    network, batches = Heads(TARGETS, "tuple"), data(TARGETS)
+    asked = {"fine": "0", "coarse": "1", "flow": "2"}
+    ds = profile(network, batches, heads=asked, metrics=["nrc3", "self_duality"])
+    inputs, flow = torch.cat([x for x, _ in batches]), torch.cat([own["flow"] for _, own in batches])
+    with torch.no_grad():
+        error = float((network(inputs)[2] - flow).square().mean())
+    assert ds["network_mse"].sel(target="flow").item() == pytest.approx(error, rel=1e-5)
+    assert json.loads(ds.attrs["regression_output"]) == ["flow"]
+    assert json.loads(ds.attrs["classifier"]) == ["coarse", "fine"]
+
+
 def test_targets_of_other_sizes_need_no_word():
     torch.manual_seed(1)
     batches = [(x, {"fine": own["fine"], "binary": own["coarse"] // 2}) for x, own in data(TARGETS)]

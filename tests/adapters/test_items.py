@@ -114,6 +114,13 @@ def test_the_number_of_a_sample_in_a_mapping_is_left_out(mark, model):
     assert labels is LABELS
 
 
+def test_the_only_input_may_be_called_as_it_will():
+    for raw in ({"img": X, "label": LABELS}, {"img": X, "label": LABELS, "idx": INDEX}):
+        inputs, labels = read(raw, One())
+        assert inputs is X
+        assert labels is LABELS
+
+
 def test_strings_that_are_the_only_input_stay():
     class Texts(nn.Module):
         def forward(self, **batch):
