@@ -455,8 +455,8 @@ class Profiler:
         layers = list(dict.fromkeys(layer for own in of_split.values() for layer in own))
         names = ", ".join(dict.fromkeys(name for own in empty.values() for name in own))
         line = (
-            f"{names}: NaN in {len(layers)} layer{'s' * (len(layers) > 1)} of split {split!r}, such as {layers[0]!r}: a "
-            "fit to no more samples than features explains any labels. Give more samples, or fewer features with "
+            f"{names}: NaN in {len(layers)} layer{'s' * (len(layers) > 1)} of split {split!r}, such as {layers[0]!r}: "
+            "a fit to no more samples than features explains any labels. Give more samples, or fewer features with "
             "reduce='sketch:k'"
         )
         if self.settings.metrics is not None:
