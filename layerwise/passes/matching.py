@@ -9,7 +9,7 @@ import numpy as np
 from layerwise.passes.request import Request
 from layerwise.passes.result import SplitResult
 
-__all__ = ["IN_ORDER", "are_numbers", "leave_contested", "match_classes", "match_scores"]
+__all__ = ["IN_ORDER", "are_numbers", "leave_contested", "match_classes", "match_scores", "match_target"]
 
 #: How scores and classes are matched where nothing but their number says that they belong together.
 IN_ORDER = "in ascending order"
@@ -22,17 +22,34 @@ def match_classes(result: SplitResult, request: Request) -> None:
         if common and request.heads and target not in request.heads:
             result.matched[target] = f"heads= names no output for {target}"
             continue
-        rows, how = match_scores(
-            result.ids[target],
-            scores,
-            declared=target in request.classes,
-            names=request.names.get(target, ()),
-            score_names=request.score_names if common else (),
-        )
+        rows, how = match_target(request, target, result.ids[target], scores, common=common)
         if rows is not None:
             result.rows[target] = rows
         if how:
             result.matched[target] = how
+
+
+def match_target(
+    request: Request, target: str, ids: np.ndarray, scores: int, *, common: bool
+) -> tuple[np.ndarray | None, str]:
+    """Find the row of every class of a target among so many scores (`match_scores`).
+
+    Parameters
+    ----------
+    request : Request
+    target : str
+    ids : ndarray of int
+    scores : int
+    common : bool
+        Whether the scores are the network's own, which may have names.
+    """
+    return match_scores(
+        ids,
+        scores,
+        declared=target in request.classes,
+        names=request.names.get(target, ()),
+        score_names=request.score_names if common else (),
+    )
 
 
 def leave_contested(results: Sequence[SplitResult]) -> None:

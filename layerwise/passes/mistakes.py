@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from layerwise.network import Answer
+from layerwise.passes.matching import match_target
 from layerwise.passes.request import Request
 from layerwise.passes.views import Seen
 
@@ -27,7 +28,7 @@ class Mistakes:
         Whether a target's scores are the network's own, and not those of an output for the target.
     pairs : dict of str to dict
         How many samples have a class (its row in the vocabulary) and the largest score in a place, by target: which
-        score is of which class is known when all classes are.
+        score is of which class is known when all classes are. Where it is known before, a wrong score counts as -1.
     named, only : dict of str to list of float
         By regression target, the samples that were compared, then the sum of squared errors of every dimension: of the
         output that is called as the target, and of the network's only output where it has the target's shape.
@@ -39,6 +40,7 @@ class Mistakes:
         self.scores: dict[str, int] = {}
         self.common: dict[str, bool] = {}
         self.pairs: dict[str, dict[tuple[int, int], int]] = {}
+        self._known: dict[str, Tensor | None] = {}
         self.named: dict[str, list[float]] = {}
         self.only: dict[str, list[float]] = {}
 
@@ -51,8 +53,7 @@ class Mistakes:
             predicted, scores = answer.of_target(target)
             if predicted is not None:
                 self.scores[target], self.common[target] = scores, not answer.has_scores_of(target)
-                both = _of_those(values.to(predicted.device) * scores + predicted, counts)
-                self._count(target, {divmod(key, scores): count for key, count in _counted(both)})
+                self._pair(target, values.to(predicted.device), predicted, counts, request)
 
     def merge(self, other: Mistakes) -> None:
         """Take in what another worker counted over other samples."""
@@ -103,6 +104,22 @@ class Mistakes:
             squares = squares[torch.isfinite(squares).all(1)]
         sums = self.named if name in answer.values else self.only
         _add(sums, target, [float(len(squares)), *squares.sum(0).tolist()])
+
+    def _pair(self, target: str, rows: Tensor, scores: Tensor, counts: Tensor | None, request: Request) -> None:
+        """Count classes and largest scores that go together; of declared classes only those that go well."""
+        number = self.scores[target]
+        if target in request.classes:
+            if target not in self._known:
+                ids = np.arange(request.classes[target])
+                known, _ = match_target(request, target, ids, number, common=self.common[target])
+                self._known[target] = None if known is None else torch.from_numpy(known)
+            known_rows = self._known[target]
+            if known_rows is None:
+                return
+            scores = torch.where(known_rows.to(scores.device)[rows] == scores, scores, -1)
+        both = _of_those(rows * (number + 1) + scores + 1, counts)
+        pairs = ((divmod(key, number + 1), count) for key, count in _counted(both))
+        self._count(target, {(row, score - 1): count for (row, score), count in pairs})
 
     def _count(self, target: str, more: Mapping[tuple[int, int], int]) -> None:
         pairs = self.pairs.setdefault(target, {})
