@@ -11,14 +11,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from layerwise.adapters.items import parameters_of, pick_items, split
 from layerwise.adapters.protocol import Batch
 from layerwise.errors import InvalidData, InvalidLabels, UnknownName
 from layerwise.nest import mapped, resampled
 
 __all__ = ["TorchAdapter", "move"]
-
-_LABELS = ("labels", "label", "targets", "target", "y")
-_INPUTS = ("pixel_values", "input_ids", "inputs", "input", "image", "images", "x")
 
 
 class TorchAdapter:
@@ -66,6 +64,16 @@ class TorchAdapter:
             raise InvalidData(f"{name} gives a {type(model).__name__}, not a torch module")
         return model.eval()
 
+    def pick(self, raw: Any, model: nn.Module) -> Any:
+        """Leave out of a batch what the model does not take: paths, and the number of each sample in a mapping.
+
+        Raises
+        ------
+        InvalidData
+            If it can be read in two ways, such as ``(inputs, labels, index)``.
+        """
+        return pick_items(raw, parameters_of(model))
+
     def batch(self, raw: Any, device: torch.device) -> Batch:
         """Split ``(inputs, labels)``, or a mapping with a key such as ``labels``, and move it to the device.
 
@@ -74,11 +82,12 @@ class TorchAdapter:
         Raises
         ------
         InvalidData
-            If there are no labels, no samples can be counted, or there are not as many inputs as labels.
+            If there are no labels or several items that may be, no samples can be counted, or there are not as many
+            inputs as labels.
         InvalidLabels
             If labels are no numbers.
         """
-        inputs, labels = _split(raw)
+        inputs, labels = split(raw)
         targets = dict(labels) if isinstance(labels, Mapping) else {"label": labels}
         inputs = move(inputs, device)
         mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
@@ -161,17 +170,3 @@ def _as_labels(value: Any, target: str) -> Tensor:
     except (TypeError, ValueError, RuntimeError) as error:
         example = next(iter(value), value) if isinstance(value, Iterable) else value
         raise InvalidLabels(f"labels of {target!r} must be numbers, not {example!r}; encode them") from error
-
-
-def _split(raw: Any) -> tuple[Any, Any]:
-    if isinstance(raw, Mapping):
-        key = next((key for key in _LABELS if key in raw), None)
-        if key is None:
-            raise InvalidData(f"a batch has no labels: its keys are {list(raw)}, looked for {list(_LABELS)}")
-        rest = {name: value for name, value in raw.items() if name != key}
-        plain = [name for name in _INPUTS[2:] if name in rest]
-        return (rest[plain[0]] if len(rest) == 1 and plain else rest), raw[key]
-    if isinstance(raw, (tuple, list)) and len(raw) >= 2:
-        inputs = raw[0] if len(raw) == 2 else tuple(raw[:-1])
-        return inputs, raw[-1]
-    raise InvalidData(f"a batch must be (inputs, labels) or a mapping with labels; it is a {type(raw).__name__}")

@@ -38,6 +38,7 @@ def assemble_profile(
     readings: Sequence[Reading],
     covariances: Sequence[Sketch | None],
     class_names: Mapping[str, Sequence[str]],
+    class_places: Mapping[str, np.ndarray],
     *,
     next_maps: Sequence[str],
     epoch: float,
@@ -57,6 +58,8 @@ def assemble_profile(
         The projection that each layer's covariance was taken of.
     class_names : mapping of target to sequence of str
         Of every target; none of a regression target.
+    class_places : mapping of target to ndarray of int
+        Where the values of each of a target's classes stand among those names, shape ``(C,)``.
     next_maps : sequence of str
         Names of the linear maps that read each layer, empty where there is none.
     epoch : int or float
@@ -71,7 +74,7 @@ def assemble_profile(
         "layer": [reading.name for reading in readings],
         "class": list(range(max(map(len, class_names.values()), default=0))),
     }
-    values = {item.name: _array(item, numbers, sizes) for item in variables}
+    values = {item.name: _array(item, numbers, sizes, class_places) for item in variables}
     coordinates: dict[str, tuple[Any, Any]] = {dim: (dim, sizes[dim]) for dim in schema.DIMS if dim != "class"}
     coordinates["step"] = ("epoch", [step])
     coordinates["next_map"] = ("layer", list(next_maps))
@@ -83,7 +86,12 @@ def assemble_profile(
     return schema.assemble(values, variables, coordinates, {name: plain(value) for name, value in attributes.items()})
 
 
-def _array(variable: schema.Variable, numbers: Mapping[str, Numbers], sizes: Mapping[str, list[Any]]) -> np.ndarray:
+def _array(
+    variable: schema.Variable,
+    numbers: Mapping[str, Numbers],
+    sizes: Mapping[str, list[Any]],
+    class_places: Mapping[str, np.ndarray],
+) -> np.ndarray:
     """One variable's numbers in the order of its dims, NaN where a split has none."""
     array = np.full([len(sizes[dim]) for dim in variable.dims], np.nan)
     for place, of_split in enumerate(numbers.values()):
@@ -95,7 +103,7 @@ def _array(variable: schema.Variable, numbers: Mapping[str, Numbers], sizes: Map
                 where["layer"] = sizes["layer"].index(layer)
             index = tuple(where[dim] for dim in variable.dims if dim != "class")
             if "class" in variable.dims:
-                array[index][: len(number)] = number
+                array[index][class_places[target][: len(number)]] = number
             else:
                 array[index] = number
     return array

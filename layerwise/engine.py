@@ -29,6 +29,7 @@ from layerwise.passes import (
 )
 from layerwise.passes.batches_seen import digest_of
 from layerwise.passes.checks import checked_labels, checked_targets, where_not_finite
+from layerwise.passes.class_sizes import check_class_sizes
 from layerwise.passes.first_features import FirstFeatures, changed_layers, first_features
 from layerwise.progress import bar
 from layerwise.provenance import DataFingerprint
@@ -127,6 +128,7 @@ def run_split(
         if not first.samples:
             raise EmptyData(f"split {split!r} is empty: its loader gave no batch")
         result = first.finish(train)
+        check_class_sizes(result, request, split)
         if "complexity" in request.needs:
             deriving = ComplexityPass(request, result, network)
             sweep.derivatives(deriving)

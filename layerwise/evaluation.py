@@ -14,6 +14,8 @@ from layerwise.finding.feeds import weights_beside
 from layerwise.frames import frame_of
 from layerwise.layers import clean_name
 from layerwise.metrics import Convention, Metric, compute
+from layerwise.metrics.limits import has_enough_samples, is_empty_fit
+from layerwise.metrics.registry import no_value
 from layerwise.network import Reading
 from layerwise.passes import SplitResult
 from layerwise.settings import Settings
@@ -88,6 +90,20 @@ class Evaluation:
             whole |= under_chance(compared, numbers[1 + len(result.without) :])
         return whole
 
+    def empty_fits(self, result: SplitResult, metrics: Sequence[Metric]) -> dict[str, list[str]]:
+        """Layers of no more samples than features, by the fits that are NaN there."""
+        found: dict[str, list[str]] = {}
+        for metric in metrics:
+            for (_, layer), evidence in result.evidence.items():
+                regression = evidence.get("regression")
+                if (regression is not None) != ("regression" in metric.needs):
+                    continue
+                covariance = evidence.get("covariance") if regression is None else regression.as_one_class
+                given = {"covariance": covariance, "convention": self.convention}
+                if is_empty_fit(metric, given, itself=result.judged_by_itself):
+                    found.setdefault(metric.name, []).append(layer)
+        return {name: list(dict.fromkeys(layers)) for name, layers in found.items()}
+
     def _measure_layer(
         self,
         result: SplitResult,
@@ -101,17 +117,20 @@ class Evaluation:
         for target, classes in result.classes.items():
             key = (target, reading.name)
             own = reading.layer.role == "features" and target in result.errors
+            # A head that is no linear map is not the map that reads the layer first.
+            own = own and ((target, reading.name) in self.heads or not (self.settings.heads or {}).get(target))
             head = self._head(target, reading, beside) if own else None
             if "covariance" in result.evidence.get(key, {}):
                 result.evidence[key]["covariance"] = result.covariance(key)
             evidence = dict(result.evidence.pop(key, {}), convention=self.convention, next_map=read_by)
-            evidence["classifier"] = head if head is not None and len(head) == classes else None
+            fits = head is not None and len(head) == result.scores[target]
+            evidence["classifier"] = head[result.rows[target]] if head is not None and fits else None
             evidence |= {"weights": beside, "frame": frame_of(self.settings, target, classes)}
             known = [metric for metric in metrics if key not in result.lacking or metric.least_classes < 2]
-            _compute(known, numbers, key, evidence, classes)
+            _compute(known, numbers, key, evidence, classes, itself=result.judged_by_itself)
         for target in self.dimensions:
             evidence = self._of_regression(result, target, reading, beside)
-            _compute(metrics, numbers, (target, reading.name), evidence, 0)
+            _compute(metrics, numbers, (target, reading.name), evidence, 0, itself=result.judged_by_itself)
 
     def _of_regression(
         self, result: SplitResult, target: str, reading: Reading, beside: Weights | None
@@ -153,6 +172,8 @@ def _compute(
     key: tuple[str, str],
     evidence: Mapping[str, Any],
     classes: int,
+    *,
+    itself: bool,
 ) -> None:
     """Every metric of one target and layer, into the numbers; what knows no target only once."""
     for metric in metrics:
@@ -163,4 +184,5 @@ def _compute(
         of_metric = numbers.setdefault(metric.name, {})
         place = key if knows_target else ("", key[1])
         if place not in of_metric:
-            of_metric[place] = compute(metric, evidence, classes)
+            enough = has_enough_samples(metric, evidence, itself=itself)
+            of_metric[place] = compute(metric, evidence, classes) if enough else no_value(metric, classes)

@@ -13,11 +13,24 @@ from layerwise.adapters import Adapter, Batch, adapter_for, load
 from layerwise.capture import unwrap
 from layerwise.errors import InvalidData, InvalidLabels, UnknownName
 from layerwise.loaders import is_repeatable, looked
+from layerwise.metrics import Metric
 from layerwise.network import Network
 from layerwise.offload import device_of
+from layerwise.passes.checks import one_hot_classes
+from layerwise.passes.matching import are_numbers
+from layerwise.progress import logger
 from layerwise.shares import place
 
-__all__ = ["Loaders", "class_names", "dimensions", "find_loaders", "find_network"]
+__all__ = [
+    "Loaders",
+    "check_classes_for",
+    "class_names",
+    "dimensions",
+    "find_loaders",
+    "find_network",
+    "names_of_labels",
+    "score_names",
+]
 
 
 @dataclass(frozen=True)
@@ -133,7 +146,9 @@ def _named_loaders(name: str, model: nn.Module, adapter: Adapter, batch_size: in
     if notes is not None:
         source.notes.include(notes)
     splits = loaders(source, prepare, batch_size=batch_size, share=place())
-    return Loaders(splits, source.name, source.classes, source.fingerprint, source.notes, prepare)
+    # Integers without names are ids, of which those that occur are the classes.
+    classes = () if are_numbers(source.classes) else source.classes
+    return Loaders(splits, source.name, classes, source.fingerprint, source.notes, prepare)
 
 
 def dimensions(batch: Batch) -> dict[str, int]:
@@ -142,10 +157,12 @@ def dimensions(batch: Batch) -> dict[str, int]:
     Raises
     ------
     InvalidLabels
-        For floats of any other shape.
+        For floats of any other shape, and for complex numbers.
     """
     found = {}
     for target, values in batch.labels.items():
+        if values.is_complex():
+            raise InvalidLabels(f"labels of {target!r} are complex; integers are classes, real numbers are targets")
         if values.is_floating_point():
             if values.ndim > 2 or values[:1].numel() == 0:
                 raise InvalidLabels(
@@ -184,6 +201,52 @@ def class_names(
             )
         found |= {target: _names(value) for target, value in by_target.items()}
     return found
+
+
+def check_classes_for(metrics: Sequence[Metric], asked: str | Sequence[str] | None, batch: Batch) -> None:
+    """Refuse metrics of classes, asked for by name, where all targets are of floating type and look like classes.
+
+    Raises
+    ------
+    InvalidLabels
+        Saying how the labels become classes.
+    """
+    named = [asked] if isinstance(asked, str) else list(asked or ())
+    found = [item.name for item in metrics if item.name in named and not item.applies(classes=False, regression=True)]
+    if not found or any(not values.is_floating_point() for values in batch.labels.values()):
+        return
+    target, values = next(iter(batch.labels.items()))
+    if one_hot_classes(values):
+        way_out = "its rows are one-hot: give labels.argmax(1) for classes"
+    elif bool((values == values.round()).all()):
+        way_out = "its values are whole numbers: give labels.long() for classes"
+    else:
+        return
+    raise InvalidLabels(
+        f"{', '.join(found)} compare classes, and target {target!r} is of floating type, which is a regression target; "
+        f"{way_out}"
+    )
+
+
+def names_of_labels(batch: Batch) -> dict[str, tuple[str, ...]]:
+    """Classes that the form of the labels says, by target: booleans are two, one-hot rows as many as they are long."""
+    found: dict[str, tuple[str, ...]] = {}
+    for target, labels in batch.labels.items():
+        if labels.dtype == torch.bool and labels.ndim == 1:
+            found[target] = ("False", "True")
+        elif not labels.is_floating_point() and (count := one_hot_classes(labels)):
+            logger.warning("labels of %r are one-hot, of %s classes", target, count)
+            found[target] = tuple(map(str, range(count)))
+    return found
+
+
+def score_names(model: nn.Module) -> tuple[str, ...]:
+    """What a network calls its own class scores; none where it has made-up names, or does not say."""
+    named = getattr(getattr(model, "config", None), "id2label", None)
+    if not isinstance(named, Mapping):
+        return ()
+    names = tuple(str(named[key]) for key in sorted(named, key=int))
+    return () if names == tuple(f"LABEL_{number}" for number in range(len(names))) else names
 
 
 def _names(value: int | Sequence[str]) -> tuple[str, ...]:

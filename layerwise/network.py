@@ -27,7 +27,7 @@ from layerwise.quiet import quiet
 from layerwise.reduce import DENSE, Tokens, is_tokens, positions, reduce, reduction_of
 from layerwise.sketch import Sketch
 
-__all__ = ["Answer", "Network", "Reading", "Traced", "first_samples", "part_of", "readings_of"]
+__all__ = ["Answer", "Network", "Reading", "Traced", "first_samples", "part_of", "readings_of", "values_of"]
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,16 @@ class Answer:
         How many class scores it gives; 0 for none.
     values : dict of str to Tensor
         Its vectors and matrices with a row for each sample, by the key that they have in a mapping of several outputs
-        or by their place in a tuple (``"0"``); the only output, or its entry ``logits``, under the empty name.
+        or by their place in a tuple (``"0"``); the only output, or its entry ``logits``, under the empty name; those of
+        layers that judge a target under the layers' names.
+    heads : dict of str to str
+        The name that a target's values have, where the caller says another than the target's own.
     """
 
     predicted: Tensor | None
     scores: int
     values: Mapping[str, Tensor]
+    heads: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def _classes(self) -> dict[str, Tensor]:
@@ -60,15 +64,28 @@ class Answer:
 
         Of several outputs, that which is called as the target has its scores; else they are the network's own.
         """
-        own = self.values.get(target)
-        if own is None or own.ndim != 2:
+        name = self.name_of(target)
+        if not self.has_scores_of(target):
             return self.predicted, self.scores
-        return self._classes[target], own.shape[1]
+        return self._classes[name], self.values[name].shape[1]
+
+    def name_of(self, target: str) -> str:
+        """The name that a target's values have."""
+        return self.heads.get(target, target)
+
+    def has_scores_of(self, target: str) -> bool:
+        """Whether one of several outputs has the class scores of a target, and they are not the network's own."""
+        own = self.values.get(self.name_of(target))
+        return own is not None and own.ndim == 2
 
     @classmethod
-    def of(cls, logits: Tensor | None, axis: int, values: Mapping[str, Tensor]) -> Answer:
+    def of(
+        cls, logits: Tensor | None, axis: int, values: Mapping[str, Tensor], heads: Mapping[str, str] | None = None
+    ) -> Answer:
         """What a network makes of a batch by its class scores along an axis."""
-        return cls(None, 0, values) if logits is None else cls(logits.argmax(axis), logits.shape[axis], values)
+        if logits is None:
+            return cls(None, 0, values, heads or {})
+        return cls(logits.argmax(axis), logits.shape[axis], values, heads or {})
 
 
 @dataclass(frozen=True)
@@ -170,12 +187,15 @@ class Traced:
     trace : Trace
     scored : bool
         Whether the network's output tells the class scores.
+    outputs : tuple of str
+        Names of the network's outputs that have a row for every sample.
     alone : bool
         Whether a few samples of the batch ran by themselves; if not, the whole batch was traced, and no axis measured.
     """
 
     trace: Trace
     scored: bool
+    outputs: tuple[str, ...]
     alone: bool
 
 
@@ -190,12 +210,18 @@ class Network:
     device : device
     scores : Layer, optional
         Where the class scores are, for networks whose output does not say so.
+    heads : mapping of str to str, optional
+        The output or layer that judges a target, by target, where the caller says so.
+    judges : sequence of Layer, optional
+        The layers among those.
     """
 
     model: nn.Module
     adapter: Adapter
     device: torch.device
     scores: Layer | None = None
+    heads: Mapping[str, str] = field(default_factory=dict)
+    judges: Sequence[Layer] = ()
 
     @property
     def head(self) -> str | None:
@@ -210,23 +236,24 @@ class Network:
         InvalidData
             If the network does not run on the batch.
         """
-        scored = False
+        scored, outputs = False, ("",)
 
         def run(part: Batch) -> Any:
-            nonlocal scored
+            nonlocal scored, outputs
             output = self.adapter.forward(self.model, part)
             scored = self.adapter.logits(output) is not None
+            outputs = tuple(values_of(output, part.size))
             return output
 
         try:
-            return Traced(measured_trace(self.model, run, batch), scored, alone=True)
+            return Traced(measured_trace(self.model, run, batch), scored, outputs, alone=True)
         except LayerwiseError:
             raise
         except Exception:
             # Nodes of one graph, a state that is kept for the batch, a program exported for one size.
             pass
         try:
-            return Traced(trace(self.model, lambda: run(batch)), scored, alone=False)
+            return Traced(trace(self.model, lambda: run(batch)), scored, outputs, alone=False)
         except LayerwiseError:
             raise
         except Exception as error:
@@ -247,6 +274,7 @@ class Network:
         by_layer = {reading.layer: reading for reading in readings}
         dense = next((reading.reduction for reading in readings if reading.reduction in DENSE), None)
         scores: list[Tensor] = []
+        judged: dict[str, Tensor] = {}
         mask: Tensor | None = None
         ids: Tensor | None = None
         size = 0
@@ -254,11 +282,13 @@ class Network:
         def take(layer: Layer, activation: Tensor) -> None:
             if layer == self.scores:
                 scores[:] = [activation]
+            if layer in self.judges:
+                judged[layer.name] = layer.samples_first(activation, size)
             if layer not in by_layer:
                 return
             receive(by_layer[layer], by_layer[layer].read(layer.samples_first(activation, size), mask, ids))
 
-        layers = list(dict.fromkeys([*by_layer, *([] if self.scores is None else [self.scores])]))
+        layers = list(dict.fromkeys([*by_layer, *([] if self.scores is None else [self.scores]), *self.judges]))
         with quiet(self.model), Capture(self.model, layers, take) as capture:
 
             def run(batch: Batch) -> Answer:
@@ -271,7 +301,7 @@ class Network:
                 if dense is not None:
                     return Answer.of(_scores_apart(output, dense), 1 if dense == "pixels" else -1, {})
                 logits = self.adapter.logits(output) if self.scores is None else scores.pop()
-                return Answer.of(logits, 1, _values(output, size))
+                return Answer.of(logits, 1, {**values_of(output, size), **judged}, self.heads)
 
             yield run
 
@@ -282,7 +312,8 @@ class Network:
 
     def batch(self, raw: Any) -> Batch:
         """What a loader gives, split and moved to the device, with its mask of padding."""
-        batch = self.adapter.batch(raw, self.device)
+        pick = getattr(self.adapter, "pick", None)
+        batch = self.adapter.batch(raw if pick is None else pick(raw, self.model), self.device)
         if batch.mask is not None:
             return batch
         found = find_mask(named_inputs(self.model, batch.inputs), self.adapter.masks, batch.size)
@@ -417,7 +448,7 @@ def _scores_apart(output: Any, how: str) -> Tensor | None:
     return output if isinstance(output, Tensor) and output.is_floating_point() and output.ndim == wanted else None
 
 
-def _values(output: Any, size: int) -> dict[str, Tensor]:
+def values_of(output: Any, size: int) -> dict[str, Tensor]:
     """The outputs that may be values of a target, by name."""
     if isinstance(output, Mapping):
         named = dict(output)

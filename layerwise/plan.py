@@ -71,7 +71,7 @@ class Plan:
         """
         if self.budget and classes * self.class_bytes > self.budget:
             raise BudgetExceeded(
-                f"a label {classes - 1:,} makes {classes:,} classes, whose means take "
+                f"there are {classes:,} classes by now, whose means take "
                 f"{readable(classes * self.class_bytes)}; the memory budget is {readable(self.budget)}"
             )
 

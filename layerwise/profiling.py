@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -17,6 +17,7 @@ import torch
 from layerwise.adapters.protocol import Batch
 from layerwise.apart import check_apart, most_samples, nothing_apart, of_positions
 from layerwise.assembly import NETWORK_ERROR, NETWORK_MSE, assemble_profile
+from layerwise.attributes import classes_told, lines_of, of_classes, of_targets, warn_of_few_classes
 from layerwise.engine import look, run_split
 from layerwise.errors import EmptyData, InvalidData, NotRepeatable, UnknownName, listed
 from layerwise.evaluation import Evaluation
@@ -25,7 +26,16 @@ from layerwise.features.padding import padding_of
 from layerwise.finding.blocks import choose, find_blocks, without_samples
 from layerwise.finding.feeds import named_heads, next_linear, previous_linear
 from layerwise.frames import check_frames, frames_told, select_with_frame
-from layerwise.inputs import class_names, dimensions, find_loaders, find_network
+from layerwise.inputs import (
+    check_classes_for,
+    class_names,
+    dimensions,
+    find_loaders,
+    find_network,
+    names_of_labels,
+    score_names,
+)
+from layerwise.judges import find_judges
 from layerwise.layers import Layer, chosen_text
 from layerwise.loaders import first_batch
 from layerwise.metrics import Metric, convention, needs_of, select
@@ -33,6 +43,7 @@ from layerwise.network import readings_of
 from layerwise.partial import DoesNotFit, Partial
 from layerwise.passes import Request, Shuffles, SplitResult
 from layerwise.passes.first_features import arithmetic_of
+from layerwise.passes.vocabulary import expected_classes, vocabularies_of
 from layerwise.plan import Plan, make_plan, parse_memory
 from layerwise.progress import logger
 from layerwise.provenance import environment, weight_hash
@@ -47,11 +58,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 __all__ = ["Profiler", "profile"]
-
-# More classes than this are told by their number alone.
-_MOST_NAMED = 1000
-
-_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool)
 
 
 def profile(
@@ -72,9 +78,9 @@ def profile(
         A network, or a name: ``timm/NAME``, ``hf/NAME`` or ``package.module:function``.
     data : str, loader, or mapping of split to loader
         A name such as ``"imagefolder:photos/"`` (`layerwise.data.read`), or whatever gives batches: ``(inputs,
-        labels)`` or a mapping with labels; labels may be a mapping of several targets. Integers are classes; floats, of
-        shape ``(n,)`` or ``(n, q)``, are regression targets. Class means and fits come from the split ``train`` where
-        there is one.
+        labels)`` or a mapping with labels; labels may be a mapping of several targets. Integers are classes, whatever
+        the ids; floats, of shape ``(n,)`` or ``(n, q)``, are regression targets. Class means and fits come from the
+        split ``train`` where there is one.
     device : str, optional
         Where to run; where the model is, by default.
     batch_size : int
@@ -144,8 +150,11 @@ class Profiler:
         first = self._first_batch()
         self.targets = tuple(first.labels)
         self.dimensions = dimensions(first)
-        self.class_names = class_names(settings.classes, self.loaders, self.targets, self.dimensions)
+        declared = class_names(settings.classes, self.loaders, self.targets, self.dimensions)
+        self.class_names = ({} if settings.reduce in DENSE else names_of_labels(first)) | declared
+        self._said: set[str] = set()
         self.metrics = self._select()
+        check_classes_for(self.metrics, settings.metrics, first)
         check_frames(settings, self.targets, {target: len(names) for target, names in self.class_names.items()})
         check_apart(settings, self.dimensions, self._needs(), repeatable=self.loaders.repeatable)
         self._shuffles: dict[str, Shuffles] = {}
@@ -156,6 +165,9 @@ class Profiler:
         self._traced = traced.trace
         if not traced.scored:
             self.network = replace(self.network, scores=self._scores())
+        self._heads = dict(settings.heads or {})
+        judges = find_judges(self._heads, self._traced, traced.outputs, self.targets)
+        self.network = replace(self.network, heads=self._heads, judges=tuple(judges.values()))
         layers = choose(self._traced, settings.layers, self.network.head)
         if not layers:
             there = [layer.name for layer in choose(self._traced, "all")]
@@ -169,7 +181,9 @@ class Profiler:
             *(self.network.model, self.readings, settings, self.convention, self.dimensions),
             next_maps=next_linear(self._traced, layers),
             previous_maps=previous_linear(self._traced, layers),
-            heads=named_heads(self._traced, layers),
+            heads=named_heads(
+                self._traced, layers, self._heads | {target: layer.path for target, layer in judges.items()}
+            ),
         )
         shared = any(map(is_shared, self.loaders.splits.values()))
         self.plan = agreed(self._plan(first), shared)
@@ -237,6 +251,7 @@ class Profiler:
         results: dict[str, SplitResult] = {}
         numbers: dict[str, dict[str, dict[tuple[str, str], np.ndarray]]] = {}
         next_maps: dict[str, str] = {}
+        empty: dict[str, dict[str, list[str]]] = {}
         order = sorted(self.loaders.splits, key=lambda name: name != "train")
         for split in order:
             loader = self.loaders.splits[split]
@@ -245,24 +260,30 @@ class Profiler:
             results[split] = run_split(
                 self.network, loader, request, split, results.get("train"), partial, self._shuffles.get(split)
             )
-            _warn_of_few_classes(results[split], split)
+            warn_of_few_classes(results[split], split)
+            for line in lines_of(results[split], split, self.class_names):
+                self._tell(line)
             if split == order[-1]:
                 # Nothing is judged by the training split any more.
                 results[order[0]].judge_no_more()
+            empty[split] = self._evaluation.empty_fits(results[split], self.metrics)
             numbers[split] = self._evaluation.all_numbers(results[split], self.metrics, next_maps)
             # The numbers are taken; of the statistics only what other splits are judged by stays.
             results[split].let_go()
         splits = list(self.loaders.splits)
+        empty = {split: own for split, own in empty.items() if own}
+        self._warn_of_empty_fits(empty)
+        attributes = self._attributes({split: results[split] for split in splits}, time.perf_counter() - started)
         return assemble_profile(
             {split: numbers[split] for split in splits},
             self.variables,
             self.readings,
             [request.narrowing(reading) for reading in self.readings],
-            self._all_class_names(results),
+            *self._classes(results),
             next_maps=list(next_maps.values()),
             epoch=epoch,
             step=int(epoch) if step is None else step,
-            attributes=self._attributes({split: results[split] for split in splits}, time.perf_counter() - started),
+            attributes=attributes | ({"empty_fits": empty} if empty else {}),
         )
 
     @property
@@ -283,6 +304,7 @@ class Profiler:
             "ridge": settings.ridge,
             "seed": settings.seed,
             **({"standardize": str(settings.standardize)} if self.dimensions else {}),
+            **({"heads": self._heads} if self._heads else {}),
             **({"probes": settings.probes} if "complexity" in self._needs() else {}),
             **({"ignore_index": list(self._ignored)} if settings.reduce in DENSE else {}),
             **({"samples_per_class": settings.samples_per_class or "all"} if settings.reduce in DENSE else {}),
@@ -324,8 +346,7 @@ class Profiler:
 
     def _plan(self, first: Batch) -> Plan:
         of_classes = [labels for target, labels in first.labels.items() if target not in self.dimensions]
-        integers = [labels for labels in of_classes if labels.dtype in _INTEGERS]
-        guessed = max((int(labels.max()) + 1 for labels in integers), default=1)
+        guessed = max((expected_classes(labels) for labels in of_classes), default=1)
         classes = max((len(names) for names in self.class_names.values()), default=guessed)
         settings = self.settings
         return make_plan(
@@ -369,6 +390,12 @@ class Profiler:
             targets=self.targets,
             classes={target: len(names) for target, names in self.class_names.items()},
             plan=self.plan,
+            vocabularies=vocabularies_of(
+                self.targets, self.dimensions, {target: len(names) for target, names in self.class_names.items()}
+            ),
+            names=self.class_names,
+            score_names=score_names(self.network.model),
+            heads=self._heads,
             dimensions=self.dimensions,
             standardize=self.settings.standardize,
             ridge=self.settings.ridge,
@@ -397,27 +424,26 @@ class Profiler:
             "settings": [settings.ridge, settings.nonfinite, settings.seed, settings.probes, settings.standardize],
             "precision": arithmetic_of(self.network.device),
             "jackknife or null": [settings.jackknife, settings.null],
+            "heads": self._heads,
             "layerwise": version("layerwise"),
         }
 
-    def _all_class_names(self, results: Mapping[str, SplitResult]) -> dict[str, tuple[str, ...]]:
-        counts: dict[str, int] = {}
-        for result in results.values():
-            for target, count in result.classes.items():
-                counts[target] = max(count, counts.get(target, 0))
-        named = {target: self.class_names.get(target) or tuple(map(str, range(n))) for target, n in counts.items()}
-        return {target: named.get(target, ()) for target in [*self.targets, *named]}
+    def _classes(self, results: Mapping[str, SplitResult]) -> tuple[dict[str, tuple[str, ...]], dict[str, np.ndarray]]:
+        """Names of the classes of every target in the order of their ids, and the place of every row among them."""
+        ids = {target: own for result in results.values() for target, own in result.ids.items()}
+        places = {target: own.argsort().argsort() for target, own in ids.items()}
+        named = {target: self.class_names.get(target) or tuple(map(str, np.sort(own))) for target, own in ids.items()}
+        return {target: named.get(target, ()) for target in [*self.targets, *named]}, places
 
-    def _told_classes(self, results: Mapping[str, SplitResult]) -> dict[str, Any]:
-        """Names of the classes of every target, or how many there are of a whole vocabulary."""
-        named = self._all_class_names(results)
-        of_classes = {target: names for target, names in named.items() if target not in self.dimensions}
-        return {target: names if len(names) <= _MOST_NAMED else len(names) for target, names in of_classes.items()}
+    def _tell(self, line: str) -> None:
+        """Say a line, once."""
+        if line not in self._said and not is_follower():
+            logger.warning("%s", line)
+        self._said.add(line)
 
     def _attributes(self, results: Mapping[str, SplitResult], seconds: float) -> dict[str, Any]:
         """How to get the profile again."""
         settings = self.settings
-        with_classifier = sorted({target for result in results.values() for target in result.errors})
         parameter = next(self.network.model.parameters(), None)
         return {
             "model": self.model_name,
@@ -428,15 +454,12 @@ class Profiler:
             "data_fingerprint": {split: result.fingerprint for split, result in results.items()},
             **({"source_fingerprint": self.loaders.fingerprint} if self.loaders.fingerprint else {}),
             **({"preprocessing": self.loaders.preprocessing} if self.loaders.preprocessing else {}),
-            "classes": self._told_classes(results),
+            "classes": classes_told(self._classes(results)[0], self.dimensions),
             "label_fingerprint": {split: result.label_fingerprint for split, result in results.items()},
             "samples": {split: result.samples for split, result in results.items()},
             "left_out": {split: result.left_out for split, result in results.items() if result.left_out},
-            "absent_classes": {
-                split: result.absent for split, result in results.items() if any(result.absent.values())
-            },
-            "classifier": with_classifier or _why_no_classifier(results),
-            **self._of_targets(results),
+            **of_classes(results, self.class_names),
+            **of_targets(results, self.dimensions),
             **of_positions(self._request(), results),
             "layers": chosen_text(settings.layers),
             **self.told,
@@ -453,36 +476,20 @@ class Profiler:
             **environment(),
         }
 
-    def _of_targets(self, results: Mapping[str, SplitResult]) -> dict[str, Any]:
-        """What is told of regression targets; nothing where there are none."""
-        if not self.dimensions:
-            return {}
-        own = sorted({target for result in results.values() for target in result.squares})
-        missing = {split: result.without_target for split, result in results.items() if result.without_target}
-        return {
-            "regression": self.dimensions,
-            "regression_output": own or "none: no output of the network is of the target",
-            "without_target": missing,
-        }
-
-
-def _why_no_classifier(results: Mapping[str, SplitResult]) -> str:
-    """Why the network's own predictions are compared with no target."""
-    result = next(iter(results.values()))
-    if not result.scores:
-        return "none: the network has no classifier of its own"
-    counts = ", ".join(
-        f"{result.scores[target]} scores for {count} classes of {target}"
-        for target, count in result.classes.items()
-        if target in result.scores
-    )
-    return f"none: the network has {counts}"
-
-
-def _warn_of_few_classes(result: SplitResult, split: str) -> None:
-    for target, present in result.present.items():
-        if present < 2:
-            warnings.warn(
-                f"split {split!r} has {present} class of target {target!r}; what compares classes is NaN there",
-                stacklevel=5,
-            )
+    def _warn_of_empty_fits(self, empty: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
+        """Say once that fits to no more samples than features are NaN; warn where they were asked for."""
+        if not empty or "fits" in self._said:
+            return
+        self._said.add("fits")
+        split, of_split = next(iter(empty.items()))
+        layers = list(dict.fromkeys(layer for own in of_split.values() for layer in own))
+        names = ", ".join(dict.fromkeys(name for own in empty.values() for name in own))
+        line = (
+            f"{names}: NaN in {len(layers)} layer{'s' * (len(layers) > 1)} of split {split!r}, such as {layers[0]!r}: "
+            "a fit to no more samples than features explains any labels. Give more samples, or fewer features with "
+            "reduce='sketch:k'"
+        )
+        if self.settings.metrics is not None:
+            warnings.warn(line, stacklevel=4)
+        else:
+            self._tell(line)

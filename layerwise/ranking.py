@@ -137,7 +137,10 @@ def rank(
         raise UnknownName("target", target, map(str, first["target"].values))
     frame = _frame(profiles, held_out, target or str(first["target"].values[0]))
     if not np.isfinite(frame[by].to_numpy(dtype=float)).any():
-        raise InvalidData(f"no layer has a finite {by!r}: layers are ranked for labels of two classes or more")
+        raise InvalidData(
+            f"no layer has a finite {by!r}: layers are ranked for labels of two classes or more, and fits need more "
+            "samples than features"
+        )
     # Of layers that are equally good the earlier one is cheaper.
     ordered = frame.sort_values(
         [by, "depth"], ascending=[get(by).variable.direction == "down", True], na_position="last"

@@ -39,7 +39,12 @@ class Settings:
     metrics : str or sequence of str, optional
         Names or globs; all by default but what is costly, such as ``geometric_complexity``.
     classes : int, sequence of str, or mapping of target to either, optional
-        Number or names of the classes. Taken from the data where it says so, else from the labels.
+        Number or names of the classes, whose ids are 0 to C-1. Taken from the data where it names them; else the ids
+        that occur are the classes.
+    heads : mapping of target to str, optional
+        Which of the network's outputs judges a target, or which layer does: its name, where the output is not called as
+        the target. Of two targets that the network's own scores would do for alike, neither is judged by them unless
+        this says whose they are.
     convention : str or Convention
         ``default``, ``papyan``, ``he_su``, ``he_su_imbalanced`` or ``ibrahim``.
     debiased : bool
@@ -87,6 +92,7 @@ class Settings:
     reduce: str = "auto"
     metrics: str | Sequence[str] | None = None
     classes: int | Sequence[str] | Mapping[str, int | Sequence[str]] | None = None
+    heads: Mapping[str, str] | None = None
     convention: str | Convention = "default"
     debiased: bool = False
     frame: AskedFrame | Mapping[str, AskedFrame] | None = None
@@ -127,6 +133,8 @@ class Settings:
                 )
             if self.null:
                 raise InvalidData(f"null={self.null}: labels of {self.reduce} are not shuffled")
+            if self.heads:
+                raise InvalidData(f"heads= names outputs of samples, and there are none of {self.reduce}")
             if self.samples_per_class is not None and self.samples_per_class < 1:
                 raise InvalidData(f"samples_per_class={self.samples_per_class}: 1 or more are drawn of each class")
             return

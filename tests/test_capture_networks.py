@@ -271,7 +271,7 @@ class TestWrapped:
         import timm
 
         vit = timm.create_model("test_vit", num_classes=3, img_size=32)
-        batches = [(torch.randn(3, 3, 32, 32), torch.arange(3))]
+        batches = [(torch.randn(6, 3, 32, 32), torch.arange(6) % 3)]
         expected = profile(vit, batches)
         adapted = peft.get_peft_model(copy.deepcopy(vit), peft.LoraConfig(target_modules=["qkv", "fc1"]))
         # A fresh adapter adds nothing yet.

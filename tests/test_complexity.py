@@ -82,7 +82,7 @@ def only(ds, name: str = "geometric_complexity") -> np.ndarray:
 class TestAgainstJacobians:
     def test_along_all_axes_every_layer_has_exactly_the_norm_of_its_jacobian(self, case):
         expected = jacobians(case)
-        ds = profile(case.network, [case.batch], metrics=COMPLEXITY, probes="exact", **case.options)
+        ds = profile(case.network, [case.batch], classes=3, metrics=COMPLEXITY, probes="exact", **case.options)
         means = [squares.mean() for squares in expected.values()]
         np.testing.assert_allclose(at_layers(ds, "geometric_complexity", case.layers), means, rtol=case.tolerance)
         assert (ds["geometric_complexity_se"] == 0).all()
@@ -92,7 +92,7 @@ class TestAgainstJacobians:
 
     def test_along_random_directions_it_is_within_its_standard_error(self, case):
         expected = [squares.mean() for squares in jacobians(case).values()]
-        ds = profile(case.network, [case.batch], metrics=COMPLEXITY, probes=16, **case.options)
+        ds = profile(case.network, [case.batch], classes=3, metrics=COMPLEXITY, probes=16, **case.options)
         error = at_layers(ds, "geometric_complexity_se", case.layers)
         assert (error < 0.5 * np.array(expected)).all()
         difference = at_layers(ds, "geometric_complexity", case.layers) - expected
@@ -101,12 +101,12 @@ class TestAgainstJacobians:
 
     def test_directions_go_through_every_kind_of_network_together(self, case, monkeypatch):
         monkeypatch.setattr(tangents._Differentiation, "_norms_alone", lambda *_: pytest.fail("one by one"))
-        profile(case.network, [case.batch], metrics=COMPLEXITY, **case.options)
+        profile(case.network, [case.batch], classes=3, metrics=COMPLEXITY, **case.options)
 
     def test_one_by_one_directions_give_the_same(self, case, monkeypatch):
-        together = profile(case.network, [case.batch], metrics=COMPLEXITY, **case.options)
+        together = profile(case.network, [case.batch], classes=3, metrics=COMPLEXITY, **case.options)
         monkeypatch.setattr(torch, "vmap", _refusing)
-        alone = profile(case.network, [case.batch], metrics=COMPLEXITY, **case.options)
+        alone = profile(case.network, [case.batch], classes=3, metrics=COMPLEXITY, **case.options)
         for name in (*COMPLEXITY, "geometric_complexity_se"):
             np.testing.assert_allclose(alone[name], together[name], rtol=1e-7, atol=1e-12)
 
@@ -123,7 +123,7 @@ class TestAgainstJacobians:
         }
         layers = {"stem": pools[reduce], "blocks.1": pools[reduce]}
         case = Case(network, (inputs, torch.arange(3)), list(inputs.split(1)), network, layers, {"reduce": reduce})
-        ds = profile(network, [case.batch], metrics=COMPLEXITY, probes="exact", reduce=reduce)
+        ds = profile(network, [case.batch], classes=3, metrics=COMPLEXITY, probes="exact", reduce=reduce)
         expected = [squares.mean() for squares in jacobians(case).values()]
         np.testing.assert_allclose(at_layers(ds, "geometric_complexity", layers), expected, rtol=1e-10)
 
@@ -142,7 +142,9 @@ class TestAgainstJacobians:
     def test_of_the_embedding_itself_it_is_its_width(self):
         case = CASES["Llama"]()
         for reduce in ("last", "cls"):
-            ds = profile(case.network, [case.batch], metrics=COMPLEXITY, layers=["embed_tokens"], reduce=reduce)
+            ds = profile(
+                case.network, [case.batch], classes=3, metrics=COMPLEXITY, layers=["embed_tokens"], reduce=reduce
+            )
             np.testing.assert_allclose(only(ds), case.network.config.hidden_size)
 
     def test_several_real_inputs_are_derived_together(self):

@@ -54,11 +54,12 @@ def unequal(samples: int, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 
 def without(group: int, values: Tensor, labels: Tensor) -> Tensor:
-    """The values of all samples but those of a group: the k-th of class c is in group ``(k + c) mod G``."""
+    """The values of all samples but those of a group: the k-th of the c-th class met is in ``(k + c) mod G``."""
     seen = dict.fromkeys(labels.tolist(), 0)
+    turns = {label: turn for turn, label in enumerate(seen)}
     kept = []
     for label in labels.tolist():
-        kept.append((seen[label] + label) % GROUPS != group)
+        kept.append((seen[label] + turns[label]) % GROUPS != group)
         seen[label] += 1
     return values[torch.tensor(kept)]
 

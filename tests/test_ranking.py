@@ -98,7 +98,7 @@ def test_what_cannot_be_ranked_is_refused(splits):
     with pytest.raises(InvalidData, match="each once"):
         rank(["sklearn", "sklearn"], splits)
     with pytest.warns(UserWarning, match="1 class"), pytest.raises(InvalidData, match="two classes"):
-        rank({"one": Perceptron()}, [(torch.randn(6, 8), torch.zeros(6, dtype=torch.int64))])
+        rank({"one": Perceptron()}, [(torch.randn(60, 8), torch.zeros(60, dtype=torch.int64))])
 
 
 def test_networks_are_ranked_and_drawn_from_the_command_line(tmp_path, monkeypatch):

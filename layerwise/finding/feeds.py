@@ -75,13 +75,23 @@ def _first_readers(trace: Trace, layers: Sequence[Layer]) -> dict[str, tuple[lis
     return found
 
 
-def named_heads(trace: Trace, layers: Sequence[Layer]) -> dict[tuple[str, str], str]:
+def named_heads(
+    trace: Trace, layers: Sequence[Layer], asked: Mapping[str, str] | None = None
+) -> dict[tuple[str, str], str]:
     """Path of the linear map that makes a named output of the network, by that name and the layer that feeds it.
 
-    Of a network with a head for each target, which gives a mapping of their outputs.
+    For a network with a head for each target, which gives a mapping of their outputs.
+
+    Parameters
+    ----------
+    trace : Trace
+    layers : sequence of Layer
+    asked : mapping of str to str, optional
+        Further names, and the output or the path of the linear map that each stands for.
     """
     made = {slot.value: call.path for call in trace.calls if call.leaf for slot in call.outputs}
     heads = {str(slot.item[0]): made.get(slot.value) for slot in trace.outputs if len(slot.item) == 1}
+    heads |= {name: heads.get(of, of) for name, of in (asked or {}).items()}
     found: dict[tuple[str, str], str] = {}
     for layer in layers:
         call = next((call for call in trace.calls if (call.path, call.number) == (layer.path, layer.call)), None)

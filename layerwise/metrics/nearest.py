@@ -10,7 +10,7 @@ from layerwise.statistics.centers import NearestCenters
 __all__ = ["class_ncc_error", "ncc_error", "ncc_mismatch"]
 
 
-@metric("nearest class-centre error", direction="down", reference="Galanti 2022")
+@metric("nearest class-centre error", direction="down", reference="Galanti 2022", within=True)
 def ncc_error(nearest: NearestCenters) -> float:
     """Share of samples whose nearest class mean is not their label; class means are those of the training split.
 
@@ -19,7 +19,7 @@ def ncc_error(nearest: NearestCenters) -> float:
     return float(nearest.errors.sum() / nearest.counts.sum())
 
 
-@metric("nearest class-centre mismatch", direction="down", reference="Ben-Shaul & Dekel 2022; Parker 2023")
+@metric("nearest class-centre mismatch", direction="down", reference="Ben-Shaul & Dekel 2022; Parker 2023", within=True)
 def ncc_mismatch(nearest: NearestCenters) -> float:
     """Share of samples whose nearest class mean is not the class that the network predicts.
 
@@ -33,6 +33,7 @@ def ncc_mismatch(nearest: NearestCenters) -> float:
     direction="down",
     dims=("epoch", "split", "target", "layer", "class"),
     reference="Galanti 2022",
+    within=True,
 )
 def class_ncc_error(nearest: NearestCenters) -> np.ndarray:
     """Share of the samples of each class whose nearest class mean is another's; NaN for a class without samples."""

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -15,7 +15,18 @@ from layerwise.metrics.convention import Convention
 from layerwise.metrics.sizes import Sizes, copies
 from layerwise.schema import Direction, Variable
 
-__all__ = ["EVIDENCE", "Metric", "compute", "get", "list_metrics", "metric", "needs_of", "select"]
+__all__ = [
+    "EVIDENCE",
+    "Fitted",
+    "Metric",
+    "compute",
+    "get",
+    "list_metrics",
+    "metric",
+    "needs_of",
+    "no_value",
+    "select",
+]
 
 #: What a metric can ask for by naming a parameter so, and the pass over the data after which it is there.
 EVIDENCE: dict[str, int] = {
@@ -35,6 +46,9 @@ EVIDENCE: dict[str, int] = {
     "probe": 2,  # share of samples that the ridge classifier gets wrong
 }
 
+#: When a metric is a fit of the labels to the features.
+Fitted = Literal["never", "always", "unless shrunk"]
+
 _REGISTRY: dict[str, Metric] = {}
 
 
@@ -50,6 +64,8 @@ class Metric:
     beside: str = ""
     whole: bool = False
     paired: bool = False
+    within: bool = False
+    fitted: Fitted = "never"
     room: Callable[[Sizes], int] = copies
 
     @property
@@ -107,6 +123,8 @@ def metric(
     beside: str = "",
     whole: bool = False,
     paired: bool = False,
+    within: bool = False,
+    fitted: Fitted = "never",
     room: Callable[[Sizes], int] = copies,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function as a metric under its own name.
@@ -128,6 +146,12 @@ def metric(
         Whether it is a whole number of directions, which has no standard error.
     paired : bool
         Of regression, whether it depends on which target goes with which sample; the spread of each alone does not.
+    within : bool
+        Whether it compares what lies within classes with what lies between them: of no class of two samples nothing is
+        known (`layerwise.metrics.limits`).
+    fitted : {"never", "always", "unless shrunk"}
+        Whether it is a fit of the labels, which says nothing of no more samples than features; "unless shrunk" where a
+        convention may regularise it.
     room : callable
         Numbers that it takes for the moment beside its statistics, so that the planner knows; three copies of the class
         means, or of the covariance, by default.
@@ -159,7 +183,8 @@ def metric(
         if name in _REGISTRY and _REGISTRY[name].function.__module__ != function.__module__:
             raise InvalidData(f"there is a metric {name!r} already; give the function another name")
         variable = Variable(name, dims, long_name, units, direction, reference)
-        _REGISTRY[name] = Metric(function, variable, needs, least_classes, default, beside, whole, paired, room)
+        asked = (least_classes, default, beside, whole, paired, within, fitted, room)
+        _REGISTRY[name] = Metric(function, variable, needs, *asked)
         return function
 
     return register
@@ -229,11 +254,10 @@ def compute(metric: Metric, evidence: Mapping[str, Any], classes: int) -> np.nda
     classes : int
         Number of classes of the target, the length of a per-class result.
     """
-    variable = metric.variable
-    per_class = "class" in variable.dims
+    per_class = "class" in metric.variable.dims
     missing = any(evidence.get(need) is None for need in metric.needs)
     if missing or (metric.least_classes and _classes_seen(metric, evidence) < metric.least_classes):
-        return np.full(classes if per_class else (), np.nan)
+        return no_value(metric, classes)
     # A degenerate layer (all class means equal, say) has no value: NaN or infinity says so.
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         value = metric.function(**{need: evidence[need] for need in metric.needs})
@@ -242,6 +266,11 @@ def compute(metric: Metric, evidence: Mapping[str, Any], classes: int) -> np.nda
     spread = np.full(classes, np.nan)
     spread[: len(value)] = value
     return spread
+
+
+def no_value(metric: Metric, classes: int) -> np.ndarray:
+    """NaN in the shape of a metric's values."""
+    return np.full(classes if "class" in metric.variable.dims else (), np.nan)
 
 
 def _classes_seen(metric: Metric, evidence: Mapping[str, Any]) -> int:

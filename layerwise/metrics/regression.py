@@ -157,7 +157,14 @@ def nrc3_alignment(regression: TargetMoments, next_map: np.ndarray) -> float:
     return float(cosines.clip(max=1.0).mean()) if kept else np.nan
 
 
-@_metric("error of the best affine fit", direction="down", units="target^2", reference=f"{_DEEP}, NRC4", paired=True)
+@_metric(
+    "error of the best affine fit",
+    direction="down",
+    units="target^2",
+    reference=f"{_DEEP}, NRC4",
+    paired=True,
+    fitted="always",
+)
 def linear_mse(regression: TargetMoments, readout: Readout) -> float:
     """Mean squared error, over samples and target dimensions, of the best affine map from features to targets.
 
@@ -167,7 +174,13 @@ def linear_mse(regression: TargetMoments, readout: Readout) -> float:
     return float(readout.errors(regression).mean())
 
 
-@_metric("variance explained by the best affine fit", direction="up", reference=f"{_DEEP}, NRC4", paired=True)
+@_metric(
+    "variance explained by the best affine fit",
+    direction="up",
+    reference=f"{_DEEP}, NRC4",
+    paired=True,
+    fitted="always",
+)
 def linear_r2(regression: TargetMoments, readout: Readout) -> float:
     """Share of the targets' variance that the map of `linear_mse` explains, ``1 - sum_k mse_k / tr T``.
 

@@ -15,7 +15,14 @@ from layerwise.statistics.moments import Moments
 __all__ = ["h_score", "ledoit_wolf", "logme"]
 
 
-@metric("H-score of the labels", direction="up", reference="Bao 2019; Ibrahim 2021", room=room_of_ratios)
+@metric(
+    "H-score of the labels",
+    direction="up",
+    reference="Bao 2019; Ibrahim 2021",
+    within=True,
+    fitted="unless shrunk",
+    room=room_of_ratios,
+)
 def h_score(covariance: Moments, convention: Convention) -> float:
     """Variance of the whitened features that lies between classes, ``tr(S_T^+ S_B)``.
 

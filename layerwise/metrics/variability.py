@@ -84,6 +84,7 @@ def _fuzziness(moments: Moments, span: Span, convention: Convention) -> float:
     "within-class variability relative to class means",
     direction="down",
     reference="Papyan 2020; Zhu 2021",
+    within=True,
     room=_room_of_span,
 )
 def nc1(moments: Moments, span: Span, convention: Convention) -> float:
@@ -97,7 +98,9 @@ def nc1(moments: Moments, span: Span, convention: Convention) -> float:
     return value / len(moments.classes) if convention.divided else value
 
 
-@metric("within-class over between-class variance", direction="down", reference="Tirer 2022; Kothapalli 2022")
+@metric(
+    "within-class over between-class variance", direction="down", reference="Tirer 2022; Kothapalli 2022", within=True
+)
 def nc1_trace(moments: Moments, convention: Convention) -> float:
     """Ratio of the within-class to the between-class variance, ``tr S_W / tr S_B``.
 
@@ -115,7 +118,13 @@ def nc1_trace(moments: Moments, convention: Convention) -> float:
     return float(within / between)
 
 
-@metric("class-distance normalised variance", direction="down", reference="Galanti 2021, 2022", room=of_pairs)
+@metric(
+    "class-distance normalised variance",
+    direction="down",
+    reference="Galanti 2021, 2022",
+    within=True,
+    room=of_pairs,
+)
 def cdnv(moments: Moments, convention: Convention) -> float:
     """Mean over pairs of classes of ``(v_c + v_k) / (2 ||mu_c - mu_k||^2)``.
 
@@ -135,7 +144,14 @@ def cdnv(moments: Moments, convention: Convention) -> float:
     return float(total / (count * (count - 1) / 2))
 
 
-@metric("separation fuzziness", direction="down", units="log10", reference="He & Su 2022", room=_room_of_span)
+@metric(
+    "separation fuzziness",
+    direction="down",
+    units="log10",
+    reference="He & Su 2022",
+    within=True,
+    room=_room_of_span,
+)
 def separation(moments: Moments, span: Span) -> float:
     """Logarithm of the separation fuzziness, ``log10 tr(S_W S_B^+)`` under the convention ``he_su``.
 
@@ -175,7 +191,14 @@ def discriminant_ratios(covariance: Moments, between: np.ndarray, *, keep: float
     return np.asarray(np.linalg.svd(scaled, compute_uv=False) ** 2)
 
 
-@metric("variability collapse index", direction="down", reference="Xu & Liu 2023", room=room_of_ratios)
+@metric(
+    "variability collapse index",
+    direction="down",
+    reference="Xu & Liu 2023",
+    within=True,
+    fitted="always",
+    room=room_of_ratios,
+)
 def vci(covariance: Moments, convention: Convention) -> float:
     """Variability collapse index, ``1 - tr(S_T^+ S_B) / min(d, C - 1)`` with ``S_T = S_W + S_B``.
 

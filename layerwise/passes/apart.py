@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -13,10 +13,12 @@ from layerwise.errors import EmptyData
 from layerwise.network import Answer, Reading
 from layerwise.passes.drawing import Draw
 from layerwise.passes.first import FirstPass
+from layerwise.passes.matching import leave_contested
 from layerwise.passes.request import Request
 from layerwise.passes.result import SplitResult, side_by_side
 from layerwise.passes.second import SecondPass
 from layerwise.passes.streams import Selected, Stream, streams_of
+from layerwise.passes.vocabulary import settle
 from layerwise.provenance import DataFingerprint
 from layerwise.shares import earlier, gathered, pooled
 from layerwise.statistics import State, restore, state_of
@@ -38,17 +40,16 @@ def draws(request: Request, batches: Iterable[Batch], shared: bool) -> list[Draw
     streams = streams_of(request)
     if request.samples_per_class is None:
         return [None] * len(streams)
-    counts = [torch.zeros(0, dtype=torch.int64) for _ in streams]
+    counts: list[dict[int, int]] = [{} for _ in streams]
     for batch in batches:
-        for number, stream in enumerate(streams):
-            labels = stream.select(batch).batch.labels[stream.target].cpu()
-            counts[number] = _sum([counts[number], labels.bincount()])
+        for own, stream in zip(counts, streams, strict=True):
+            _add(own, stream.select(batch).batch.labels[stream.target])
     made: list[Draw | None] = []
     for own in counts:
         every = gathered(own, shared)
-        whole = _sum(every)
-        before = _sum([torch.zeros_like(whole), *earlier(every)])
-        made.append(Draw(request.samples_per_class, request.seed, whole, before))
+        ids = sorted({label for part in every for label in part})
+        whole, before = (_sum(parts, ids) for parts in (every, earlier(every)))
+        made.append(Draw(request.samples_per_class, request.seed, whole, before, torch.tensor(ids, dtype=torch.int64)))
     return made
 
 
@@ -140,8 +141,9 @@ class FirstPassApart(_Apart):
         """Take in what the other processes accumulated, if the samples are shared."""
         self.samples = sum(gathered(self.samples, shared))
         self.fingerprint = pooled(self.fingerprint, DataFingerprint, self.device, shared)
-        for own in self.passes:
-            own.merge(shared)
+        moved = settle(self.request.vocabularies, self.request.targets, shared)
+        for stream, own in zip(self.streams, self.passes, strict=True):
+            own.merge(shared, {stream.target: moved[stream.target]})
 
     def finish(self, train: SplitResult | None = None) -> SplitResult:
         """The finished statistics of all streams.
@@ -155,6 +157,7 @@ class FirstPassApart(_Apart):
             if not own.samples:
                 raise EmptyData(f"there is nothing to measure of {stream.name!r}: all its labels are ignored")
         self.results = [own.finish(train) for own in self.passes]
+        leave_contested(self.results)
         for stream, result in zip(self.streams, self.results, strict=True):
             result.positions = {stream.name: result.samples}
             result.samples, result.fingerprint = self.samples, str(self.fingerprint)
@@ -211,9 +214,13 @@ class SecondPassApart(_Apart):
         return side_by_side(self.results)
 
 
-def _sum(counts: Sequence[Tensor]) -> Tensor:
-    """Counts of classes added up, of which there may be more in some than in others."""
-    whole = torch.zeros(max(map(len, counts)), dtype=torch.int64)
-    for own in counts:
-        whole[: len(own)] += own
-    return whole
+def _add(counts: dict[int, int], labels: Tensor) -> None:
+    """Count the samples of every class of a batch."""
+    present, more = labels.unique(return_counts=True)
+    for label, count in zip(present.tolist(), more.tolist(), strict=True):
+        counts[label] = counts.get(label, 0) + count
+
+
+def _sum(counts: Sequence[Mapping[int, int]], ids: Sequence[int]) -> Tensor:
+    """Samples of every class in all parts together, shape ``(C,)``."""
+    return torch.tensor([sum(own.get(label, 0) for own in counts) for label in ids], dtype=torch.int64)

@@ -16,13 +16,14 @@ __all__ = ["checked_labels", "checked_targets", "finite_rows", "where_not_finite
 
 
 def checked_labels(labels: Tensor, target: str, classes: Mapping[str, int]) -> Tensor:
-    """Labels as integers that lie within the classes.
+    """Labels as integers that lie within the classes, shape ``(n,)``; ``(n, 1)`` and one-hot ones are read as such.
 
     Raises
     ------
     InvalidLabels
         Naming the target and the first label that is none.
     """
+    labels = _as_vector(labels, target)
     if labels.ndim != 1 or labels.is_floating_point() or labels.is_complex():
         raise InvalidLabels(
             f"labels of {target!r} must be integers of shape (n,); "
@@ -32,10 +33,54 @@ def checked_labels(labels: Tensor, target: str, classes: Mapping[str, int]) -> T
     labels = labels.long()
     low, high = int(labels.min()), int(labels.max())
     known = classes.get(target)
-    if low < 0 or (known is not None and high >= known):
-        wrong = low if low < 0 else high
+    if low < 0:
         within = f"0 .. {known - 1}" if known is not None else "0 and above"
-        raise InvalidLabels(f"label {wrong} of {target!r} is outside the classes, {within}")
+        raise InvalidLabels(
+            f"label {low} of {target!r} is outside the classes, {within}: a label below 0 mostly stands for none. "
+            "Leave such samples out, or give the classes ids of 0 and above"
+        )
+    if known is not None and high >= known:
+        raise InvalidLabels(
+            f"label {high} of {target!r} is outside the classes, 0 .. {known - 1}; where no classes are declared, the "
+            "ids that occur are the classes"
+        )
+    return labels
+
+
+def one_hot_classes(labels: Tensor) -> int | None:
+    """How many classes labels are one-hot vectors of, shape ``(n, C)``; None where they are none."""
+    return labels.shape[1] if _is_matrix(labels) and _has_one_each(labels) else None
+
+
+def _is_matrix(labels: Tensor) -> bool:
+    return labels.ndim == 2 and labels.shape[1] > 1
+
+
+def _has_one_each(labels: Tensor) -> bool:
+    """Whether every row is 0 but for a single 1."""
+    return bool((((labels == 0) | (labels == 1)).all()) & ((labels == 1).sum(1) == 1).all())
+
+
+def _as_vector(labels: Tensor, target: str) -> Tensor:
+    """Labels of shape ``(n, 1)``, or one-hot ``(n, C)``, as ``(n,)``.
+
+    Raises
+    ------
+    InvalidLabels
+        If several classes, or none, are marked for a sample.
+    """
+    if labels.is_floating_point() or labels.is_complex() or labels.ndim != 2:
+        return labels
+    if labels.shape[1] == 1:
+        return labels[:, 0]
+    if one_hot_classes(labels) is not None:
+        return labels.long().argmax(1)
+    if bool(((labels == 0) | (labels == 1)).all()):
+        raise InvalidLabels(
+            f"labels of {target!r} must be integers of shape (n,) or one-hot; they have shape {tuple(labels.shape)} "
+            "with several ones in a row, or none, as multi-label data has: every column is a target of its own, so "
+            "give them as a mapping, {name: column}"
+        )
     return labels
 
 

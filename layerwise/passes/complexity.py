@@ -13,6 +13,7 @@ from layerwise.adapters.protocol import Batch
 from layerwise.directions import directions_of
 from layerwise.errors import NonFiniteFeatures
 from layerwise.network import Network
+from layerwise.passes.checks import checked_labels
 from layerwise.passes.request import Request
 from layerwise.passes.result import Key, SplitResult
 from layerwise.shares import place, pooled
@@ -66,8 +67,7 @@ class ComplexityPass:
                     f"{number}; nonfinite='drop' leaves such samples out"
                 )
             for target, values in batch.labels.items():
-                # The samples of a regression target are of one class.
-                labels = values.long() if target in self.result.classes else values.new_zeros(batch.size).long()
+                labels = self._rows(target, values)
                 self._update((target, name), squares[kept], errors[kept], labels.to(kept.device)[kept])
 
     def state(self) -> State:
@@ -97,6 +97,12 @@ class ComplexityPass:
         if key not in self.sums:
             self.sums[key] = self._fresh(key, squares.device)
         self.sums[key].update(squares, errors, labels)
+
+    def _rows(self, target: str, values: Tensor) -> Tensor:
+        """The class of every sample; those of a regression target are of one class."""
+        if target not in self.request.vocabularies:
+            return values.new_zeros(len(values), dtype=torch.int64)
+        return self.request.vocabularies[target].rows(checked_labels(values, target, self.request.classes))
 
     def _fresh(self, key: Key, device: torch.device) -> ComplexitySums:
         return ComplexitySums(self.result.classes.get(key[0], 1), device)

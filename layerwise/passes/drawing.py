@@ -30,6 +30,8 @@ class Draw:
         Samples of each class in the whole data, shape ``(C,)``.
     before : Tensor of int
         Those that other processes see, which come before, shape ``(C,)``.
+    ids : Tensor of int, optional
+        The labels of the classes, ascending, shape ``(C,)``; ``0 .. C - 1`` by default.
 
     Attributes
     ----------
@@ -37,16 +39,17 @@ class Draw:
         Samples of each class that were seen so far: where an interrupted run goes on.
     """
 
-    def __init__(self, limit: int, seed: int, counts: Tensor, before: Tensor) -> None:
+    def __init__(self, limit: int, seed: int, counts: Tensor, before: Tensor, ids: Tensor | None = None) -> None:
         self.seed = seed
         self.before = before
         self._start = before
         self.counts = counts
+        self.ids = torch.arange(len(counts)) if ids is None else ids
         self.highest = np.full(len(counts), np.iinfo(np.uint64).max, dtype=np.uint64)
-        for label in (counts > limit).nonzero()[:, 0].tolist():
-            numbers = np.arange(int(counts[label]))
-            hashes = _hashes(seed, np.full_like(numbers, label), numbers)
-            self.highest[label] = np.partition(hashes, limit - 1)[limit - 1]
+        for row in (counts > limit).nonzero()[:, 0].tolist():
+            numbers = np.arange(int(counts[row]))
+            hashes = _hashes(seed, np.full_like(numbers, int(self.ids[row])), numbers)
+            self.highest[row] = np.partition(hashes, limit - 1)[limit - 1]
 
     def again(self) -> Draw:
         """The same from the start."""
@@ -65,13 +68,14 @@ class Draw:
         if not len(labels):
             return torch.zeros(0, dtype=torch.bool, device=labels.device)
         own = labels.cpu()
-        numbers, self.before = numbered(own, self.before)
-        if len(self.before) > len(self.counts) or bool((self.before > self.counts).any()):
+        rows = torch.searchsorted(self.ids, own).clamp_max(len(self.ids) - 1)
+        numbers, self.before = numbered(rows, self.before)
+        if bool((self.ids[rows] != own).any()) or bool((self.before > self.counts).any()):
             raise NotRepeatable(
                 "a class has more samples in this run of the data than when they were counted; "
                 "samples_per_class needs a loader that repeats itself"
             )
-        drawn = _hashes(self.seed, own.numpy(), numbers.numpy()) <= self.highest[own.numpy()]
+        drawn = _hashes(self.seed, own.numpy(), numbers.numpy()) <= self.highest[rows.numpy()]
         return torch.from_numpy(drawn).to(labels.device)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,11 +14,13 @@ from layerwise.errors import InvalidData
 from layerwise.network import Answer, Reading
 from layerwise.passes.checks import checked_labels, checked_targets, finite_rows
 from layerwise.passes.gathering import Gathering
+from layerwise.passes.matching import leave_contested, match_classes
 from layerwise.passes.mistakes import Mistakes
 from layerwise.passes.request import Request
 from layerwise.passes.result import SplitResult
 from layerwise.passes.tally import Tally
 from layerwise.passes.views import Seen, Shuffles, Views
+from layerwise.passes.vocabulary import settle
 from layerwise.passes.waiting import Waiting
 from layerwise.provenance import DataFingerprint
 from layerwise.shares import pooled
@@ -33,7 +38,7 @@ class FirstPass:
         self.request = request
         self.bank = bank
         self.device = device
-        self.tally = Tally(request.classes)
+        self.tally = Tally()
         self.mistakes = [Mistakes() for _ in range(1 + request.jackknife)]
         self.fingerprint = DataFingerprint()
         self.views = Views(request, shuffles)
@@ -43,6 +48,8 @@ class FirstPass:
         self.gathered = [Gathering(request, self.sketches, device, scatter=scatter) for scatter in own]
         self.waiting = Waiting()
         self.labels: dict[str, Tensor] = {}
+        self.rows: dict[str, Tensor] = {}
+        self.earlier = {target: request.vocabularies[target].settled for target in self._of_classes}
         self.targets: dict[str, Seen] = {}
         self.seen: list[dict[str, Seen]] = []
 
@@ -81,9 +88,11 @@ class FirstPass:
             if present is not None:
                 self.tally.leave_out_of_target(name, int((~present).sum()))
         self.waiting.begin(batch.size)
-        self.tally.see(self.labels, batch.size)
-        self.request.plan.make_room(max(self.tally.classes.values(), default=0))
-        every: dict[str, Seen] = {**{name: (values, None) for name, values in self.labels.items()}, **self.targets}
+        vocabularies = self.request.vocabularies
+        self.rows = {name: vocabularies[name].encode(labels) for name, labels in self.labels.items()}
+        self.tally.see(self.rows, batch.size)
+        self.request.plan.make_room(max((len(vocabularies[name]) for name in self.rows), default=0))
+        every: dict[str, Seen] = {**{name: (values, None) for name, values in self.rows.items()}, **self.targets}
         self.seen = self.views.of(every)
 
     def receive(self, reading: Reading, features: Tensor) -> None:
@@ -140,6 +149,7 @@ class FirstPass:
             "mistakes": [state_of(mistakes) for mistakes in self.mistakes],
             "fingerprint": state_of(self.fingerprint),
             "views": self.views.state(),
+            "vocabularies": {target: self.request.vocabularies[target].state() for target in self._of_classes},
             "gathered": [gathering.state() for gathering in self.gathered],
             "waiting": self.waiting.state(),
             "bank": None if self.bank is None else self.bank.save(),
@@ -152,16 +162,35 @@ class FirstPass:
             restore(mistakes, held)
         restore(self.fingerprint, state["fingerprint"])
         self.views.restore(state["views"])
+        for target, held in state["vocabularies"].items():
+            self.request.vocabularies[target].restore(held)
         for gathering, held in zip(self.gathered, state["gathered"], strict=True):
             gathering.restore(held)
         self.waiting.restore(state["waiting"], self.device)
         if self.bank is not None:
             self.bank.restore(state["bank"])
 
-    def merge(self, shared: bool) -> None:
-        """Take in what the other processes accumulated, if the samples are shared."""
+    @property
+    def _of_classes(self) -> list[str]:
+        return [target for target in self.request.targets if target in self.request.vocabularies]
+
+    def merge(self, shared: bool, moved: Mapping[str, Tensor] | None = None) -> None:
+        """Take in what the other processes accumulated, if the samples are shared.
+
+        Parameters
+        ----------
+        shared : bool
+        moved : mapping of str to Tensor, optional
+            Where the rows of every target's classes have moved to, where they were settled already.
+        """
         self._take_in_waiting()
-        self.tally = pooled(self.tally, lambda: Tally({}), self.device, shared)
+        rows = settle(self.request.vocabularies, self._of_classes, shared) if moved is None else moved
+        self.tally.move(rows)
+        for mistakes in self.mistakes:
+            mistakes.move(rows)
+        for gathering in self.gathered:
+            gathering.move(rows)
+        self.tally = pooled(self.tally, Tally, self.device, shared)
         self.mistakes = [pooled(mistakes, Mistakes, self.device, shared) for mistakes in self.mistakes]
         self.fingerprint = pooled(self.fingerprint, DataFingerprint, self.device, shared)
         for gathering in self.gathered:
@@ -175,23 +204,13 @@ class FirstPass:
         train : SplitResult, optional
             The split whose readout and units judge the regression targets; this one by default.
         """
-        tally = self.tally
-        counted = SplitResult(
-            samples=tally.samples,
-            classes=tally.classes,
-            errors=self.mistakes[0].errors(tally.classes),
-            scores=self.mistakes[0].scores,
-            squares=self.mistakes[0].squares(tally.classes),
-            left_out=tally.left_out,
-            without_target=tally.without_target,
-            fingerprint=str(self.fingerprint),
-            label_fingerprint=self.fingerprint.of_labels,
-        )
+        counted = self._counted()
+        counted.judged_by_itself = train is None
         result = self.gathered[0].finish(counted, train or counted)
         for number, part in enumerate(self.gathered[1 : 1 + self.request.jackknife]):
             own = counted.of_other_samples()
             mistakes = self.mistakes[1 + number]
-            own.errors, own.squares = mistakes.errors(tally.classes), mistakes.squares(tally.classes)
+            own.errors, own.squares = mistakes.errors(counted.rows), mistakes.squares(counted.rows)
             judge = own if train is None else train.without[number]
             own.lacking = judge.lacking | part.finish(own, judge).lacks_classes_of(result)
             own.standardize(judge)
@@ -207,3 +226,30 @@ class FirstPass:
             result.shuffled.append(part.finish(own, own if train is None else train.shuffled[number]))
         result.standardize(train or result)
         return result
+
+    def _counted(self) -> SplitResult:
+        """What is known of the split without any statistic of its features."""
+        request, tally, mistakes = self.request, self.tally, self.mistakes[0]
+        vocabularies = {target: request.vocabularies[target] for target in self._of_classes}
+        result = SplitResult(
+            samples=tally.samples,
+            classes={target: len(own) for target, own in vocabularies.items()},
+            ids={target: own.ids.numpy() for target, own in vocabularies.items()},
+            counts={target: _filled(counts, len(vocabularies[target])) for target, counts in tally.classes.items()},
+            earlier=self.earlier,
+            scores=mistakes.scores,
+            common=[target for target, own in mistakes.common.items() if own],
+            left_out=tally.left_out,
+            without_target=tally.without_target,
+            fingerprint=str(self.fingerprint),
+            label_fingerprint=self.fingerprint.of_labels,
+        )
+        match_classes(result, request)
+        leave_contested([result])
+        result.errors, result.squares = mistakes.errors(result.rows), mistakes.squares(result.rows)
+        return result
+
+
+def _filled(counts: Tensor, classes: int) -> np.ndarray:
+    """Counts of all classes, those of the last ones zero where they are not counted."""
+    return np.pad(counts.numpy(), (0, classes - len(counts)))

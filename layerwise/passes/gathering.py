@@ -106,6 +106,13 @@ class Gathering:
         }
         self.joint = {key: restore(self._fresh_joint(), held, self.device) for key, held in state["joint"].items()}
 
+    def move(self, rows: Mapping[str, Tensor]) -> None:
+        """Give every class of a target the row that it has now."""
+        for held in (self.moments, self.narrow):
+            for key, moments in held.items():
+                if key[0] in rows:
+                    moments.move(rows[key[0]], len(self.request.vocabularies[key[0]]))
+
     def merge(self, shared: bool) -> None:
         """Take in what the other processes accumulated, if the samples are shared."""
         for held, make in ((self.moments, self._fresh), (self.narrow, self._fresh_narrow)):
@@ -131,9 +138,9 @@ class Gathering:
                 # Not one sample of the layer was finite.
                 continue
             finished = moments.finish()
-            present = set(finished.classes.tolist())
-            result.present[key[0]] = len(present)
-            result.absent[key[0]] = sorted(set(range(result.classes[key[0]])) - present)
+            result.present[key[0]] = len(finished.classes)
+            ids = np.delete(result.ids[key[0]], finished.classes)
+            result.absent[key[0]] = sorted(ids.tolist())
             narrow = narrow_moments.finish() if narrow_moments is not None else finished
             result.evidence[key] = {"moments": finished}
             if narrow.within is not None or key in result.totals:

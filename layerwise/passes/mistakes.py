@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from layerwise.network import Answer
+from layerwise.passes.matching import match_target
 from layerwise.passes.request import Request
 from layerwise.passes.views import Seen
 
@@ -23,20 +24,23 @@ class Mistakes:
     ----------
     scores : dict of str to int
         Class scores that the network gives, by target; none where it gives none.
-    judged, wrong : dict of str to int
-        Samples whose label was compared with the class that the network predicts, and those where it is another one,
-        by target.
+    common : dict of str to bool
+        Whether a target's scores are the network's own, and not those of an output for the target.
+    pairs : dict of str to dict
+        How many samples have a class (its row in the vocabulary) and the largest score in a place, by target: which
+        score is of which class is known when all classes are. Where it is known before, a wrong score counts as -1.
     named, only : dict of str to list of float
         By regression target, the samples that were compared, then the sum of squared errors of every dimension: of the
         output that is called as the target, and of the network's only output where it has the target's shape.
     """
 
-    accumulated: ClassVar[tuple[str, ...]] = ("scores", "judged", "wrong", "named", "only")
+    accumulated: ClassVar[tuple[str, ...]] = ("scores", "common", "pairs", "named", "only")
 
     def __init__(self) -> None:
         self.scores: dict[str, int] = {}
-        self.judged: dict[str, int] = {}
-        self.wrong: dict[str, int] = {}
+        self.common: dict[str, bool] = {}
+        self.pairs: dict[str, dict[tuple[int, int], int]] = {}
+        self._known: dict[str, Tensor | None] = {}
         self.named: dict[str, list[float]] = {}
         self.only: dict[str, list[float]] = {}
 
@@ -48,47 +52,85 @@ class Mistakes:
                 continue
             predicted, scores = answer.of_target(target)
             if predicted is not None:
-                self.scores[target] = scores
-                wrong = _of_those(predicted != values.to(predicted.device), counts)
-                self.judged[target] = self.judged.get(target, 0) + len(wrong)
-                self.wrong[target] = self.wrong.get(target, 0) + int(wrong.sum())
+                self.scores[target], self.common[target] = scores, not answer.has_scores_of(target)
+                self._pair(target, values.to(predicted.device), predicted, counts, request)
 
     def merge(self, other: Mistakes) -> None:
         """Take in what another worker counted over other samples."""
         self.scores |= other.scores
-        for name in ("judged", "wrong"):
-            own = getattr(self, name)
-            own.update({target: own.get(target, 0) + count for target, count in getattr(other, name).items()})
+        self.common |= other.common
+        for target, pairs in other.pairs.items():
+            self._count(target, pairs)
         for target, row in other.named.items():
             _add(self.named, target, row)
         for target, row in other.only.items():
             _add(self.only, target, row)
 
-    def errors(self, classes: Mapping[str, int]) -> dict[str, float]:
-        """Share of wrong predictions, of the targets whose classes, so many, their scores are of."""
-        of_scores = [target for target in self.wrong if self.scores[target] == classes[target]]
-        return {target: self.wrong[target] / (self.judged[target] or np.nan) for target in of_scores}
+    def move(self, rows: Mapping[str, Tensor]) -> None:
+        """Give every class another row."""
+        for target, pairs in self.pairs.items():
+            places = rows[target].tolist()
+            self.pairs[target] = {(places[row], score): count for (row, score), count in pairs.items()}
 
-    def squares(self, classes: Mapping[str, int]) -> dict[str, np.ndarray]:
+    def errors(self, rows: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Share of wrong predictions, by target, given which score is that of every class."""
+        found = {}
+        for target in [target for target in rows if target in self.pairs]:
+            own, pairs = rows[target].tolist(), self.pairs[target]
+            right = sum(count for (row, score), count in pairs.items() if own[row] == score)
+            judged = sum(pairs.values())
+            found[target] = (judged - right) / (judged or np.nan)
+        return found
+
+    def squares(self, judged: Collection[str]) -> dict[str, np.ndarray]:
         """Mean squared error by regression target and dimension, of the targets that the network's outputs are of.
 
-        An only output is of a target if it has its shape, and neither that of another nor scores of classes.
+        An only output is of a target if it has its shape, and neither that of another nor scores of classes: of the
+        targets `judged`.
         """
         found = dict(self.named)
-        if len(self.only) == 1 and not any(self.scores[target] == classes[target] for target in self.scores):
+        if len(self.only) == 1 and not judged:
             found |= self.only
         return {target: np.array(sums) / (count or np.nan) for target, (count, *sums) in found.items()}
 
     def _compare(self, target: str, values: Tensor, counts: Tensor | None, answer: Answer, nonfinite: str) -> None:
         """Sum the squared errors of one regression target; samples of which nothing finite is made may be left out."""
-        output = answer.values.get(target, answer.values.get(""))
+        name = answer.name_of(target)
+        output = answer.values.get(name, answer.values.get(""))
         if output is None or values.shape != (output := output.reshape(len(output), -1)).shape:
             return
         squares = _of_those((output.double() - values.to(output.device, torch.float64)).square(), counts)
         if nonfinite == "drop":
             squares = squares[torch.isfinite(squares).all(1)]
-        sums = self.named if target in answer.values else self.only
+        sums = self.named if name in answer.values else self.only
         _add(sums, target, [float(len(squares)), *squares.sum(0).tolist()])
+
+    def _pair(self, target: str, rows: Tensor, scores: Tensor, counts: Tensor | None, request: Request) -> None:
+        """Count classes and largest scores that go together; of declared classes only those that go well."""
+        number = self.scores[target]
+        if target in request.classes:
+            if target not in self._known:
+                ids = np.arange(request.classes[target])
+                known, _ = match_target(request, target, ids, number, common=self.common[target])
+                self._known[target] = None if known is None else torch.from_numpy(known)
+            known_rows = self._known[target]
+            if known_rows is None:
+                return
+            scores = torch.where(known_rows.to(scores.device)[rows] == scores, scores, -1)
+        both = _of_those(rows * (number + 1) + scores + 1, counts)
+        pairs = ((divmod(key, number + 1), count) for key, count in _counted(both))
+        self._count(target, {(row, score - 1): count for (row, score), count in pairs})
+
+    def _count(self, target: str, more: Mapping[tuple[int, int], int]) -> None:
+        pairs = self.pairs.setdefault(target, {})
+        for pair, count in more.items():
+            pairs[pair] = pairs.get(pair, 0) + count
+
+
+def _counted(values: Tensor) -> Iterator[tuple[int, int]]:
+    """Every value that occurs, and how often."""
+    present, counts = values.unique(return_counts=True)
+    return zip(present.tolist(), counts.tolist(), strict=True)
 
 
 def _of_those(rows: Tensor, counts: Tensor | None) -> Tensor:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from layerwise.network import Reading
+from layerwise.passes.vocabulary import Vocabulary
 from layerwise.plan import Plan
 from layerwise.reduce import DENSE
 from layerwise.sketch import Sketch
@@ -29,6 +30,14 @@ class Request:
     classes : mapping of str to int
         Declared number of classes of a target; targets that are missing here take it from their labels.
     plan : Plan
+    vocabularies : mapping of str to Vocabulary
+        The classes of every target that has any: one measurement's, which its splits add to.
+    names : mapping of str to sequence of str
+        Names of declared classes, where they have any.
+    score_names : sequence of str
+        What the network calls its own class scores; none where it does not say.
+    heads : mapping of str to str
+        The output or layer that judges a target, by target, where the caller says so.
     dimensions : mapping of str to int
         Dimension of every regression target.
     standardize : bool
@@ -58,6 +67,10 @@ class Request:
     targets: tuple[str, ...]
     classes: Mapping[str, int]
     plan: Plan
+    vocabularies: Mapping[str, Vocabulary] = field(default_factory=dict)
+    names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    score_names: Sequence[str] = ()
+    heads: Mapping[str, str] = field(default_factory=dict)
     dimensions: Mapping[str, int] = field(default_factory=dict)
     standardize: bool = False
     ridge: float = 1e-3

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from layerwise.statistics import Centers, Moments, Readout, RidgeProbe
 
@@ -14,6 +15,12 @@ __all__ = ["Key", "Reference", "SplitResult", "side_by_side"]
 
 #: A target's name and a layer's name.
 Key = tuple[str, str]
+
+# What tokens and pixels have of every target and resolution.
+_BY_TARGET = (
+    *("evidence", "references", "positions", "classes", "present", "absent", "ids", "counts", "rows", "matched"),
+    *("earlier", "errors", "scores", "left_out"),
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,21 @@ class SplitResult:
     classes, present : dict of str to int
         Number of classes of every target, and of those with a sample.
     absent : dict of str to list of int
-        Labels without a sample.
+        Ids of the classes without a sample.
+    ids : dict of str to ndarray
+        Id of every class of a target, in the order of their rows, shape ``(C,)``.
+    counts : dict of str to ndarray
+        Samples of each of these classes, shape ``(C,)``.
+    earlier : dict of str to int
+        How many of these classes earlier splits had.
+    rows : dict of str to ndarray
+        Which of the network's class scores is that of every class, shape ``(C,)``, of targets that it has scores of.
+    matched : dict of str to str
+        How classes and scores were matched, or why not, where that is worth telling.
+    common : list of str
+        Targets whose scores are the network's own, and not those of an output for the target.
+    judged_by_itself : bool
+        Whether class means and fits are of the same samples.
     errors : dict of str to float
         Share of samples that the network itself gets wrong; absent where it has no classifier for the target.
     scores : dict of str to int
@@ -76,6 +97,13 @@ class SplitResult:
     classes: dict[str, int] = field(default_factory=dict)
     present: dict[str, int] = field(default_factory=dict)
     absent: dict[str, list[int]] = field(default_factory=dict)
+    ids: dict[str, np.ndarray] = field(default_factory=dict)
+    counts: dict[str, np.ndarray] = field(default_factory=dict)
+    earlier: dict[str, int] = field(default_factory=dict)
+    rows: dict[str, np.ndarray] = field(default_factory=dict)
+    matched: dict[str, str] = field(default_factory=dict)
+    common: list[str] = field(default_factory=list)
+    judged_by_itself: bool = True
     errors: dict[str, float] = field(default_factory=dict)
     scores: dict[str, int] = field(default_factory=dict)
     squares: dict[str, np.ndarray] = field(default_factory=dict)
@@ -98,7 +126,28 @@ class SplitResult:
 
     def of_other_samples(self) -> SplitResult:
         """For what some of the samples give, or other labels: counts of all, and no evidence yet."""
-        return SplitResult(classes=self.classes, errors=self.errors, squares=self.squares)
+        return SplitResult(
+            classes=self.classes,
+            ids=self.ids,
+            rows=self.rows,
+            scores=self.scores,
+            judged_by_itself=self.judged_by_itself,
+            errors=dict(self.errors),
+            squares=dict(self.squares),
+        )
+
+    def classes_of(self, scores: torch.Tensor, target: str) -> torch.Tensor:
+        """The class (its row in the vocabulary) that each score is of, -1 where it is of none."""
+        table = torch.full((self.scores[target],), -1)
+        table[self.rows[target]] = torch.arange(len(self.rows[target]))
+        return table.to(scores.device)[scores]
+
+    def leave_unjudged(self, target: str, why: str) -> None:
+        """Compare the network's scores with no class of a target."""
+        for part in [self, *self.without, *self.shuffled]:
+            part.errors.pop(target, None)
+        self.rows.pop(target, None)
+        self.matched[target] = why
 
     def standardize(self, train: SplitResult) -> None:
         """Take the network's own squared errors in the units of the training split."""
@@ -132,7 +181,7 @@ class SplitResult:
 def side_by_side(results: Sequence[SplitResult]) -> SplitResult:
     """What streams of tokens or pixels gave as one result; counts of a target are those of the first stream of it."""
     whole = replace(results[0])
-    for name in ("evidence", "references", "positions", "classes", "present", "absent", "errors", "left_out"):
+    for name in _BY_TARGET:
         held: dict[Any, Any] = {}
         for result in results:
             for key, value in getattr(result, name).items():

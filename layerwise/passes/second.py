@@ -12,7 +12,7 @@ from torch import Tensor
 from layerwise.adapters.protocol import Batch
 from layerwise.bank import Bank, Shelf
 from layerwise.network import Answer, Reading
-from layerwise.passes.checks import finite_rows
+from layerwise.passes.checks import checked_labels, finite_rows
 from layerwise.passes.judging import Judged, Judging
 from layerwise.passes.request import Request
 from layerwise.passes.result import SplitResult
@@ -82,7 +82,7 @@ class SecondPass:
 
     def end(self, answer: Answer) -> None:
         """Compare with what the network itself makes of the batch."""
-        found = {target: answer.of_target(target)[0] for target in self.result.classes}
+        found = {target: answer.of_target(target)[0] for target in self.result.errors}
         self._compare(self._nearest, {target: own for target, own in found.items() if own is not None})
 
     def read(self, bank: Bank | Shelf, readings: Iterable[Reading]) -> None:
@@ -92,7 +92,7 @@ class SecondPass:
         batches = [dict(zip(self.result.classes, values, strict=True)) for values in zip(*labels, strict=True)]
         seen = [self._see(views, values) for values in batches]
         sizes = [len(values) for values in labels[0]] if labels else []
-        predictions = {target: list(bank.get(f"predictions of {target}")) for target in self.result.classes}
+        predictions = {target: list(bank.get(f"predictions of {target}")) for target in self.result.errors}
         for reading in readings:
             features_of = bank.get(reading.name)
             for lump in lumps(sizes, reading.features):
@@ -125,9 +125,13 @@ class SecondPass:
 
     def _see(self, views: Views, labels: Mapping[str, Tensor]) -> list[dict[str, Seen]]:
         """What each measurement sees of the next batch, of the targets with classes."""
-        return views.of(
-            {target: (own.long(), None) for target, own in labels.items() if target not in self.request.dimensions}
-        )
+        request = self.request
+        ids = {
+            target: checked_labels(own, target, request.classes)
+            for target, own in labels.items()
+            if target not in request.dimensions
+        }
+        return views.of({target: (request.vocabularies[target].rows(own), None) for target, own in ids.items()})
 
     def _update(self, reading: Reading, features: Tensor, seen: list[dict[str, Seen]]) -> list[Judged]:
         """Take in the features of one layer; gives the nearest classes."""
@@ -143,6 +147,8 @@ class SecondPass:
             for judging, own in zip(self.judging, seen, strict=True)
         ]
 
-    def _compare(self, nearest: list[Judged], predictions: Mapping[str, Tensor]) -> None:
+    def _compare(self, nearest: list[Judged], scores: Mapping[str, Tensor]) -> None:
+        """Count where the nearest class is not the one whose score is the largest, by target."""
+        predictions = {target: self.result.classes_of(own, target) for target, own in scores.items()}
         for judging, own in zip(self.judging, nearest, strict=True):
             judging.compare(own, predictions)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 __all__ = ["Tally"]
@@ -15,9 +16,9 @@ class Tally:
 
     Attributes
     ----------
-    classes : dict of str to int
-        Number of classes of every target: as declared, or as many as the largest label asks for.
     samples : int
+    classes : dict of str to Tensor
+        Samples in every row of a target's vocabulary, shape ``(C,)``.
     left_out : dict of str to int
         Samples left out of a layer because they were not finite.
     without_target : dict of str to int
@@ -26,17 +27,24 @@ class Tally:
 
     accumulated: ClassVar[tuple[str, ...]] = ("classes", "samples", "left_out", "without_target")
 
-    def __init__(self, classes: Mapping[str, int]) -> None:
-        self.classes = dict(classes)
+    def __init__(self) -> None:
+        self.classes: dict[str, Tensor] = {}
         self.samples = 0
         self.left_out: dict[str, int] = {}
         self.without_target: dict[str, int] = {}
 
     def see(self, labels: Mapping[str, Tensor], size: int) -> None:
-        """Count the samples of a batch, and make room for their classes."""
+        """Count the samples of a batch, given the rows of their classes."""
         self.samples += size
-        for target, values in labels.items():
-            self.classes[target] = max(self.classes.get(target, 0), int(values.max()) + 1)
+        for target, rows in labels.items():
+            self._count(target, rows.bincount().cpu())
+
+    def move(self, rows: Mapping[str, Tensor]) -> None:
+        """Give every class another row."""
+        for target, counts in self.classes.items():
+            moved = counts.new_zeros(int(rows[target].max()) + 1)
+            moved[rows[target][: len(counts)]] = counts
+            self.classes[target] = moved
 
     def leave_out(self, layer: str, count: int) -> None:
         """Count samples of a batch that are left out of a layer."""
@@ -49,10 +57,17 @@ class Tally:
     def merge(self, other: Tally) -> None:
         """Take in what another worker counted over other samples."""
         self.samples += other.samples
-        for target, count in other.classes.items():
-            self.classes[target] = max(self.classes.get(target, 0), count)
+        for target, counts in other.classes.items():
+            self._count(target, counts)
         _add(self.left_out, other.left_out)
         _add(self.without_target, other.without_target)
+
+    def _count(self, target: str, more: Tensor) -> None:
+        counts = self.classes.get(target, more.new_zeros(0))
+        missing = len(more) - len(counts)
+        counts = torch.cat([counts, counts.new_zeros(missing)]) if missing > 0 else counts.clone()
+        counts[: len(more)] += more
+        self.classes[target] = counts
 
 
 def _add(counts: dict[str, int], more: Mapping[str, int]) -> None:

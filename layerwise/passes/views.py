@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -57,30 +58,39 @@ class Views:
     def __init__(self, request: Request, shuffles: Shuffles | None) -> None:
         self.groups = Groups(request)
         self.shuffles = shuffles
+        self.vocabularies = request.vocabularies
         self.samples = 0
 
     def of(self, every: dict[str, Seen]) -> list[dict[str, Seen]]:
         """What each sees of the next batch, by target."""
         size = len(next(iter(every.values()))[0]) if every else 0
         start, self.samples = self.samples, self.samples + size
-        shuffled = [] if self.shuffles is None else self.shuffles.of(every, start, size)
+        shuffled = [] if self.shuffles is None else self.shuffles.of(every, start, size, self._rows_of_ids)
         return [every, *self.groups.without(every), *shuffled]
+
+    @cached_property
+    def _rows_of_ids(self) -> dict[str, Tensor]:
+        """The rows of the ids that are shuffled, by target."""
+        ids = {} if self.shuffles is None else self.shuffles.ids
+        return {target: self.vocabularies[target].encode(own) for target, own in ids.items()}
 
     def state(self) -> State:
         """How far the run is."""
-        return {"samples": self.samples, "dealt": self.groups.dealt}
+        return {"samples": self.samples, "dealt": self.groups.dealt, "turns": self.groups.turns}
 
     def restore(self, state: State) -> None:
         """Go on from a state."""
-        self.samples, self.groups.dealt = state["samples"], dict(state["dealt"])
+        self.samples = state["samples"]
+        self.groups.dealt, self.groups.turns = dict(state["dealt"]), dict(state["turns"])
 
 
 class Groups:
     """Deals samples out to groups, each of which one measurement leaves out.
 
-    The k-th sample of a class goes to group ``(k + c) mod G``: whatever the batches, a class of two samples and more
-    is in two groups at least, and few samples of many classes fill all groups alike. Samples of a regression target are
-    of one class. Processes that share the samples begin with a group of their own.
+    The k-th sample of the c-th class that is met goes to group ``(k + c) mod G``: whatever the batches and the names of
+    classes, a class of two samples and more is in two groups at least, and few samples of many classes fill all groups
+    alike. Samples of a regression target are of one class. Processes that share the samples begin with a group of their
+    own.
 
     Parameters
     ----------
@@ -90,12 +100,15 @@ class Groups:
     ----------
     dealt : dict of str to Tensor
         Samples of each class so far, by target: where an interrupted run goes on.
+    turns : dict of str to Tensor
+        When each class was first met, counted in classes; -1 for those that were not.
     """
 
     def __init__(self, request: Request) -> None:
         self.count = request.jackknife
         self.regression = request.dimensions
         self.dealt: dict[str, Tensor] = {}
+        self.turns: dict[str, Tensor] = {}
 
     def without(self, seen: Mapping[str, Seen]) -> list[dict[str, Seen]]:
         """A batch without each of the groups, by target."""
@@ -111,8 +124,20 @@ class Groups:
         """The group of every sample, shape ``(n,)``."""
         labels = torch.zeros(len(values), dtype=torch.int64) if target in self.regression else values.cpu()
         numbers, self.dealt[target] = numbered(labels, self.dealt.get(target, labels.new_zeros(0)))
-        groups = (numbers + labels + place()[0]) % self.count
+        turns = self.turns[target] = _turns(labels, self.turns.get(target, labels.new_zeros(0)))
+        groups = (numbers + turns[labels] + place()[0]) % self.count
         return groups.to(values.device)
+
+
+def _turns(labels: Tensor, before: Tensor) -> Tensor:
+    """When each class was first met, with the labels of another batch; -1 for those that were not."""
+    missing = int(labels.max()) + 1 - len(before)
+    turns = torch.cat([before, before.new_full((missing,), -1)]) if missing > 0 else before.clone()
+    fresh = labels[turns[labels] < 0]
+    present, classes = fresh.unique(return_inverse=True)
+    first = torch.full_like(present, len(fresh)).scatter_reduce_(0, classes, torch.arange(len(fresh)), "amin")
+    turns[present[first.argsort()]] = torch.arange(len(present)) + int((turns >= 0).sum())
+    return turns
 
 
 def numbered(labels: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
@@ -151,11 +176,17 @@ class Shuffles:
     seed : int
     start, size : int
         Which of the samples are this process's.
+
+    Attributes
+    ----------
+    ids : dict of str to Tensor
+        The labels that occur, ascending, of every target with classes.
     """
 
     def __init__(self, labels: Mapping[str, Tensor], count: int, seed: int, start: int, size: int) -> None:
         self.size = size
-        self.labels = {target: _narrowed(values) for target, values in labels.items()}
+        self.ids = {target: values.unique() for target, values in labels.items() if not values.is_floating_point()}
+        self.labels = {target: _narrowed(values, self.ids.get(target)) for target, values in labels.items()}
         present = {target: _present(values) for target, values in labels.items()}
         whole = len(next(iter(labels.values()))) if labels else 0
         generator = torch.Generator().manual_seed(seed)
@@ -170,8 +201,18 @@ class Shuffles:
                 }
             )
 
-    def of(self, every: Mapping[str, Seen], start: int, size: int) -> list[dict[str, Seen]]:
+    def of(
+        self, every: Mapping[str, Seen], start: int, size: int, rows: Mapping[str, Tensor] | None = None
+    ) -> list[dict[str, Seen]]:
         """What is seen of the batch from sample `start` on, in each of the orders.
+
+        Parameters
+        ----------
+        every : mapping of str to Seen
+            What is seen of the batch as it is.
+        start, size : int
+        rows : mapping of str to Tensor, optional
+            What stands for each of the ids of a target; the ids themselves by default.
 
         Raises
         ------
@@ -183,14 +224,15 @@ class Shuffles:
                 f"the loader gave {self.size} samples when their labels were looked at, and more when the network ran; "
                 "give a loader that repeats itself"
             )
-        return [
-            {target: (self._values(target, order[target][start : start + size]), every[target][1]) for target in every}
-            for order in self.orders
-        ]
+        known = self.ids if rows is None else rows
 
-    def _values(self, target: str, order: Tensor) -> Tensor:
-        values = self.labels[target][order.long()]
-        return values if values.is_floating_point() else values.long()
+        def values(target: str, order: Tensor) -> Tensor:
+            own = self.labels[target][order[start : start + size].long()]
+            return known[target][own.long()] if target in known else own
+
+        return [
+            {target: (values(target, order[target]), every[target][1]) for target in every} for order in self.orders
+        ]
 
 
 def _present(values: Tensor) -> Tensor | None:
@@ -206,8 +248,8 @@ def _among(order: Tensor, there: Tensor) -> Tensor:
     return found
 
 
-def _narrowed(labels: Tensor) -> Tensor:
-    """Labels in few bytes; values as they are."""
-    if labels.is_floating_point():
+def _narrowed(labels: Tensor, ids: Tensor | None) -> Tensor:
+    """The place of every label among the ids, in few bytes; values as they are."""
+    if ids is None:
         return labels
-    return labels.to(torch.int16 if not len(labels) or int(labels.max()) < 1 << 15 else torch.int32)
+    return torch.searchsorted(ids, labels).to(torch.int16 if len(ids) < 1 << 15 else torch.int32)

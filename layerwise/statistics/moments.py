@@ -117,6 +117,7 @@ class ClassMoments:
     accumulated: ClassVar[tuple[str, ...]] = (
         *("classes", "dtype", "counts", "settled", "pivot", "total", "square", "norm", "scatter"),
     )
+    _by_class: ClassVar[tuple[str, ...]] = ("counts", "settled", "pivot", "total", "square")
 
     def __init__(self, classes: int = 0, *, scatter: bool = False) -> None:
         self.classes = classes
@@ -187,6 +188,29 @@ class ClassMoments:
         self.settled = torch.maximum(self.settled, other.settled)
         self.norm += other.norm
 
+    def move(self, rows: Tensor, classes: int) -> None:
+        """Give every class another row.
+
+        Parameters
+        ----------
+        rows : Tensor of int
+            Where each row moves to, shape ``(k,)``, with ``k`` no less than there are classes.
+        classes : int
+            How many rows there are then.
+        """
+        if not len(self.counts):
+            self.classes = max(self.classes, classes)
+            return
+        places = rows[: self.classes].to(self.counts.device)
+        if torch.equal(places, torch.arange(self.classes, device=places.device)):
+            return
+        self.classes = classes
+        for name in self._by_class:
+            value = getattr(self, name)
+            moved = value.new_zeros(classes, *value.shape[1:])
+            moved[places] = value
+            setattr(self, name, moved)
+
     def finish(self) -> Moments:
         """The moments of everything taken in."""
         present = self.counts > 0
@@ -227,7 +251,7 @@ class ClassMoments:
         if missing <= 0:
             return
         self.classes = classes
-        for name in ("counts", "settled", "pivot", "total", "square"):
+        for name in self._by_class:
             value = getattr(self, name)
             setattr(self, name, torch.cat([value, value.new_zeros(missing, *value.shape[1:])]))
 

@@ -1,0 +1,55 @@
+"""How many samples the classes of a split have: labels that are an index are refused, few samples are told."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+
+from layerwise.errors import InvalidLabels
+from layerwise.passes.matching import IN_ORDER
+from layerwise.passes.request import Request
+from layerwise.passes.result import SplitResult
+
+__all__ = ["FEW", "check_class_sizes", "least_classes"]
+
+#: With fewer samples of a class, what compares classes has a large error.
+FEW = 20
+
+
+def check_class_sizes(result: SplitResult, request: Request, split: str) -> None:
+    """Check that labels are classes, and not the number of each sample.
+
+    Classes that were declared, those that earlier splits have too, and those that the network has a score of each are
+    what they are called.
+
+    Raises
+    ------
+    InvalidLabels
+        If there are as many classes as samples.
+    """
+    for target, counts in result.counts.items():
+        rows, samples = counts.nonzero()[0], int(counts.sum())
+        present = len(rows)
+        scored = target in result.rows and result.matched.get(target) != IN_ORDER
+        known = target in request.classes or scored or (present > 0 and rows.max() < result.earlier[target])
+        if known or present < 2 or 2 * present <= samples:
+            continue
+        found = f"split {split!r} has {present:,} classes of target {target!r} in {samples:,} samples"
+        if present == samples:
+            raise InvalidLabels(
+                f"{found}: either the labels are an index, or every class has one sample. Give (inputs, labels) "
+                f"without the index; if they are classes, number them from 0 and declare them, classes={present}"
+            )
+        warnings.warn(f"{found}; if the labels are an index, the numbers say nothing", stacklevel=5)
+
+
+def least_classes(result: SplitResult, names: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, int]]:
+    """Name and samples of the smallest class of every target that has one of fewer than `FEW` samples."""
+    found = {}
+    for target, counts in result.counts.items():
+        present = counts.nonzero()[0]
+        if len(present) and counts[present].min() < FEW:
+            row = int(present[counts[present].argmin()])
+            own = names.get(target, ())
+            found[target] = (own[row] if row < len(own) else str(result.ids[target][row]), int(counts[row]))
+    return found

@@ -1,0 +1,137 @@
+"""Which of a network's class scores is that of which class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from layerwise.passes.request import Request
+from layerwise.passes.result import SplitResult
+
+__all__ = ["IN_ORDER", "are_numbers", "leave_contested", "match_classes", "match_scores", "match_target"]
+
+#: How scores and classes are matched where nothing but their number says that they belong together.
+IN_ORDER = "in ascending order"
+
+
+def match_classes(result: SplitResult, request: Request) -> None:
+    """Match the classes of every target with the class scores that the network gives for it."""
+    for target, scores in result.scores.items():
+        common = target in result.common
+        if common and request.heads and target not in request.heads:
+            result.matched[target] = f"heads= names no output for {target}"
+            continue
+        rows, how = match_target(request, target, result.ids[target], scores, common=common)
+        if rows is not None:
+            result.rows[target] = rows
+        if how:
+            result.matched[target] = how
+
+
+def match_target(
+    request: Request, target: str, ids: np.ndarray, scores: int, *, common: bool
+) -> tuple[np.ndarray | None, str]:
+    """Find the row of every class of a target among so many scores (`match_scores`).
+
+    Parameters
+    ----------
+    request : Request
+    target : str
+    ids : ndarray of int
+    scores : int
+    common : bool
+        Whether the scores are the network's own, which may have names.
+    """
+    return match_scores(
+        ids,
+        scores,
+        declared=target in request.classes,
+        names=request.names.get(target, ()),
+        score_names=request.score_names if common else (),
+    )
+
+
+def leave_contested(results: Sequence[SplitResult]) -> None:
+    """Take the network's own scores for no target, where they would do for several."""
+    common = {target for result in results for target in result.common if target in result.rows}
+    if len(common) < 2:
+        return
+    names = sorted(common)
+    why = f"the network's scores fit {' and '.join(names)} alike; heads={{target: name}} says whose they are"
+    for result in results:
+        for target in common & set(result.rows):
+            result.leave_unjudged(target, why)
+
+
+def match_scores(
+    ids: np.ndarray, scores: int, *, declared: bool, names: Sequence[str] = (), score_names: Sequence[str] = ()
+) -> tuple[np.ndarray | None, str]:
+    """Find the row of every class among the class scores of a network.
+
+    Declared classes, as many as there are scores, are the scores in their order, unless the names on both sides say
+    another one. Ids that occur are rows themselves where they reach from 0 to the last score. Other ids are matched by
+    their names, else in ascending order where there are exactly as many as scores. An id beyond the scores is no row.
+
+    Parameters
+    ----------
+    ids : ndarray of int
+        Ids of the classes, shape ``(C,)``.
+    scores : int
+        How many scores the network gives.
+    declared : bool
+        Whether the classes were declared; else they are the ids that occur.
+    names : sequence of str
+        What the data calls its classes, ``C`` of them; the ids themselves where it does not say.
+    score_names : sequence of str
+        What the network calls its scores; none where it does not say.
+
+    Returns
+    -------
+    rows : ndarray of int or None
+        Row of every class, shape ``(C,)``; None where they cannot be matched.
+    how : str
+        What is worth telling: ``"by name"``, ``"in ascending order"``, or why they cannot be matched; else empty.
+
+    Examples
+    --------
+    >>> match_scores(np.array([1, 2, 5]), 3, declared=False)
+    (array([0, 1, 2]), 'in ascending order')
+    >>> match_scores(np.array([0, 1]), 2, declared=True, names=["cat", "dog"], score_names=["dog", "cat"])
+    (array([1, 0]), 'by name')
+    """
+    own = np.arange(len(ids))
+    by_name = _by_name(names or [str(item) for item in ids], score_names, scores)
+    if declared:
+        if by_name is not None and not are_numbers(names):
+            return by_name, "by name" if len(ids) != scores or (by_name != own).any() else ""
+        return (own, "") if len(ids) == scores else (None, "")
+    if len(ids) and ids.min() == 0 and ids.max() == scores - 1:
+        return ids, ""
+    if by_name is not None:
+        return by_name, "by name"
+    if len(ids) == scores:
+        rows = np.empty_like(own)
+        rows[np.argsort(ids)] = own
+        return rows, IN_ORDER
+    if len(ids) and ids.min() > 0 and ids.max() == scores - 1:
+        return None, f"the ids {ids.min()} .. {ids.max()} may count from 0 or from 1; classes={scores} says from 0"
+    return None, ""
+
+
+def _by_name(names: Sequence[str], score_names: Sequence[str], scores: int) -> np.ndarray | None:
+    """The score that is called as each class; None where one is called as none, or two alike."""
+    found = {_plain(name): row for row, name in enumerate(score_names)}
+    wanted = [_plain(name) for name in names]
+    if len(score_names) != scores or len(found) < scores or len(set(wanted)) < len(wanted):
+        return None
+    return np.array([found[name] for name in wanted]) if wanted and all(name in found for name in wanted) else None
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.casefold().replace("_", " ").replace("-", " ").split())
+
+
+def are_numbers(names: Sequence[str]) -> bool:
+    """Whether names of classes are only their numbers, ``0 .. C - 1``, as of data that names none."""
+    return list(names) == [str(number) for number in range(len(names))]
