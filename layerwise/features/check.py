@@ -119,7 +119,7 @@ def _of_padding(layer: str, company: Company, leak: Leak | None) -> _Verdict:
     begin = f"with {company.padding.count} more tokens of padding, layer {where!r} differs"
     if leak is not None and not leak.masked and not leak.left:
         line = (
-            f"{begin}: this network sees padding before it takes the mask; features depend on how far texts are padded"
+            f"{begin}: this network sees padding there, whatever the mask; features depend on how far texts are padded"
         )
         return _Verdict(f"padding changes features from layer {where!r} on, by the network's design", line=line)
     causes = (

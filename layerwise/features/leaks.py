@@ -32,8 +32,9 @@ class Leak:
     ----------
     layer : str
     masked : bool
-        Whether the layer is made from the mask: then it was to keep padding out. If not, the network sees padding
-        before it takes the mask, as speech encoders do that normalise over time.
+        Whether the mask was to keep padding out: the layer is made from it, and real positions of it change. If not,
+        the network sees padding by design: speech encoders normalise over time before they take the mask, and some
+        networks pool over all positions, or read the last one.
     left : bool
         Whether padding comes in front.
     """
@@ -73,7 +74,7 @@ def find_leak(network: Network, traced: Trace, batch: Batch, share: float) -> Le
         if layer in short and layer in long:
             one, other = (means[layer].flatten(1).double().cpu() for means in (short, long))
             if one.shape == other.shape and difference(other, one, one, roundings[layer]).exceeds(share):
-                return Leak(layer.name, key_of(layer) in masked, longer[1].left)
+                return Leak(layer.name, key_of(layer) in masked and bool(layer.axes.masked), longer[1].left)
     return None
 
 

@@ -47,7 +47,7 @@ def more_padding(network: Network, batch: Batch) -> tuple[Batch, Padding] | None
     if mask is None:
         return None
     length = mask.shape[1]
-    limit = most_positions(network.model)
+    limit = most_positions(network.model, length)
     count = max(length // 4, 2) if limit is None else min(max(length // 4, 2), limit - length)
     if count < 1:
         return None
@@ -109,8 +109,11 @@ def _of_fixed_length(traced: Trace, named: Mapping[str, Any], batch: Batch, read
     ]
 
 
-def most_positions(model: nn.Module) -> int | None:
-    """The greatest length that a network has positions for; None where it does not say."""
+def most_positions(model: nn.Module, length: int) -> int | None:
+    """The greatest length that a network has positions for, from one that it takes; None where it does not say.
+
+    The least of several tables of positions that has so many is taken: others are of other inputs, such as pictures.
+    """
     config: Any = getattr(model, "config", None)
     text = getattr(config, "text_config", config)
     said = [getattr(text, name, None) for name in _POSITIONS]
@@ -121,7 +124,7 @@ def most_positions(model: nn.Module) -> int | None:
             # RoBERTa counts from behind its padding's index.
             skipped = 0 if module.padding_idx is None else module.padding_idx + 1
             found.append(module.num_embeddings - skipped)
-    return min(found, default=None)
+    return min((positions for positions in found if positions >= length), default=None)
 
 
 def _named(model: nn.Module, inputs: Any) -> list[tuple[str, Tensor]]:

@@ -153,24 +153,35 @@ def test_padding_in_front_with_positions_is_what_padding_behind_is() -> None:
     torch.testing.assert_close(torch.from_numpy(found[0]), torch.from_numpy(found[1]), rtol=1e-4, atol=1e-6)
 
 
-class Deaf(nn.Module):
-    """Takes a mask for its attention, and pools over padding all the same."""
+class Careless(nn.Module):
+    """Takes a mask for its first attention, and forgets it in the second or in the pooling."""
 
-    def __init__(self) -> None:
+    def __init__(self, forgets: str) -> None:
         super().__init__()
+        self.forgets = forgets
         self.embed = nn.Embedding(100, 16)
-        self.encoder = nn.TransformerEncoderLayer(16, 2, 16, batch_first=True)
+        self.first = nn.TransformerEncoderLayer(16, 2, 16, batch_first=True)
+        self.second = nn.TransformerEncoderLayer(16, 2, 16, batch_first=True)
         self.pool, self.fc = nn.Identity(), nn.Linear(16, 2)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        hidden = self.encoder(self.embed(input_ids), src_key_padding_mask=attention_mask == 0)
-        return self.fc(self.pool(hidden.mean(1)))
+        hidden = self.first(self.embed(input_ids), src_key_padding_mask=attention_mask == 0)
+        hidden = self.second(hidden, src_key_padding_mask=None if self.forgets == "second" else attention_mask == 0)
+        weight = torch.ones_like(attention_mask) if self.forgets == "pooling" else attention_mask
+        return self.fc(self.pool((hidden * weight[..., None]).sum(1) / weight.sum(1, keepdim=True)))
 
 
-def test_a_mask_that_does_not_reach_the_pooling_is_refused() -> None:
+def test_a_mask_that_does_not_reach_an_attention_is_refused() -> None:
     torch.manual_seed(0)
-    with pytest.raises(BatchDependence, match="with 2 more tokens of padding, layer 'pool' differs"):
-        checked(Deaf(), [texts("right")])
+    with pytest.raises(BatchDependence, match=r"with 2 more tokens of padding, layer 'second.self_attn.*' differs"):
+        checked(Careless("second"), [texts("right")])
+
+
+def test_a_network_that_pools_over_padding_gets_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    torch.manual_seed(0)
+    with caplog.at_level(logging.WARNING, "layerwise"):
+        assert "from layer 'pool' on, by the network's design" in checked(Careless("pooling"), [texts("right")])
+    assert [line for line in caplog.messages if "layer 'pool' differs: this network sees padding there" in line]
 
 
 def test_a_network_that_sees_padding_by_design_gets_one_line(caplog: pytest.LogCaptureFixture) -> None:
@@ -184,7 +195,7 @@ def test_a_network_that_sees_padding_by_design_gets_one_line(caplog: pytest.LogC
     data = [{"input_values": torch.randn(24, 3000) * mask, "attention_mask": mask, "labels": torch.arange(24) % 2}]
     with caplog.at_level(logging.WARNING, "layerwise"):
         assert "by the network's design" in checked(Wav2Vec2Model(config).eval(), data)
-    assert [line for line in caplog.messages if "sees padding before it takes the mask" in line]
+    assert [line for line in caplog.messages if "sees padding there, whatever the mask" in line]
 
 
 def test_padding_never_goes_past_the_positions_of_the_network() -> None:
