@@ -94,6 +94,8 @@ DATA: dict[str, tuple[Callable[[Batches], Batches], str]] = {
 }
 
 
+# Of one batch alone there are as many samples as features.
+@pytest.mark.filterwarnings("ignore:probe_error. NaN")
 @pytest.mark.parametrize("change", DATA)
 @pytest.mark.parametrize("null", [0, 3])
 def test_data_that_changed_where_it_was_read(

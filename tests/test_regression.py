@@ -340,7 +340,8 @@ def test_a_profile_goes_on_where_it_was_killed(network, tmp_path):
     network.register_forward_hook(lambda module, args, output: runs.append(len(output)))
     found = profile(network, Loader(torch.inf), partial=Partial(tmp_path / "kept", every=0))
     xr.testing.assert_identical(found.drop_attrs(deep=False), expected.drop_attrs(deep=False))
-    assert len(runs) < 5
+    # Of four batches three were done; the first is run once more, to prove the network.
+    assert len([size for size in runs if size > 4]) == 2
 
 
 def test_a_tracked_run_is_kept_printed_and_drawn(network, tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from layerwise.finding.shapes import key_of, slots_of
 from layerwise.finding.trace import Trace
 from layerwise.layers import Layer
 
-__all__ = ["roundings_of"]
+__all__ = ["autocast_type", "coarsest_rounding", "roundings_of"]
 
 # Products of single precision keep ten bits of their factors on cores that round them (TF32).
 _TF32 = 2.0**-11
@@ -32,14 +32,7 @@ def roundings_of(model: nn.Module, traced: Trace, layers: Sequence[Layer]) -> di
     layers : sequence of Layer
         Those of the trace that are asked for.
     """
-    weights = [value for value in model.parameters() if value.is_floating_point()]
-    coarsest = max((_rounding(value.dtype) for value in weights), default=0.0)
-    kinds = {value.device.type for value in weights} or {"cpu"}
-    for kind in kinds:
-        if torch.is_autocast_enabled(kind):
-            coarsest = max(coarsest, _rounding(torch.get_autocast_dtype(kind)))
-    if "cuda" in kinds and (torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32):
-        coarsest = max(coarsest, _TF32)
+    coarsest = coarsest_rounding(model)
     met = [call.start for call in traced.calls if call.leaf and traced.modules[call.path].matrix]
     calls = {(call.path, call.number): call for call in traced.calls}
     values = slots_of(traced)
@@ -50,6 +43,28 @@ def roundings_of(model: nn.Module, traced: Trace, layers: Sequence[Layer]) -> di
         before = bisect_left(met, call.stop if layer.side == "output" else call.start)
         found[layer] = max(coarsest, _rounding(getattr(torch, own))) * math.sqrt(max(before, 1))
     return found
+
+
+def coarsest_rounding(model: nn.Module) -> float:
+    """The rounding error of the coarsest of the weights, of autocast, and of products that are rounded on the way."""
+    weights = [value for value in model.parameters() if value.is_floating_point()]
+    found = [_rounding(value.dtype) for value in weights]
+    for kind in {value.device.type for value in weights} or {"cpu"}:
+        cast = autocast_type(kind)
+        found += [] if cast is None else [_rounding(cast)]
+        found += [_TF32] if kind == "cuda" and _rounds_to_tf32(model) else []
+    return max(found, default=0.0)
+
+
+def autocast_type(kind: str) -> torch.dtype | None:
+    """What autocast makes of products on devices of a kind; None where it is off."""
+    on = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return torch.get_autocast_dtype(kind) if on else None
+
+
+def _rounds_to_tf32(model: nn.Module) -> bool:
+    convolves = any(isinstance(module, nn.modules.conv._ConvNd) for module in model.modules())
+    return torch.get_float32_matmul_precision() != "highest" or (convolves and bool(torch.backends.cudnn.allow_tf32))
 
 
 def _rounding(dtype: torch.dtype) -> float:

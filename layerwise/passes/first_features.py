@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from layerwise.adapters.protocol import Batch
+from layerwise.features.precision import autocast_type, coarsest_rounding
 from layerwise.network import Answer, Network, Reading
 
 __all__ = ["FirstFeatures", "arithmetic_of", "changed_layers", "first_features"]
@@ -79,7 +80,7 @@ def changed_layers(
     """
     if before.keys() != now.keys():
         return sorted(before.keys() ^ now.keys())
-    coarsest = _coarsest(network)
+    coarsest = 2 * coarsest_rounding(network.model)
     return [
         name
         for depth, (name, one) in enumerate(before.items(), 1)
@@ -89,7 +90,7 @@ def changed_layers(
 
 def arithmetic_of(device: torch.device) -> list[str]:
     """What the caller set for the precision of forwards on a device: autocast, and that of float32 products."""
-    autocast = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else "none"
+    autocast = autocast_type(device.type) or "none"
     convolutions = torch.backends.cudnn.allow_tf32 if device.type == "cuda" else "none"
     return [f"autocast {autocast}", f"products {torch.get_float32_matmul_precision()}", f"tf32 {convolutions}"]
 
@@ -123,20 +124,3 @@ def _sums(features: Tensor) -> dict[str, Any]:
 
 def _signs(length: int, generator: torch.Generator) -> Tensor:
     return torch.randint(0, 2, (_SUMS, length), generator=generator).double() * 2 - 1
-
-
-def _coarsest(network: Network) -> float:
-    """The coarsest precision of the weights, of autocast and of the matrix products of a GPU."""
-    kind = network.device.type
-    types = {weight.dtype for weight in network.model.parameters() if weight.is_floating_point()}
-    if torch.is_autocast_enabled(kind):
-        types.add(torch.get_autocast_dtype(kind))
-    found = [torch.finfo(dtype).eps for dtype in types]
-    if kind == "cuda" and _rounds_to_tf32(network.model):
-        found.append(2.0**-10)
-    return max(found, default=0.0)
-
-
-def _rounds_to_tf32(model: nn.Module) -> bool:
-    convolves = any(isinstance(module, nn.modules.conv._ConvNd) for module in model.modules())
-    return torch.get_float32_matmul_precision() != "highest" or (convolves and bool(torch.backends.cudnn.allow_tf32))
