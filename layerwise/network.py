@@ -236,7 +236,8 @@ class Network:
         InvalidData
             If the network does not run on the batch.
         """
-        scored, outputs = False, ("",)
+        scored = False
+        outputs: tuple[str, ...] = ("",)
 
         def run(part: Batch) -> Any:
             nonlocal scored, outputs

@@ -20,8 +20,8 @@ __all__ = ["LARGEST", "check_company"]
 #: The largest difference that passes, in units of the spread among samples: in evaluation mode it is rounding, with
 #: batch norm in training mode a tenth and more, and nothing lies between.
 LARGEST = 0.05
-# Differences below this are rounding that cancels on the way, and change no number by more.
-_LEAST = 1e-4
+# Differences below this share of the spread come of rounding that cancels on the way, and are not worth a word.
+_LEAST = 1e-3
 
 _GO_ON = "check=False goes on without this check"
 

@@ -216,8 +216,10 @@ def _of_tokens(
     length = source.shape[1]
     mask = batch.mask if batch.mask is not None and length - batch.mask.shape[1] in (0, prefix) else None
     # Tokens that the mask knows one by one have none in front.
-    known = mask is not None and length == mask.shape[1]
-    tokens = Tokens(mask, prefix if length > prefix and not known else 0)
+    ahead = 0 if mask is None else length - mask.shape[1]
+    if mask is not None and ahead:
+        mask = torch.cat([mask.new_ones(len(mask), ahead), mask], dim=1)
+    tokens = Tokens(mask, ahead if mask is not None else prefix if length > prefix else 0)
     for how in ("cls", "mean", "max", "last"):
         yield how, None, reduce(source, how, -1, tokens).double()
     # A fixed position is no end of a text, whatever token stands there.
