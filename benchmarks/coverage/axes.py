@@ -97,8 +97,8 @@ def _table(found: dict[str, list[Measured]]) -> str:
         "# Axes",
         "",
         "In which architectures the axis of the samples was proven for every block, by running the network on two",
-        "and on three samples. Made by `python -m benchmarks.coverage.axes`, with one architecture of each family of",
-        "timm and each model type of transformers, at random weights.",
+        f"and on three samples. Made by `python -m benchmarks.coverage.axes --zoo {' --zoo '.join(found)}` with",
+        "networks of random weights: one architecture of each family of timm, each model type of transformers.",
         "",
     ]
     for zoo, measured in found.items():
