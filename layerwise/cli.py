@@ -99,6 +99,9 @@ def profile(
         int,
         typer.Option(min=0, help="Shuffles of labels for what chance gives; 0 for none, 39 for a 95% band."),
     ] = 0,
+    check: Annotated[
+        bool, typer.Option(help="Run a few samples again beforehand: features must not depend on their company.")
+    ] = True,
     drop_nonfinite: Annotated[
         bool, typer.Option(help="Leave out samples with NaN or infinity, in a layer or a target.")
     ] = False,
@@ -143,6 +146,7 @@ def profile(
             "probes": int(probes) if probes.isdigit() else probes,
             "jackknife": jackknife,
             "null": null,
+            "check": check,
             "nonfinite": "drop" if drop_nonfinite else "raise",
             "partial": kept,
         }

@@ -23,7 +23,7 @@ LARGEST = 0.05
 # Differences below this share of the spread come of rounding that cancels on the way, and are not worth a word.
 _LEAST = 1e-3
 
-_GO_ON = "check=False goes on without this check"
+_GO_ON = "check=False (--no-check) goes on without this check"
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,15 @@ def check_company(network: Network, traced: Traced, readings: Sequence[Reading],
     UserWarning
         If they change by more than rounding, and by less than that.
     """
-    own = _verdict(network, traced, readings, batch)
+    failure: LayerwiseError | None = None
+    try:
+        own = _verdict(network, traced, readings, batch)
+    except LayerwiseError as error:
+        own, failure = _Verdict("", error=str(error)), error
+    # A process that stopped here alone would leave the others waiting.
     every = gathered(own, shared)
+    if failure is not None:
+        raise failure
     verdict = next((one for one in every if one.error), own)
     if verdict.error:
         raise BatchDependence(verdict.error)

@@ -121,6 +121,17 @@ class Turned(nn.Module):
         return self.inner(inputs.transpose(0, 1)).mean(0)
 
 
+def test_padding_that_no_mask_leaves_out_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("layerwise.network.mask_of_layer", lambda *_, **__: None)
+    torch.manual_seed(0)
+    with caplog.at_level(logging.WARNING, "layerwise"):
+        said = checked(Careless("nothing"), [texts("right")], reduce="mean", layers=["first", "second"])
+    assert said.startswith("padding changes features")
+    assert any("differs: this network sees padding there" in line for line in caplog.messages)
+
+
 def texts(side: str, count: int = 24) -> dict[str, Tensor]:
     """Texts of unequal length, padded on one side; words tell the class."""
     generator = torch.Generator().manual_seed(0)
