@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from layerwise.passes import SplitResult
 from layerwise.passes.class_sizes import FEW, least_classes
 
-__all__ = ["classes_told", "lines_of", "of_classes", "of_targets", "warn_of_few_classes"]
+__all__ = [
+    "classes_told",
+    "line_of_empty_fits",
+    "lines_of",
+    "of_classes",
+    "of_targets",
+    "unseen_classes",
+    "warn_of_few_classes",
+]
 
 Names = Mapping[str, tuple[str, ...]]
 
@@ -62,6 +72,35 @@ def lines_of(result: SplitResult, split: str, names: Names) -> list[str]:
         f"{FEW} what compares classes has a large error"
         for target, (name, count) in least_classes(result, names).items()
     ]
+
+
+def unseen_classes(result: SplitResult, train: SplitResult | None, split: str) -> list[str]:
+    """A line for each target with classes that the training split lacks: they are nearest to no mean of their own."""
+    lines = []
+    for target, counts in result.counts.items() if train is not None else ():
+        assert train is not None
+        known = np.zeros_like(counts)
+        own = train.counts[target][: len(counts)]
+        known[: len(own)] = own
+        missing = int(((counts > 0) & (known == 0)).sum())
+        if missing:
+            lines.append(
+                f"classes of target {target!r} in split {split!r} without a sample in 'train': {missing}; no class mean "
+                "is theirs, and every sample of them counts as an error"
+            )
+    return lines
+
+
+def line_of_empty_fits(empty: Mapping[str, Mapping[str, Sequence[str]]]) -> str:
+    """A line on fits to no more samples than features: the layers, by split and metric, where they are NaN."""
+    split, of_split = next(iter(empty.items()))
+    layers = list(dict.fromkeys(layer for own in of_split.values() for layer in own))
+    names = ", ".join(dict.fromkeys(name for own in empty.values() for name in own))
+    return (
+        f"{names}: NaN in {len(layers)} layer{'s' * (len(layers) > 1)} of split {split!r}, such as {layers[0]!r}: "
+        "a fit to no more samples than features explains any labels. Give more samples, or fewer features with "
+        "reduce='sketch:k'"
+    )
 
 
 def warn_of_few_classes(result: SplitResult, split: str) -> None:

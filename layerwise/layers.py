@@ -121,10 +121,12 @@ class Layer:
         rows = activation.shape[self.axes.samples] if activation.ndim > self.axes.samples else 0
         whole = rows % size == 0 if self.axes.folded else rows == size
         if not whole or not self.apart:
-            raise InvalidData(
-                f"layer {self.name!r} gives {rows} rows for a batch of {size} samples; "
-                "it does not keep samples apart and cannot be profiled"
+            why = (
+                "a squeeze may have dropped the axis of a batch of one: squeeze(1), or drop_last=True, keeps it"
+                if size == 1 and self.apart
+                else "it does not keep samples apart and cannot be profiled"
             )
+            raise InvalidData(f"layer {self.name!r} gives {rows} rows for a batch of {size} samples; {why}")
         moved = activation.movedim(self.axes.samples, 0)
         return moved.unflatten(0, (size, -1)) if self.axes.folded else moved
 

@@ -279,6 +279,8 @@ class Network:
         mask: Tensor | None = None
         ids: Tensor | None = None
         size = 0
+        # Whether the network gave class scores and an output of samples so far; None before the first batch.
+        answered: tuple[bool, bool] | None = None
 
         def take(layer: Layer, activation: Tensor) -> None:
             if layer == self.scores:
@@ -293,7 +295,7 @@ class Network:
         with quiet(self.model), Capture(self.model, layers, take) as capture:
 
             def run(batch: Batch) -> Answer:
-                nonlocal mask, ids, size
+                nonlocal mask, ids, size, answered
                 mask, ids, size = batch.mask, token_ids(batch.inputs), batch.size
                 if dense is None:
                     check_some_real(mask)
@@ -302,7 +304,17 @@ class Network:
                 if dense is not None:
                     return Answer.of(_scores_apart(output, dense), 1 if dense == "pixels" else -1, {})
                 logits = self.adapter.logits(output) if self.scores is None else scores.pop()
-                return Answer.of(logits, 1, {**values_of(output, size), **judged}, self.heads)
+                answer = Answer.of(logits, 1, {**values_of(output, size), **judged}, self.heads)
+                answers = (answer.predicted is not None, "" in answer.values)
+                if answered is not None and answered != answers:
+                    have = "some" if sum(answers) > sum(answered) else "none"
+                    raise InvalidData(
+                        "the network's output has a row for every sample in some batches, and not in others: one of "
+                        f"{size} has {have}. A squeeze may drop the axis of a batch of one: squeeze(1), or "
+                        "drop_last=True, keeps it"
+                    )
+                answered = answers
+                return answer
 
             yield run
 

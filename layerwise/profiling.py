@@ -17,7 +17,15 @@ import torch
 from layerwise.adapters.protocol import Batch
 from layerwise.apart import check_apart, most_samples, nothing_apart, of_positions
 from layerwise.assembly import NETWORK_ERROR, NETWORK_MSE, assemble_profile
-from layerwise.attributes import classes_told, lines_of, of_classes, of_targets, warn_of_few_classes
+from layerwise.attributes import (
+    classes_told,
+    line_of_empty_fits,
+    lines_of,
+    of_classes,
+    of_targets,
+    unseen_classes,
+    warn_of_few_classes,
+)
 from layerwise.engine import look, run_split
 from layerwise.errors import EmptyData, InvalidData, NotRepeatable, UnknownName, listed
 from layerwise.evaluation import Evaluation
@@ -263,6 +271,8 @@ class Profiler:
             warn_of_few_classes(results[split], split)
             for line in lines_of(results[split], split, self.class_names):
                 self._tell(line)
+            for line in unseen_classes(results[split], results.get("train"), split):
+                self._tell(line)
             if split == order[-1]:
                 # Nothing is judged by the training split any more.
                 results[order[0]].judge_no_more()
@@ -338,10 +348,15 @@ class Profiler:
         return batch
 
     def _scores(self) -> Layer | None:
-        """The layer of the class scores, for a network whose output does not say which they are."""
+        """The layer of the class scores, for a network whose output does not say which they are; None for several."""
         layers = find_blocks(self._traced, self.network.head)
         scores = [layer for layer in layers if layer.role == "logits" and not layer.is_complex]
         own = [layer for layer in scores if layer.apart and len(layer.shape) == 1]
+        alike = [layer for layer in own if own and layer.shape == own[-1].shape]
+        if len(alike) > 1 and len(self.targets) == 1 and not self.settings.heads:
+            names = listed([repr(layer.name) for layer in alike])
+            self._tell(f"{names} give as many scores: heads={{{self.targets[0]!r}: name}} says whose they are")
+            return None
         return own[-1] if own else None
 
     def _plan(self, first: Batch) -> Plan:
@@ -481,14 +496,7 @@ class Profiler:
         if not empty or "fits" in self._said:
             return
         self._said.add("fits")
-        split, of_split = next(iter(empty.items()))
-        layers = list(dict.fromkeys(layer for own in of_split.values() for layer in own))
-        names = ", ".join(dict.fromkeys(name for own in empty.values() for name in own))
-        line = (
-            f"{names}: NaN in {len(layers)} layer{'s' * (len(layers) > 1)} of split {split!r}, such as {layers[0]!r}: "
-            "a fit to no more samples than features explains any labels. Give more samples, or fewer features with "
-            "reduce='sketch:k'"
-        )
+        line = line_of_empty_fits(empty)
         if self.settings.metrics is not None:
             warnings.warn(line, stacklevel=4)
         else:

@@ -65,7 +65,11 @@ class DataFingerprint:
     def update(self, inputs: Any, labels: Mapping[str, Tensor]) -> None:
         """Take in a batch: a nest of tensors, and labels by target."""
         size = len(next(iter(labels.values())))
-        labels = {target: value.detach().cpu() for target, value in labels.items()}
+        # Integers of any width are the same labels.
+        labels = {
+            target: value.detach().cpu() if value.is_floating_point() else value.detach().cpu().long()
+            for target, value in labels.items()
+        }
         for index, digest in enumerate(sample_hashes(inputs, labels, size)):
             self.total = (self.total + digest) % 2**64
             own = b"".join(bytes_of(value[index]) for value in labels.values())

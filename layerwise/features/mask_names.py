@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 __all__ = ["counted_masks", "find_mask", "named_inputs"]
 
 # Masks that say something else of the positions than which of them are padding.
+_CALLED_MASK = re.compile(r"mask_?\d*$")
 _OTHERS = frozenset(("head_mask", "global_attention_mask", "special_tokens_mask", "mask_time_indices"))
 
 
@@ -57,7 +59,7 @@ def counted_masks(inputs: Mapping[str, Any], used: str | None) -> list[str]:
 
 def _masks(inputs: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
     for name, value in inputs.items():
-        if str(name).endswith("mask") and name not in _OTHERS and isinstance(value, Tensor):
+        if _CALLED_MASK.search(str(name)) and name not in _OTHERS and isinstance(value, Tensor):
             whole = value.dtype in (torch.bool, torch.uint8, torch.int32, torch.int64)
             if whole and value.ndim in (2, 3) and bool((value == value.bool()).all()):
                 yield str(name), value

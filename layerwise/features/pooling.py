@@ -80,7 +80,7 @@ class Poolings:
         """What the network does, in a word or two; and a line where ``auto`` differs from it, else nothing."""
         own = dict.fromkeys(pooling for pooling in map(self._leads_to, layers) if pooling is not None)
         own = own or dict.fromkeys(pooling for _, pooling in self.found)
-        if not own:
+        if not own or not any(sum(size > 1 for size in layer.shape) > 1 for layer in layers):
             return "none", ""
         said = ", ".join(dict.fromkeys(pooling.how or f"by {pooling.operation}" for pooling in own))
         missed = [pooling.operation for pooling in own if not pooling.how]
