@@ -85,8 +85,8 @@ def unseen_classes(result: SplitResult, train: SplitResult | None, split: str) -
         missing = int(((counts > 0) & (known == 0)).sum())
         if missing:
             lines.append(
-                f"classes of target {target!r} in split {split!r} without a sample in 'train': {missing}; no class mean "
-                "is theirs, and every sample of them counts as an error"
+                f"classes of target {target!r} in split {split!r} without a sample in 'train': {missing}; no class "
+                "mean is theirs, and every sample of them counts as an error"
             )
     return lines
 

@@ -9,7 +9,7 @@ from layerwise.finding.blocks import choose
 from layerwise.finding.trace import Trace
 from layerwise.layers import Layer
 
-__all__ = ["find_judges"]
+__all__ = ["find_judges", "score_layers"]
 
 
 def find_judges(
@@ -48,3 +48,10 @@ def find_judges(
             )
         found[target] = layers[-1]
     return found
+
+
+def score_layers(layers: Sequence[Layer]) -> list[Layer]:
+    """The layers that may be the class scores: those of logits that are as many as the last one's."""
+    scores = [layer for layer in layers if layer.role == "logits" and not layer.is_complex]
+    own = [layer for layer in scores if layer.apart and len(layer.shape) == 1]
+    return [layer for layer in own if layer.shape == own[-1].shape]

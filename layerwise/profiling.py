@@ -43,7 +43,7 @@ from layerwise.inputs import (
     names_of_labels,
     score_names,
 )
-from layerwise.judges import find_judges
+from layerwise.judges import find_judges, score_layers
 from layerwise.layers import Layer, chosen_text
 from layerwise.loaders import first_batch
 from layerwise.metrics import Metric, convention, needs_of, select
@@ -349,15 +349,12 @@ class Profiler:
 
     def _scores(self) -> Layer | None:
         """The layer of the class scores, for a network whose output does not say which they are; None for several."""
-        layers = find_blocks(self._traced, self.network.head)
-        scores = [layer for layer in layers if layer.role == "logits" and not layer.is_complex]
-        own = [layer for layer in scores if layer.apart and len(layer.shape) == 1]
-        alike = [layer for layer in own if own and layer.shape == own[-1].shape]
-        if len(alike) > 1 and len(self.targets) == 1 and not self.settings.heads:
-            names = listed([repr(layer.name) for layer in alike])
+        found = score_layers(find_blocks(self._traced, self.network.head))
+        if len(found) > 1 and len(self.targets) == 1 and not self.settings.heads:
+            names = listed([repr(layer.name) for layer in found])
             self._tell(f"{names} give as many scores: heads={{{self.targets[0]!r}: name}} says whose they are")
             return None
-        return own[-1] if own else None
+        return found[-1] if found else None
 
     def _plan(self, first: Batch) -> Plan:
         of_classes = [labels for target, labels in first.labels.items() if target not in self.dimensions]
