@@ -12,7 +12,7 @@ from datasets import ClassLabel, Dataset, Image, Value
 from layerwise.data.images import Pictures
 from layerwise.data.names import Request
 from layerwise.data.source import Inputs, Kind
-from layerwise.errors import InvalidData, InvalidLabels, UnknownName
+from layerwise.errors import InvalidData, InvalidLabels, UnknownName, listed
 from layerwise.runtime.notes import Notes
 from layerwise.runtime.pixels import colour_picture
 
@@ -165,7 +165,7 @@ def _labels(table: Dataset, request: Request) -> tuple[str, ...]:
     named = [name for name, feature in table.features.items() if isinstance(feature, ClassLabel)]
     usual = [name for name in _LABELS if name in table.column_names]
     if not named and not usual:
-        raise InvalidData(f"which column has the labels? label=COLUMN, one of {_some(table.column_names)}")
+        raise InvalidData(f"which column has the labels? label=COLUMN, one of {listed(table.column_names) or 'none'}")
     return (next((name for name in usual if name in named), None) or (named or usual)[0],)
 
 
@@ -193,7 +193,7 @@ def _guess(table: Dataset, taken: set[str]) -> tuple[Kind, tuple[str, ...]]:
         return "array", tuple(numbers)
     raise InvalidData(
         "which column has the inputs? text=COLUMN, text=A,B for pairs, image=COLUMN or columns=A,B,C; there are "
-        + _some(list(features))
+        + (listed(list(features)) or "none")
     )
 
 
@@ -228,10 +228,6 @@ def _pictures(values: list[str], root: Path, notes: Notes) -> Pictures:
     if absent:
         raise InvalidData(f"{len(absent)} of {len(paths)} images are not there, such as {str(absent[0])!r}")
     return Pictures(paths, notes)
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:8]) + (f", ... ({len(names)} in all)" if len(names) > 8 else "") or "none"
 
 
 def _type(feature: Any) -> str:

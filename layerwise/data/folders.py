@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from layerwise.data.splits import SPLITS, split_named
-from layerwise.errors import InvalidData
+from layerwise.errors import InvalidData, listed
 
 __all__ = ["ClassFolders", "class_folders", "is_ignored", "split_folders"]
 
@@ -51,18 +51,18 @@ class ClassFolders:
         """One line for all that was ignored; none if there was nothing."""
         parts = []
         if self.hidden:
-            parts.append(f"{len(self.hidden)} hidden: {_some(self.hidden)}")
+            parts.append(f"{len(self.hidden)} hidden: {listed(self.hidden, 5)}")
         if self.empty:
-            parts.append(f"{len(self.empty)} class folders without a picture: {_some(self.empty)}")
+            parts.append(f"{len(self.empty)} class folders without a picture: {listed(self.empty, 5)}")
         if self.others:
             kinds = [f"{count} {ending or 'without ending'}" for ending, count in self.others.most_common()]
-            parts.append(f"{self.others.total()} files that are no pictures: {_some(kinds)}")
+            parts.append(f"{self.others.total()} files that are no pictures: {listed(kinds, 5)}")
         if self.outside:
             parts.append(f"{self.outside} pictures outside of class folders")
         lines = [f"split {split!r}: ignored {'; '.join(parts)}"] if parts else []
         deeper = [name for name, paths in self.pictures.items() if len({os.path.dirname(path) for path in paths}) > 1]
         if deeper:
-            lines.append(f"split {split!r}: pictures in folders below count to the classes {_some(deeper)}")
+            lines.append(f"split {split!r}: pictures in folders below count to the classes {listed(deeper, 5)}")
         return lines
 
 
@@ -117,7 +117,7 @@ def split_folders(root: Path, *, asked: bool = False) -> tuple[dict[str, Path], 
         notes.append(f"not read: {_names(flat)}, which hold pictures without class folders")
     other = [folder.name for folder in folders if folder not in splits and folder not in flat]
     if other:
-        notes.append(f"not read: folders beside those of the splits, {_some(other)}")
+        notes.append(f"not read: folders beside those of the splits, {listed(other, 5)}")
     return found, notes
 
 
@@ -148,7 +148,7 @@ def class_folders(root: Path) -> ClassFolders:
         else:
             found.empty.append(folder.name)
     if not found.pictures:
-        raise InvalidData(f"no subfolder of {str(root)!r} has an image: {_some(found.empty)}")
+        raise InvalidData(f"no subfolder of {str(root)!r} has an image: {listed(found.empty, 5)}")
     _check_depth(root, found)
     return found
 
@@ -190,14 +190,16 @@ def _check_depth(root: Path, found: ClassFolders) -> None:
     nested = {name: inner for name, inner in below.items() if inner and all(map(split_named, inner))}
     if nested:
         name, inner = next(iter(nested.items()))
+        names = listed(sorted(inner), 5)
         raise InvalidData(
-            f"{str(root / name)!r} holds {_some(sorted(inner))}: either {name!r} holds the splits, and its own path is "
+            f"{str(root / name)!r} holds {names}: either {name!r} holds the splits, and its own path is "
             f"to be given, or it is a class whose pictures are to lie in SPLIT/{name}"
         )
     if len(below) == 1 and len(next(iter(below.values()))) > 1:
         ((name, inner),) = below.items()
+        names = listed(sorted(inner), 5)
         raise InvalidData(
-            f"{name!r} is the only folder in {str(root)!r} and holds folders, {_some(sorted(inner))}: if these are the "
+            f"{name!r} is the only folder in {str(root)!r} and holds folders, {names}: if these are the "
             f"classes, give {str(root / name)!r}; if {name!r} is the only class, take its pictures out of them"
         )
 
@@ -237,7 +239,3 @@ def _endings() -> frozenset[str]:
 
 def _names(folders: list[Path]) -> str:
     return " and ".join(repr(folder.name) for folder in folders)
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f", ... ({len(names)} in all)" if len(names) > 5 else "")

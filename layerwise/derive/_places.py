@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import xarray as xr
 
-from layerwise.errors import InvalidData
+from layerwise.errors import InvalidData, listed
 
 __all__ = ["at_depths", "at_labels", "at_layers", "shortened"]
 
@@ -74,5 +74,4 @@ def at_labels(a: xr.Dataset, b: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
 
 def shortened(names: Iterable[object], most: int = 6) -> str:
     """A list of names for a message."""
-    shown = [str(name) for name in names]
-    return ", ".join(shown[:most]) + (f", ... ({len(shown)} in all)" if len(shown) > most else "")
+    return listed([str(name) for name in names], most)
