@@ -31,7 +31,7 @@ from layerwise.errors import EmptyData, InvalidData, NotRepeatable, UnknownName,
 from layerwise.evaluation import Evaluation
 from layerwise.features.check import check_company
 from layerwise.features.padding import padding_of
-from layerwise.finding.blocks import choose, find_blocks, without_samples
+from layerwise.finding.blocks import choose_among, find_blocks, without_samples
 from layerwise.finding.feeds import named_heads, next_linear, previous_linear
 from layerwise.frames import check_frames, frames_told, select_with_frame
 from layerwise.inputs import (
@@ -171,15 +171,16 @@ class Profiler:
         self._check_null()
         traced = self.network.trace(first)
         self._traced = traced.trace
+        self._blocks = find_blocks(self._traced, self.network.head)
         if not traced.scored:
             self.network = replace(self.network, scores=self._scores())
         self._heads = dict(settings.heads or {})
         judges = find_judges(self._heads, self._traced, traced.outputs, self.targets)
         self.network = replace(self.network, heads=self._heads, judges=tuple(judges.values()))
-        layers = choose(self._traced, settings.layers, self.network.head)
+        layers = choose_among(self._traced, self._blocks, settings.layers)
         if not layers:
-            there = [layer.name for layer in choose(self._traced, "all")]
-            raise UnknownName("layer", "chosen by " + chosen_text(settings.layers), there)
+            there = choose_among(self._traced, self._blocks, "all")
+            raise UnknownName("layer", "chosen by " + chosen_text(settings.layers), (layer.name for layer in there))
         poolings = self.network.poolings(first)
         self.network_pooling, differs = poolings.told(layers)
         self.readings = readings_of(self.network, self._traced, layers, first, settings.reduce, settings.seed, poolings)
@@ -206,10 +207,9 @@ class Profiler:
         """Log what is measured, how, what of it is left out, and where pooling differs from the network's own."""
         for target, dimension in self.dimensions.items():
             logger.info("regression target %r of dimension %s", target, dimension)
-        dropped = without_samples(self._traced, self.settings.layers, self.network.head)
+        dropped = without_samples(self._traced, self._blocks, self.settings.layers)
         if dropped:
-            names = listed([layer.name for layer in dropped])
-            logger.info("no axis follows the number of samples in %s: left out", names)
+            logger.info("no axis follows the number of samples in %s: left out", listed([own.name for own in dropped]))
         if "counted" in self._padding:
             logger.warning("padding is %s", self._padding)
         if differs:
@@ -349,7 +349,7 @@ class Profiler:
 
     def _scores(self) -> Layer | None:
         """The layer of the class scores, for a network whose output does not say which they are; None for several."""
-        found = score_layers(find_blocks(self._traced, self.network.head))
+        found = score_layers(self._blocks)
         if len(found) > 1 and len(self.targets) == 1 and not self.settings.heads:
             names = listed([repr(layer.name) for layer in found])
             self._tell(f"{names} give as many scores: heads={{{self.targets[0]!r}: name}} says whose they are")

@@ -14,9 +14,10 @@ from layerwise.features.complex_features import real_features
 from layerwise.features.end import End, possible_ends, token_ids
 from layerwise.finding.cuts import Graph, graph
 from layerwise.finding.pooling import PICKS, Junction, junctions, pooling_of
+from layerwise.finding.shapes import key_of, slots_of
 from layerwise.finding.trace import trace_with_tensors
+from layerwise.finding.variations import with_rows
 from layerwise.layers import Layer
-from layerwise.nest import mapped
 from layerwise.reduce import Tokens, reduce
 
 __all__ = ["Pooling", "Poolings", "measured_poolings"]
@@ -112,7 +113,7 @@ class Poolings:
         """The pooling of the junction that a layer leads to, or the nearest where that is not known."""
         if not self.found or self.live is None:
             return None
-        value = _value_of(self.live, layer)
+        value = slots_of(self.live.trace).get(key_of(layer))
         if value is not None and self.live.flows(value):
             for junction, pooling in self.found:
                 source = self.live.same(junction.source)
@@ -162,14 +163,7 @@ def _few(batch: Batch) -> Batch:
         lengths = torch.arange(batch.size)
     order = lengths.argsort(stable=True).tolist()
     chosen = sorted(dict.fromkeys([order[0], order[-1], order[len(order) // 2], *order[:_SAMPLES]]))[:_SAMPLES]
-    rows = torch.tensor(sorted({order[0], order[-1], *chosen})[:_SAMPLES])
-
-    def part(value: Tensor) -> Tensor:
-        return value[rows.to(value.device)] if value.ndim and len(value) == batch.size else value
-
-    labels = {target: part(value) for target, value in batch.labels.items()}
-    mask = None if batch.mask is None else part(batch.mask)
-    return Batch(mapped(batch.inputs, part), labels, len(rows), mask)
+    return with_rows(batch, sorted({order[0], order[-1], *chosen})[:_SAMPLES])
 
 
 def _match(junction: Junction, values: Sequence[Tensor], batch: Batch, prefix: int) -> tuple[str, End | None]:
@@ -253,12 +247,3 @@ def _difference(one: Tensor, two: Tensor) -> float:
 
 def _tolerance(source: Tensor) -> float:
     return 8 * torch.finfo(source.dtype).eps if source.dtype in (torch.float16, torch.bfloat16) else 1e-4
-
-
-def _value_of(live: Graph, layer: Layer) -> int | None:
-    """The value of a layer in the trace."""
-    for call in live.trace.calls:
-        if (call.path, call.number) == (layer.path, layer.call):
-            slots = call.outputs if layer.side == "output" else call.inputs
-            return next((slot.value for slot in slots if slot.item == layer.item), None)
-    return None

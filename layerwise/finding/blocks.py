@@ -21,7 +21,7 @@ from layerwise.finding.search import Found, Search
 from layerwise.finding.trace import Call, Slot, Trace
 from layerwise.layers import Axes, Layer, select
 
-__all__ = ["all_calls", "choose", "find_blocks", "find_stages", "leaves", "without_samples"]
+__all__ = ["all_calls", "choose", "choose_among", "find_blocks", "find_stages", "leaves", "without_samples"]
 
 # A list holds the network's weights when it has this share of what the largest has.
 _LARGE = 0.1
@@ -49,22 +49,26 @@ def choose(trace: Trace, chosen: Chosen = "blocks", head: str | None = None) -> 
     LayerNeverFired
         If it has, and the forward never called it.
     """
-    blocks = find_blocks(trace, head)
+    return choose_among(trace, find_blocks(trace, head), chosen)
+
+
+def choose_among(trace: Trace, blocks: Sequence[Layer], chosen: Chosen) -> list[Layer]:
+    """The layers that a caller chose, as `choose` gives them, where the blocks are found already."""
     keywords = _keywords(trace, blocks)
     if isinstance(chosen, str) and chosen in keywords:
         return [layer for layer in keywords[chosen]() if layer.apart]
     return select(_named(trace, blocks), chosen, preferred=blocks, groups=keywords, silent=_silent(trace))
 
 
-def without_samples(trace: Trace, chosen: Chosen, head: str | None = None) -> list[Layer]:
-    """The layers that a word stands for, and that `choose` leaves out since no axis of theirs is that of the samples.
+def without_samples(trace: Trace, blocks: Sequence[Layer], chosen: Chosen) -> list[Layer]:
+    """The layers that a word stands for, and that are left out of it since no axis of theirs is that of the samples.
 
     Parameters
     ----------
-    trace, chosen, head
-        As for `choose`.
+    trace, blocks, chosen
+        As for `choose_among`.
     """
-    keywords = _keywords(trace, find_blocks(trace, head))
+    keywords = _keywords(trace, blocks)
     words = [chosen] if isinstance(chosen, str) else [] if callable(chosen) else chosen
     return [layer for word in words if word in keywords for layer in keywords[word]() if not layer.apart]
 
