@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -25,13 +25,16 @@ class Batch:
     size : int
         Number of samples.
     mask : Tensor or None
-        Attention mask, shape ``(n, tokens)``.
+        Attention mask, shape ``(n, tokens)``: 0 for padding.
+    masks : dict of str to Tensor
+        All masks of padding by the name of their input, `mask` first: each may be of a text of its own.
     """
 
     inputs: Any
     labels: Mapping[str, Tensor]
     size: int
     mask: Tensor | None = None
+    masks: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @runtime_checkable

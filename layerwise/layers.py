@@ -38,7 +38,10 @@ class Axes:
         Axes that follow the length or size of the input, in the activation with its samples in front; None where the
         network did not run on inputs of another size.
     masked : tuple of int or None
-        Those that follow the length of the attention mask; None where that was not measured.
+        Those that follow the length of an attention mask; None where that was not measured.
+    masks : tuple of str
+        The masks that they follow, by the names of their inputs; more than one where masks of one length could not be
+        told apart.
     ahead : int
         How many more positions there are than the mask has.
     scaled : bool
@@ -51,6 +54,7 @@ class Axes:
     folded: bool = False
     positions: tuple[int, ...] | None = None
     masked: tuple[int, ...] | None = None
+    masks: tuple[str, ...] = ()
     ahead: int = 0
     scaled: bool = False
     measured: bool = False

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -15,14 +16,15 @@ from layerwise.adapters.protocol import Adapter, Batch
 from layerwise.capture import Capture
 from layerwise.errors import InvalidData, LayerwiseError
 from layerwise.features.end import End, token_ids
-from layerwise.features.mask_names import find_mask, named_inputs
-from layerwise.features.masks import Rescale, check_some_real, mask_of_layer
+from layerwise.features.mask_names import named_inputs, named_tensors, with_masks
+from layerwise.features.masks import Rescale, check_some_real, mask_of_layer, mask_that_follows
 from layerwise.features.pooling import Pooling, Poolings, measured_poolings
 from layerwise.finding.axes import measured_trace
 from layerwise.finding.pooling import pooling_of
 from layerwise.finding.trace import Trace, trace
+from layerwise.finding.variations import chosen_rows
 from layerwise.layers import Layer
-from layerwise.nest import mapped, resampled
+from layerwise.nest import resampled
 from layerwise.quiet import quiet
 from layerwise.reduce import DENSE, Tokens, is_tokens, positions, reduce, reduction_of
 from layerwise.sketch import Sketch
@@ -134,8 +136,14 @@ class Reading:
         """The reduction as the Dataset states it."""
         return f"sketch:{self.projection.width}" if self.projection else self.reduction
 
-    def read(self, activation: Tensor, mask: Tensor | None = None, ids: Tensor | None = None) -> Tensor:
-        """Features of shape ``(n, d)`` from an activation with its samples in front, and its batch's mask and tokens.
+    def read(
+        self,
+        activation: Tensor,
+        mask: Tensor | None = None,
+        ids: Tensor | None = None,
+        masks: Mapping[str, Tensor] = MappingProxyType({}),
+    ) -> Tensor:
+        """Features of shape ``(n, d)`` from an activation with its samples in front, and its batch's masks and tokens.
 
         Where every token or pixel is read, of shape ``(n, tokens, d)`` or ``(n, h, w, d)``.
 
@@ -153,7 +161,8 @@ class Reading:
                     "reduction 'pixels' needs pictures of one size"
                 )
             return apart
-        tokens = Tokens(self._mask(activation, mask, ids), self.prefix, self.layer.axes.masked or (1,))
+        mask = self._end_mask(ids) if self.end else self._mask(activation, mask, masks)
+        tokens = Tokens(mask, self.prefix, self.layer.axes.masked or (1,))
         features = reduce(activation, self.reduction, self.layer.channels, tokens)
         if self.projection is not None:
             features = self.projection(features)
@@ -164,12 +173,17 @@ class Reading:
             )
         return features
 
-    def _mask(self, activation: Tensor, mask: Tensor | None, ids: Tensor | None) -> Tensor | None:
-        """The mask at the layer's positions: of those that are real, or of the one that is picked."""
-        if self.end is None:
-            axes, tokens = self.layer.axes, is_tokens(self.layer)
-            form = (mask, axes, activation.shape, self.prefix, self.rescale)
-            return mask_of_layer(*form, tokens=tokens, virtual=self.virtual)
+    def _mask(self, activation: Tensor, mask: Tensor | None, masks: Mapping[str, Tensor]) -> Tensor | None:
+        """The mask at the layer's positions."""
+        axes, tokens = self.layer.axes, is_tokens(self.layer)
+        if masks and axes.masked != () and (axes.masked or tokens):
+            mask = mask_that_follows(mask, masks, axes.masks, activation.shape[1] - self.prefix)
+        form = (mask, axes, activation.shape, self.prefix, self.rescale)
+        return mask_of_layer(*form, tokens=tokens, virtual=self.virtual)
+
+    def _end_mask(self, ids: Tensor | None) -> Tensor:
+        """The mask of the one position that is picked by the numbers of the tokens."""
+        assert self.end is not None
         if ids is None:
             raise InvalidData(
                 f"layer {self.name!r} is read at the token that the network picks by the numbers of the tokens, "
@@ -247,7 +261,8 @@ class Network:
             return output
 
         try:
-            return Traced(measured_trace(self.model, run, batch), scored, outputs, alone=True)
+            names = [name for name, _ in named_tensors(self.model, batch.inputs)]
+            return Traced(measured_trace(self.model, run, batch, names), scored, outputs, alone=True)
         except LayerwiseError:
             raise
         except Exception:
@@ -277,6 +292,7 @@ class Network:
         scores: list[Tensor] = []
         judged: dict[str, Tensor] = {}
         mask: Tensor | None = None
+        masks: Mapping[str, Tensor] = {}
         ids: Tensor | None = None
         size = 0
         # Whether the network gave class scores and an output of samples so far; None before the first batch.
@@ -289,16 +305,17 @@ class Network:
                 judged[layer.name] = layer.samples_first(activation, size)
             if layer not in by_layer:
                 return
-            receive(by_layer[layer], by_layer[layer].read(layer.samples_first(activation, size), mask, ids))
+            receive(by_layer[layer], by_layer[layer].read(layer.samples_first(activation, size), mask, ids, masks))
 
         layers = list(dict.fromkeys([*by_layer, *([] if self.scores is None else [self.scores]), *self.judges]))
         with quiet(self.model), Capture(self.model, layers, take) as capture:
 
             def run(batch: Batch) -> Answer:
-                nonlocal mask, ids, size, answered
-                mask, ids, size = batch.mask, token_ids(batch.inputs), batch.size
+                nonlocal mask, masks, ids, size, answered
+                mask, masks, ids, size = batch.mask, batch.masks, token_ids(batch.inputs), batch.size
                 if dense is None:
-                    check_some_real(mask)
+                    for one in masks.values() or [mask]:
+                        check_some_real(one)
                 with capture.forward():
                     output = self.adapter.forward(self.model, batch)
                 if dense is not None:
@@ -327,10 +344,7 @@ class Network:
         """What a loader gives, split and moved to the device, with its mask of padding."""
         pick = getattr(self.adapter, "pick", None)
         batch = self.adapter.batch(raw if pick is None else pick(raw, self.model), self.device)
-        if batch.mask is not None:
-            return batch
-        found = find_mask(named_inputs(self.model, batch.inputs), self.adapter.masks, batch.size)
-        return batch if found is None else replace(batch, mask=found[1])
+        return with_masks(batch, named_inputs(self.model, batch.inputs), self.adapter.masks)
 
     def batches(self, loader: Any) -> Iterator[Batch]:
         """The loader's batches, as `batch` gives them."""
@@ -444,12 +458,7 @@ def first_samples(batch: Batch, count: int) -> Batch:
 def part_of(batch: Batch, start: int, stop: int) -> Batch:
     """A batch of the samples of another from `start` on, up to `stop` or its end."""
     stop = min(stop, batch.size)
-
-    def part(values: Tensor) -> Tensor:
-        return values[start:stop] if values.ndim and len(values) == batch.size else values
-
-    labels = {target: part(values) for target, values in batch.labels.items()}
-    return Batch(mapped(batch.inputs, part), labels, stop - start, None if batch.mask is None else part(batch.mask))
+    return chosen_rows(batch, lambda values: values[start:stop], stop - start)
 
 
 def _scores_apart(output: Any, how: str) -> Tensor | None:

@@ -9,10 +9,12 @@ transformers, small and with random weights. Layers are all that any module give
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import random
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
@@ -22,7 +24,7 @@ from benchmarks.coverage.samples import network_and_batch
 from layerwise.finding.blocks import all_calls, find_blocks
 from layerwise.layers import Layer
 
-__all__ = ["Measured", "measure"]
+__all__ = ["Measured", "measure", "measure_within"]
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,26 @@ def measure(zoo: str, name: str) -> Measured:
     )
 
 
+def measure_within(seconds: float, zoo: str, name: str) -> Measured:
+    """Measure one architecture in a process of its own, and stop it after so many seconds: some build for ever."""
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    worker = context.Process(target=_send, args=(sender, zoo, name), daemon=True)
+    worker.start()
+    sender.close()
+    try:
+        return receiver.recv() if receiver.poll(seconds) else Measured(name, error=f"no answer in {seconds:g} seconds")
+    except EOFError:
+        return Measured(name, error="the process died, for want of memory perhaps")
+    finally:
+        worker.kill()
+        worker.join()
+
+
+def _send(sender: Connection, zoo: str, name: str) -> None:
+    sender.send(measure(zoo, name))
+
+
 def _count(layers: Iterable[Layer], field: str) -> int:
     return sum(bool(getattr(layer.axes, field)) for layer in layers)
 
@@ -127,6 +149,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="these only, and nothing is written")
     parser.add_argument("--zoo", choices=["timm", "transformers"], action="append")
+    parser.add_argument("--seconds", type=float, default=120, help="the most that one architecture may take")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[2] / "docs" / "axes.md")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -134,7 +157,7 @@ def main() -> None:
     found: dict[str, list[Measured]] = {}
     for zoo in options.zoo or ["timm", "transformers"]:
         for name in options.names or _names(zoo):
-            one = measure(zoo, name)
+            one = measure_within(options.seconds, zoo, name)
             found.setdefault(zoo, []).append(one)
             print(zoo, one, flush=True)
     if not options.names:

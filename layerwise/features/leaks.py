@@ -10,7 +10,7 @@ from layerwise.adapters.protocol import Batch
 from layerwise.capture import Capture
 from layerwise.features.company import SAMPLES, difference
 from layerwise.features.kept_state import kept_state
-from layerwise.features.mask_names import find_mask, named_inputs
+from layerwise.features.mask_names import find_masks, named_inputs
 from layerwise.features.padding import more_padding
 from layerwise.features.precision import roundings_of
 from layerwise.finding.blocks import all_calls
@@ -85,7 +85,8 @@ def _means(network: Network, readings: list[Reading], batch: Batch) -> dict[Laye
 
     def take(layer: Layer, activation: Tensor) -> None:
         try:
-            found[layer] = by_layer[layer].read(layer.samples_first(activation, batch.size), batch.mask).clone()
+            rows = layer.samples_first(activation, batch.size)
+            found[layer] = by_layer[layer].read(rows, batch.mask, None, batch.masks).clone()
         except Exception:
             # A layer of another form than was measured says nothing of padding.
             return
@@ -99,9 +100,7 @@ def _from_mask(network: Network, batch: Batch) -> set[Key]:
     """What modules take and give that is made from the batch's mask."""
     traced = trace(network.model, lambda: network.adapter.forward(network.model, batch))
     named = named_inputs(network.model, batch.inputs)
-    mask = find_mask(named, network.adapter.masks, batch.size)
-    if mask is None:
-        return set()
-    keys = {(mask[0],), (list(named).index(mask[0]),)}
+    masks = find_masks(named, network.adapter.masks, batch.size)
+    keys = {key for mask in masks for key in ((mask,), (list(named).index(mask),))}
     reached = reached_from(traced, {slot.value for slot in traced.inputs if slot.item in keys})
     return {key for key, value in slots_of(traced).items() if value in reached}

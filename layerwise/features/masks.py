@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 from layerwise.errors import InvalidData
 from layerwise.layers import Axes
 
-__all__ = ["Rescale", "check_some_real", "mask_of_layer"]
+__all__ = ["Rescale", "check_some_real", "mask_of_layer", "mask_that_follows"]
 
 #: Takes an attention mask to a layer of so many positions, fewer or more by a factor.
 Rescale = Callable[[Tensor, int], Tensor]
@@ -31,6 +31,42 @@ def check_some_real(mask: Tensor | None) -> None:
         raise InvalidData(
             f"{empty} of {len(mask)} samples of a batch have no token: all of them is padding. Leave them out"
         )
+
+
+def mask_that_follows(
+    mask: Tensor | None, masks: Mapping[str, Tensor], names: Sequence[str], length: int
+) -> Tensor | None:
+    """Choose the mask that a layer's positions follow.
+
+    Parameters
+    ----------
+    mask : Tensor or None
+        The batch's own.
+    masks : mapping of str to Tensor
+        Those of a batch that has several.
+    names : sequence of str
+        The masks that the layer was measured to follow (`layerwise.layers.Axes.masks`); none where it was not measured:
+        then it may follow any that has its length.
+    length : int
+        Positions of the layer, without those of its own.
+
+    Raises
+    ------
+    InvalidData
+        If the layer may follow several, and they differ.
+    """
+    known = [name for name in names if name in masks]
+    known = known or [name for name, one in masks.items() if one.shape[1] == length]
+    if not known:
+        return mask
+    first, *others = known
+    for other in others:
+        if masks[other].shape != masks[first].shape or bool(((masks[other] != 0) != (masks[first] != 0)).any()):
+            raise InvalidData(
+                f"padding may be by {first!r} or by {other!r}: both have {masks[first].shape[1]} positions, and the "
+                "network does not run when one of the texts alone is shorter. Give texts of two lengths, or one mask"
+            )
+    return masks[first]
 
 
 def mask_of_layer(

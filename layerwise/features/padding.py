@@ -10,11 +10,10 @@ from torch import Tensor, nn
 
 from layerwise.adapters.protocol import Batch
 from layerwise.errors import listed
-from layerwise.features.mask_names import counted_masks, find_mask, named_inputs
+from layerwise.features.mask_names import counted_masks, find_masks, named_inputs, named_tensors, true_of_real
 from layerwise.finding.shapes import key_of, slots_of
 from layerwise.finding.trace import Trace, reached_from
 from layerwise.finding.variations import padded
-from layerwise.nest import tensors_of
 from layerwise.network import Network, Reading
 
 __all__ = ["Padding", "more_padding", "most_positions", "padding_of"]
@@ -52,10 +51,14 @@ def more_padding(network: Network, batch: Batch) -> tuple[Batch, Padding] | None
     if count < 1:
         return None
     left = bool(((mask[:, 0] == 0) & (mask[:, -1] != 0)).any())
+    named = named_tensors(network.model, batch.inputs)
+    has_padding = bool((mask == 0).any())
     fillers = {
-        place: _filler(network, name, value) for place, (name, value) in enumerate(_named(network.model, batch.inputs))
+        place: _filler(network, name, value)
+        for place, (name, value) in enumerate(named)
+        if not has_padding or value.shape != mask.shape or true_of_real(name, network.adapter.masks) is not None
     }
-    longer = padded(batch, mask, count, left=left, fillers=fillers)
+    longer = padded(batch, mask, count, left=left, fillers=fillers, names=[name for name, _ in named])
     return None if longer is None else (longer, Padding(count, left))
 
 
@@ -71,19 +74,18 @@ def padding_of(network: Network, traced: Trace, readings: Sequence[Reading], bat
     batch : Batch
     """
     named = named_inputs(network.model, batch.inputs)
-    found = find_mask(named, network.adapter.masks, batch.size)
-    used = None if found is None else found[0]
+    used = list(find_masks(named, network.adapter.masks, batch.size))
     counted = counted_masks(named, used)
     if counted:
         return (
             f"counted where only {listed([repr(name) for name in counted])} says which it is: masks are known as "
             f"{listed(list(network.adapter.masks))}"
         )
-    if used is None:
+    if not used:
         return "no mask"
     fixed = _of_fixed_length(traced, named, batch, readings)
-    beside = f", and counted, if there is any, in layers of a fixed length: {listed(fixed)}" if fixed else ""
-    return f"left out by {used!r}{beside}"
+    beside = f", and counted, if there is any, in layers that follow no mask: {listed(fixed)}" if fixed else ""
+    return f"left out by {listed([repr(name) for name in used])}{beside}"
 
 
 def _of_fixed_length(traced: Trace, named: Mapping[str, Any], batch: Batch, readings: Sequence[Reading]) -> list[str]:
@@ -127,17 +129,11 @@ def most_positions(model: nn.Module, length: int) -> int | None:
     return min((positions for positions in found if positions >= length), default=None)
 
 
-def _named(model: nn.Module, inputs: Any) -> list[tuple[str, Tensor]]:
-    named = named_inputs(model, inputs) or {"": inputs}
-    return [(str(name), tensor) for name, value in named.items() for tensor in tensors_of(value)]
-
-
 def _filler(network: Network, name: str, value: Tensor) -> float:
     """What padding is in an input that has none yet."""
-    if name in network.adapter.masks:
-        if network.adapter.masks[name]:
-            return 0
-        return float("-inf") if value.is_floating_point() else 1
+    real = true_of_real(name, network.adapter.masks)
+    if real is not None:
+        return 0 if real else float("-inf") if value.is_floating_point() else 1
     if name != "input_ids":
         return 0
     token = getattr(getattr(network.model, "config", None), "pad_token_id", None)

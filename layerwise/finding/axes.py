@@ -15,8 +15,9 @@ from torch import nn
 
 from layerwise.adapters.protocol import Batch
 from layerwise.finding.shapes import Key, Shapes, shapes_of, traced_shapes
+from layerwise.finding.texts import texts_of
 from layerwise.finding.trace import Trace, trace
-from layerwise.finding.variations import extents_of, with_extent, with_rows
+from layerwise.finding.variations import Extent, extents_of, with_extent, with_rows
 from layerwise.layers import Axes
 
 __all__ = ["FEW", "MORE", "axes_of", "laid_out", "measured_trace", "sample_axis"]
@@ -36,13 +37,16 @@ class Resized:
     shapes : mapping of Key to tuple of int
     mask : tuple of int
         Length of the attention mask in the first run and in this one; equal where it kept its length.
+    masks : tuple of str
+        The masks that it is the length of.
     """
 
     shapes: Shapes
     mask: tuple[int, int]
+    masks: tuple[str, ...] = ()
 
 
-def measured_trace(model: nn.Module, run: Callable[[Batch], Any], batch: Batch) -> Trace:
+def measured_trace(model: nn.Module, run: Callable[[Batch], Any], batch: Batch, names: Sequence[str] = ()) -> Trace:
     """Trace a few samples of a batch through a network, and measure the axes of all that its modules take and give.
 
     Where the network does not run on another number of samples, or on another length, those axes stay unknown.
@@ -53,6 +57,9 @@ def measured_trace(model: nn.Module, run: Callable[[Batch], Any], batch: Batch) 
     run : callable
         Runs one forward of `model` on a batch.
     batch : Batch
+    names : sequence of str
+        Names of the inputs' tensors, in the order of `layerwise.nest.tensors_of`: inputs of equal length whose names
+        share a word may be of one text.
     """
     few = with_rows(batch, [row % batch.size for row in range(FEW)])
     traced = trace(model, lambda: run(few))
@@ -60,7 +67,7 @@ def measured_trace(model: nn.Module, run: Callable[[Batch], Any], batch: Batch) 
     more = shapes_of(model, partial(run, with_rows(batch, [row % batch.size for row in range(MORE)])))
     if more is None:
         return traced
-    resized = list(_resized(model, run, few, shapes))
+    resized = _resized(partial(_shapes_at, model, run, few), few, names, shapes)
     known = [key for key, shape in shapes.items() if len(more.get(key, ())) == len(shape) > 0]
     return replace(traced, axes={key: axes_of(key, shapes, more, resized, few.mask is not None) for key in known})
 
@@ -75,10 +82,11 @@ def axes_of(key: Key, shapes: Shapes, more: Shapes, resized: Sequence[Resized], 
     changed = [_changed(shape, run.shapes[key], axes) for run in runs]
     positions = tuple(sorted({axis for found in changed for axis in found}))
     axes = replace(axes, positions=positions, masked=None if has_mask else ())
-    for run, found in zip(runs, changed, strict=True):
-        if run.mask[0] != run.mask[1]:
-            return _against_mask(axes, found, run.mask)
-    return axes
+    masked = [(run, found) for run, found in zip(runs, changed, strict=True) if run.mask[0] != run.mask[1]]
+    if not masked:
+        return axes
+    run, found = next((one for one in masked if one[1]), masked[0])
+    return replace(_against_mask(axes, found, run.mask), masks=run.masks)
 
 
 def sample_axis(shape: Sequence[int], more: Sequence[int]) -> Axes | None:
@@ -114,15 +122,43 @@ def _against_mask(axes: Axes, changed: Mapping[int, tuple[int, int]], mask: tupl
     return replace(axes, masked=tuple(changed), ahead=0 if scaled else before - mask[0], scaled=scaled)
 
 
-def _resized(model: nn.Module, run: Callable[[Batch], Any], few: Batch, shapes: Shapes) -> Iterator[Resized]:
+def _resized(
+    resize: Callable[[Extent], Iterator[Resized]], few: Batch, names: Sequence[str], shapes: Shapes
+) -> list[Resized]:
     """The shapes for every length or size of the inputs that the network runs on when it is another."""
-    before = 0 if few.mask is None else few.mask.shape[1]
-    for extent in extents_of(few):
-        for other in with_extent(few, extent):
-            found = shapes_of(model, partial(run, other))
-            if found is not None and found != shapes:
-                yield Resized(found, (before, 0 if other.mask is None else other.mask.shape[1]))
-                break
+    runs: list[tuple[Extent, Resized | None]] = []
+
+    def resized(extent: Extent) -> Resized | None:
+        for known, run in runs:
+            if known == extent:
+                return run
+        run = next((run for run in resize(extent) if run.shapes != shapes), None)
+        runs.append((extent, run))
+        return run
+
+    texts = [
+        text
+        for extent in extents_of(few, names)
+        for text in texts_of(extent, names, lambda part: resized(part) is not None)
+    ]
+    return [run for run in map(resized, texts) if run is not None]
+
+
+def _shapes_at(model: nn.Module, run: Callable[[Batch], Any], few: Batch, extent: Extent) -> Iterator[Resized]:
+    """The shapes at every smaller form of one length or size that the network runs on."""
+    for other in with_extent(few, extent):
+        found = shapes_of(model, partial(run, other))
+        if found is not None:
+            yield Resized(found, _lengths(few, other, extent.masks), extent.masks)
+
+
+def _lengths(few: Batch, other: Batch, masks: Sequence[str]) -> tuple[int, int]:
+    """Lengths of the mask that an extent is of, before and after."""
+    if few.mask is None or other.mask is None:
+        return 0, 0
+    if not few.masks:
+        return few.mask.shape[1], other.mask.shape[1]
+    return next(((few.masks[name].shape[1], other.masks[name].shape[1]) for name in masks), (0, 0))
 
 
 def _changed(shape: Sequence[int], other: Sequence[int], axes: Axes) -> dict[int, tuple[int, int]]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import count
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from layerwise.adapters.protocol import Batch
 from layerwise.nest import mapped, tensors_of
 
-__all__ = ["Extent", "extents_of", "padded", "with_extent", "with_rows"]
+__all__ = ["Extent", "chosen_rows", "extents_of", "padded", "with_extent", "with_rows"]
 
 
 @dataclass(frozen=True)
@@ -23,28 +23,46 @@ class Extent:
     ----------
     axes : dict of int to tuple of int
         Axes by the place of a tensor in the inputs, in the order of `layerwise.nest.tensors_of`.
+    masks : tuple of str
+        The batch's masks among those tensors.
     """
 
     axes: dict[int, tuple[int, ...]]
+    masks: tuple[str, ...] = ()
 
 
 def with_rows(batch: Batch, rows: Sequence[int]) -> Batch:
     """The batch of those samples of another, in that order; a sample may come twice."""
     index = torch.tensor(list(rows))
+    return chosen_rows(batch, lambda values: values[index.to(values.device)], len(index))
+
+
+def chosen_rows(batch: Batch, choose: Callable[[Tensor], Tensor], size: int) -> Batch:
+    """The batch with so many rows of all that has a row for every sample."""
 
     def chosen(values: Tensor) -> Tensor:
-        return values[index.to(values.device)] if _has_rows(values, batch.size) else values
+        return choose(values) if _has_rows(values, batch.size) else values
 
-    labels = {target: chosen(values) for target, values in batch.labels.items()}
-    mask = None if batch.mask is None else chosen(batch.mask)
-    return Batch(mapped(batch.inputs, chosen), labels, len(index), mask)
+    return Batch(
+        mapped(batch.inputs, chosen),
+        {target: chosen(values) for target, values in batch.labels.items()},
+        size,
+        None if batch.mask is None else chosen(batch.mask),
+        {name: chosen(mask) for name, mask in batch.masks.items()},
+    )
 
 
-def extents_of(batch: Batch) -> list[Extent]:
+def extents_of(batch: Batch, names: Sequence[str] = ()) -> list[Extent]:
     """The lengths and sizes that the inputs may have, most likely first; which it is, only the network knows.
 
     Tensors of two or three axes that are equally long share a length, as tokens and their mask do. Of pictures the
     axes behind the channels are a size, or those before them; of sounds and series the last axis is a length.
+
+    Parameters
+    ----------
+    batch : Batch
+    names : sequence of str
+        Names of the inputs' tensors, in the order of `layerwise.nest.tensors_of`.
     """
     shapes = {
         place: tuple(tensor.shape)
@@ -65,7 +83,8 @@ def extents_of(batch: Batch) -> list[Extent]:
             beside = {other: tuple(range(1, len(form))) for other, form in shapes.items() if form[1:] == size}
             found.append({place: tuple(range(2, len(shape))), **beside})
             found.append({place: tuple(range(1, len(shape) - 1))})
-    return [Extent(axes) for axes in found]
+    named = {place: name for place, name in enumerate(names) if name in batch.masks}
+    return [Extent(axes, tuple(named[place] for place in axes if place in named)) for axes in found]
 
 
 def with_extent(batch: Batch, extent: Extent) -> Iterator[Batch]:
@@ -89,10 +108,15 @@ def _cut(batch: Batch, extent: Extent, smaller: dict[int, int]) -> Batch:
             tensor = tensor.narrow(axis, 0, smaller[tensor.shape[axis]])
         return tensor
 
-    inputs, mask = mapped(batch.inputs, shorter), batch.mask
+    inputs = mapped(batch.inputs, shorter)
+    if batch.masks:
+        cut = {name: batch.masks[name][:, : smaller[batch.masks[name].shape[1]]] for name in extent.masks}
+        masks = {**batch.masks, **cut}
+        return replace(batch, inputs=inputs, mask=next(iter(masks.values())), masks=masks)
+    mask = batch.mask
     if mask is not None and mask.shape[1] in lengths:
         mask = mask[:, : smaller[mask.shape[1]]]
-    return Batch(inputs, batch.labels, batch.size, mask)
+    return replace(batch, inputs=inputs, mask=mask)
 
 
 def _shares(sizes: set[int]) -> Iterator[dict[int, int]]:
@@ -117,7 +141,9 @@ def _has_rows(values: Tensor, size: int) -> bool:
     return values.ndim > 0 and len(values) == size
 
 
-def padded(batch: Batch, mask: Tensor, more: int, *, left: bool, fillers: Mapping[int, float]) -> Batch | None:
+def padded(
+    batch: Batch, mask: Tensor, more: int, *, left: bool, fillers: Mapping[int, float], names: Sequence[str] = ()
+) -> Batch | None:
     """The batch with so many more positions of padding at one end; None where no input has the mask's length.
 
     Parameters
@@ -129,10 +155,13 @@ def padded(batch: Batch, mask: Tensor, more: int, *, left: bool, fillers: Mappin
     left : bool
         Whether padding comes in front.
     fillers : mapping of int to float
-        What padding is, by the place of a tensor in the inputs, where no sample of the batch has any; 0 by default.
+        What padding is, by the place of a tensor in the inputs; by default what stands at the padding that the batch
+        has, or 0.
+    names : sequence of str
+        Names of the inputs' tensors.
     """
     whole = tensors_of(batch.inputs)
-    for extent in extents_of(batch):
+    for extent in extents_of(batch, names):
         if any(whole[place].shape == mask.shape and axes == (1,) for place, axes in extent.axes.items()):
             break
     else:
@@ -148,10 +177,14 @@ def padded(batch: Batch, mask: Tensor, more: int, *, left: bool, fillers: Mappin
         shape = list(tensor.shape)
         shape[axis] = more
         met = tensor.shape == mask.shape and len(end) > 0
-        filler = tensor[tuple(end[0])].item() if met else fillers.get(place, 0.0)
-        parts = [tensor, tensor.new_full(shape, filler)]
-        return torch.cat(parts[::-1] if left else parts, dim=axis)
+        filler = fillers.get(place, tensor[tuple(end[0])].item() if met else 0.0)
+        return beside(tensor, tensor.new_full(shape, filler), axis)
 
-    inputs = mapped(batch.inputs, longer)
-    parts = [mask, mask.new_zeros(len(mask), more)]
-    return Batch(inputs, batch.labels, batch.size, torch.cat(parts[::-1] if left else parts, dim=1))
+    def beside(values: Tensor, padding: Tensor, axis: int) -> Tensor:
+        return torch.cat([padding, values] if left else [values, padding], dim=axis)
+
+    def longer_mask(one: Tensor) -> Tensor:
+        return beside(one, one.new_zeros(len(one), more), 1)
+
+    masks = {name: longer_mask(one) if name in extent.masks else one for name, one in batch.masks.items()}
+    return replace(batch, inputs=mapped(batch.inputs, longer), mask=longer_mask(mask), masks=masks)

@@ -14,7 +14,7 @@ from layerwise.adapters.protocol import Batch
 from layerwise.capture import Capture
 from layerwise.errors import InvalidData, InvalidLabels, LayerNeverFired
 from layerwise.features.end import token_ids
-from layerwise.features.mask_names import find_mask, named_inputs
+from layerwise.features.mask_names import named_inputs, named_tensors, with_masks
 from layerwise.finding.axes import measured_trace
 from layerwise.finding.blocks import choose
 from layerwise.finding.trace import tensors
@@ -101,6 +101,7 @@ class SVSL:
         self._layers = 0
         self._features: dict[str, Tensor] = {}
         self._mask: Tensor | None = None
+        self._masks: Mapping[str, Tensor] = {}
         self._size = 0
         self._ids: Tensor | None = None
         self._hooks = ExitStack()
@@ -167,7 +168,7 @@ class SVSL:
             return
         self._features = {}
         batch = _batch(self._network, args, kwargs)
-        self._mask, self._size = batch.mask, batch.size
+        self._mask, self._masks, self._size = batch.mask, batch.masks, batch.size
         self._ids = token_ids(named_inputs(self._network.model, args) | dict(kwargs))
         if self._capture is None:
             self._capture = self._open(batch)
@@ -191,7 +192,7 @@ class SVSL:
                 "checkpointing that takes them off, use_reentrant=False"
             )
         rows = layer.samples_first(activation, self._size)
-        features = self._readings[layer].read(rows, self._mask, self._ids)
+        features = self._readings[layer].read(rows, self._mask, self._ids, self._masks)
         features = features.to(torch.promote_types(features.dtype, torch.float32))
         # An operation in place after the layer must not change what was read of it.
         shared = features.untyped_storage().data_ptr() == activation.untyped_storage().data_ptr()
@@ -201,7 +202,10 @@ class SVSL:
         """Choose the layers, from the first forward's own batch, and put the hooks on."""
         model = self._network.model
         with own_casts():
-            traced = measured_trace(model, lambda part: model(*part.inputs["args"], **part.inputs["kwargs"]), batch)
+            names = [name for part in batch.inputs.values() for name, _ in named_tensors(model, part)]
+            traced = measured_trace(
+                model, lambda part: model(*part.inputs["args"], **part.inputs["kwargs"]), batch, names
+            )
             layers = choose(traced, self._chosen, self._network.head)
             readings = readings_of(self._network, traced, layers, batch, self._reduce, seed=0)
         if self.gamma >= len(readings):
@@ -221,5 +225,4 @@ def _batch(network: Network, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
     if size is None:
         raise InvalidData("the network was called without a tensor, so there are no samples to read")
     named = named_inputs(network.model, args) | dict(kwargs)
-    found = find_mask(named, network.adapter.masks, size)
-    return Batch({"args": args, "kwargs": dict(kwargs)}, {}, size, None if found is None else found[1])
+    return with_masks(Batch({"args": args, "kwargs": dict(kwargs)}, {}, size), named, network.adapter.masks)

@@ -95,19 +95,35 @@ class Stream:
         kept = torch.ones_like(labels, dtype=torch.bool)
         for index in self.request.ignored:
             kept &= labels != index
-        if not self.positions and batch.mask is not None:
-            if batch.mask.shape != labels.shape:
-                raise InvalidLabels(
-                    f"labels of {self.target!r} have shape {tuple(labels.shape)}, the attention mask "
-                    f"{tuple(batch.mask.shape)}: one for every token is needed"
-                )
-            kept &= batch.mask.to(kept.device) != 0
+        mask = None if self.positions else _mask_of(batch, self.target)
+        if mask is not None:
+            kept &= mask.to(kept.device) != 0
         where = kept.nonzero(as_tuple=True)
         own = labels[where].long()
         if draw is not None:
             drawn = draw.take(own)
             where, own = tuple(place[drawn] for place in where), own[drawn]
         return Selected(Batch(None, {self.target: own}, len(own)), tuple(labels.shape), where)
+
+
+def _mask_of(batch: Batch, target: str) -> Tensor | None:
+    """The mask of the text that a target labels, by its shape."""
+    shape = batch.labels[target].shape
+    if batch.mask is None:
+        return None
+    names = [name for name, mask in batch.masks.items() if mask.shape == shape]
+    if len(names) > 1:
+        raise InvalidLabels(
+            f"labels of {target!r}, of shape {tuple(shape)}, may be of the tokens of {names[0]!r} or of {names[1]!r}: "
+            "pad the texts to two lengths, or leave out the mask that they are not of"
+        )
+    mask = batch.masks[names[0]] if names else batch.mask
+    if mask.shape != shape:
+        raise InvalidLabels(
+            f"labels of {target!r} have shape {tuple(shape)}, the attention mask {tuple(mask.shape)}: one for every "
+            "token is needed"
+        )
+    return mask
 
 
 def streams_of(request: Request) -> list[Stream]:

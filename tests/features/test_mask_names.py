@@ -87,5 +87,5 @@ def test_layers_that_pad_to_a_length_of_their_own_are_named(caplog: pytest.LogCa
     data = [{"input_ids": torch.randint(0, 20, (24, 9)), "attention_mask": mask, "labels": torch.arange(24) % 2}]
     with caplog.at_level(logging.WARNING, "layerwise"):
         ds = profile(Windowed().eval(), data, metrics=["nc1_trace"], reduce="gap")
-    assert ds.attrs["padding"].endswith("in layers of a fixed length: mix")
-    assert any("layers of a fixed length: mix" in line for line in caplog.messages)
+    assert ds.attrs["padding"].endswith("in layers that follow no mask: mix")
+    assert any("layers that follow no mask: mix" in line for line in caplog.messages)
