@@ -20,7 +20,7 @@ from layerwise.finding.variations import with_rows
 from layerwise.layers import Layer
 from layerwise.reduce import Tokens, reduce
 
-__all__ = ["Pooling", "Poolings", "measured_poolings"]
+__all__ = ["Pooling", "Poolings", "measured_poolings", "unlike_samples"]
 
 #: Maps and tokens are flattened, as the network does, up to so many features.
 WIDEST_FLAT = 8192
@@ -137,7 +137,7 @@ def measured_poolings(model: nn.Module, adapter: Adapter, batch: Batch, head: st
         Class and register tokens in front.
     """
     default = adapter.pooling(model)
-    few = _few(batch)
+    few = unlike_samples(batch)
     try:
         traced, values = trace_with_tensors(model, lambda: adapter.forward(model, few))
     except Exception:
@@ -152,8 +152,8 @@ def measured_poolings(model: nn.Module, adapter: Adapter, batch: Batch, head: st
     return Poolings(tuple(found), live, default)
 
 
-def _few(batch: Batch) -> Batch:
-    """The shortest, the longest and another sample, as far as a mask or the tokens tell."""
+def unlike_samples(batch: Batch) -> Batch:
+    """Take the shortest, the longest, a middle sample and another, as far as a mask or the tokens tell."""
     ids = token_ids(batch.inputs)
     if batch.mask is not None:
         lengths = batch.mask.sum(1)
@@ -162,8 +162,8 @@ def _few(batch: Batch) -> Batch:
     else:
         lengths = torch.arange(batch.size)
     order = lengths.argsort(stable=True).tolist()
-    chosen = sorted(dict.fromkeys([order[0], order[-1], order[len(order) // 2], *order[:_SAMPLES]]))[:_SAMPLES]
-    return with_rows(batch, sorted({order[0], order[-1], *chosen})[:_SAMPLES])
+    chosen = list(dict.fromkeys([order[0], order[-1], order[len(order) // 2], *order]))[:_SAMPLES]
+    return with_rows(batch, sorted(chosen))
 
 
 def _match(junction: Junction, values: Sequence[Tensor], batch: Batch, prefix: int) -> tuple[str, End | None]:

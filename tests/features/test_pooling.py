@@ -10,7 +10,9 @@ import torch
 import transformers
 from torch import Tensor, nn
 
+from layerwise.adapters.protocol import Batch
 from layerwise.errors import InvalidData
+from layerwise.features.pooling import unlike_samples
 from layerwise.profiling import Profiler, profile
 from layerwise.settings import Settings
 
@@ -275,3 +277,11 @@ def test_the_end_token_is_known_or_refused():
     features, _ = read(model, batch, "encoder.layer.1", reduce="eos")
     last, _ = read(model, batch, "encoder.layer.1", reduce="last")
     torch.testing.assert_close(features, last)
+
+
+def test_the_shortest_and_the_longest_text_are_among_those_that_poolings_are_measured_on() -> None:
+    lengths = torch.tensor([3, 2, 2, 2, 4, 3, 9])
+    mask = (torch.arange(9) < lengths[:, None]).long()
+    few = unlike_samples(Batch(mask, {}, len(mask), mask))
+    assert {2, 9} <= set(few.mask.sum(1).tolist())
+    assert few.size == 4
