@@ -50,7 +50,8 @@ class Classes:
             variances=np.full(count, total),
             norm=np.nan,
             within=np.diag(self.spread**2),
-            resolution=float(np.finfo(np.float64).eps),
+            squares=(self.means**2).mean(0) + self.spread**2,
+            noise=0.0,
         )
         centers = Centers.of(moments, count)
         basis = centers.basis.numpy()

@@ -19,6 +19,7 @@ from layerwise.features.end import End, token_ids
 from layerwise.features.mask_names import named_inputs, named_tensors, with_masks
 from layerwise.features.masks import Rescale, check_some_real, mask_of_layer, mask_that_follows
 from layerwise.features.pooling import Pooling, Poolings, measured_poolings
+from layerwise.features.precision import coarsest_rounding
 from layerwise.finding.axes import measured_trace
 from layerwise.finding.pooling import pooling_of
 from layerwise.finding.trace import Trace, trace
@@ -114,6 +115,8 @@ class Reading:
         Takes an attention mask to a layer whose positions are fewer or more by a factor.
     end : End or None
         The rule that picks the token to read, where it is picked by the numbers of the tokens.
+    rounding : float
+        Relative rounding of the coarsest arithmetic of the network.
     """
 
     layer: Layer
@@ -125,6 +128,7 @@ class Reading:
     virtual: bool = False
     rescale: Rescale = field(default=resampled, compare=False)
     end: End | None = None
+    rounding: float = 0.0
 
     @property
     def name(self) -> str:
@@ -382,6 +386,7 @@ def readings_of(
     prefixes = _prefixes(network, batch)
     virtual = network.adapter.virtual_tokens(network.model) > 0
     rescale = partial(network.adapter.mask_at, network.model)
+    rounding = coarsest_rounding(network.model)
     if poolings is None:
         default = pooling_of(traced, network.head) or network.adapter.pooling(network.model)
         poolings = Poolings((), None, default)
@@ -399,7 +404,8 @@ def readings_of(
         if how in DENSE:
             apart = positions(empty, how, layer.channels, own, tuple(labelled))
             if apart is not None and (how == "pixels" or apart.shape[1:-1] == labelled or not labelled):
-                readings.append(Reading(layer, how, apart.shape[-1], None, own, tuple(apart.shape[1:-1])))
+                where = tuple(apart.shape[1:-1])
+                readings.append(Reading(layer, how, apart.shape[-1], None, own, where, rounding=rounding))
             continue
         pooling = poolings.of(layer)
         pooled = pooling.how if flat or pooling.how != "flatten" else "mean"
@@ -408,7 +414,7 @@ def readings_of(
         width = reduce(empty, "last" if end else reduction, layer.channels, Tokens(prefix=own)).shape[1]
         projection = Sketch(width, int(how[7:]), seed) if sketched and width > int(how[7:]) else None
         features = projection.width if projection else width
-        readings.append(Reading(layer, reduction, features, projection, own, (), virtual, rescale, end))
+        readings.append(Reading(layer, reduction, features, projection, own, (), virtual, rescale, end, rounding))
     return readings
 
 

@@ -60,6 +60,7 @@ class Moments:
     residuals: Array  # r_i = h_i - mu_{y_i}
     within: Array
     between: Array
+    squares: Array  # mean h_j^2
     convention: Convention
 
 
@@ -80,20 +81,60 @@ def moments(features: Array, labels: Labels, convention: str = "default") -> Mom
         residuals=(exact - means[position]).astype(np.float64),
         within=(share[recipe.within] / counts)[position],
         between=share[recipe.between],
+        squares=(exact**2).mean(axis=0).astype(np.float64),
         convention=recipe,
     )
+
+
+def noise_of(squares: Array, direction: Array, eps: float) -> float:
+    """Variance of rounding along a direction, ``F u^2 sum_j v_j^2 mean(h_j^2)``; F is 16 but for half types."""
+    return float((1.0 if eps > 1e-4 else 16.0) * (eps / 2) ** 2 * (direction**2 * squares).sum())
 
 
 def between_directions(m: Moments, eps: float = EPS) -> tuple[Array, Array]:
     """Singular values and right-singular vectors kept of the rows ``sqrt(between_c) m_c``, shape ``(C, d)``.
 
-    At most C - 1 are kept; those at or below ``s_1 C eps`` are dropped, under ``rank="top"`` only exact zeros.
+    At most C - 1 are kept; those within the rounding of class means are dropped, under ``rank="top"`` only exact
+    zeros. A mean of n samples has ``1/n`` of the variance of their rounding, and more where they vary by less than it.
     """
     classes = len(m.classes)
     _, values, directions = np.linalg.svd(np.sqrt(m.between)[:, None] * m.centred, full_matrices=False)
-    tolerance = values[0] * classes * eps if m.convention.rank == "tolerance" else 0.0
-    kept = (values > tolerance) & (np.arange(len(values)) < classes - 1)
+    kept = (values > 0) & (np.arange(len(values)) < classes - 1)
+    if m.convention.rank == "tolerance":
+        edge = (1 + np.sqrt(m.centred.shape[1] / classes)) ** 2
+        for place, direction in enumerate(directions):
+            noise = noise_of(m.squares, direction, eps)
+            within = float((m.within * (m.residuals @ direction) ** 2).sum())
+            alike = max(1 - within / noise, 0.0) if noise > 0 else 0.0
+            share = float((m.between * (1 / m.counts + (1 - 1 / m.counts) * alike)).sum())
+            kept[place] &= values[place] ** 2 > share * noise * edge
+            kept[place] &= values[place] > values[0] * classes * EPS
     return values[kept], directions[kept]
+
+
+def in_range(features: Array, eps: float = EPS) -> Exact:
+    """The features less their mean along the directions that stand above rounding, each in units of its own size."""
+    scaled, directions, _ = _range(features, eps)
+    return scaled @ _exact(directions).T
+
+
+def without_noise(features: Array, eps: float = EPS) -> Array:
+    """The features less what they have outside of those directions."""
+    scaled, directions, scale = _range(features, eps)
+    kept = scaled @ _exact(directions).T @ directions * scale
+    return np.asarray(_exact(features).mean(axis=0) + kept, dtype=np.float64)
+
+
+def _range(features: Array, eps: float) -> tuple[Exact, Array, Exact]:
+    exact = _exact(features)
+    scale = np.sqrt((exact**2).mean(axis=0))
+    scale = np.where(scale > 0, scale, 1)
+    scaled = (exact - exact.mean(axis=0)) / scale
+    _, values, directions = np.linalg.svd(scaled.astype(np.float64) / np.sqrt(len(scaled)), full_matrices=False)
+    edge = (1 + np.sqrt(features.shape[1] / len(features))) ** 2
+    noise = (1.0 if eps > 1e-4 else 16.0) * (eps / 2) ** 2
+    # A covariance in float64 holds variances down to d eps64 of the greatest.
+    return scaled, directions[values**2 > max(noise * edge, features.shape[1] * EPS * values[0] ** 2)], scale
 
 
 def between_rank(features: Array, labels: Labels, *, convention: str = "default", eps: float = EPS) -> float:
@@ -138,24 +179,23 @@ def separation(features: Array, labels: Labels, *, eps: float = EPS) -> float:
 
 
 def vci(features: Array, labels: Labels, *, convention: str = "default", eps: float = EPS) -> float:
-    """``1 - tr(S_T^+ S_B) / min(d, C-1)``, with the directions of S_B that ``S_B^+`` keeps, in S_T too.
+    """``1 - tr(S_T^+ S_B) / min(d, C-1)``, d the number of directions in which the features vary.
 
     With ``S_W = R^T R`` and ``S_B = K^T K`` (K of r rows), ``r - tr(S_T^+ S_B)`` is the residual of the
     least-squares fit of ``[R; K] w`` to ``[0; I]``: a sum of squares, where nothing cancels under collapse.
-    S_T's own tolerance is that of float64, ``s <= s_1 max(n + r, d) eps64``.
     """
-    m = moments(features, labels, convention)
-    if len(m.classes) < 2:
+    m = moments(in_range(features, eps), labels, convention)
+    full = min(m.centred.shape[1], len(m.classes) - 1)
+    if full < 1:
         return np.nan
-    values, directions = between_directions(m, eps)
+    _, values, directions = np.linalg.svd(np.sqrt(m.between)[:, None] * m.centred, full_matrices=False)
+    values, directions = values[:full], directions[:full]
     between = values[:, None] * directions
     within = np.sqrt(m.within)[:, None] * m.residuals
     design = np.vstack([within, between])
     targets = np.vstack([np.zeros((len(within), len(values))), np.eye(len(values))])
     solution = np.linalg.lstsq(design, targets, rcond=max(design.shape) * EPS)[0]
-    unexplained = _squared_norms(design @ solution - targets).sum()
-    full = min(features.shape[1], len(m.classes) - 1)
-    return float((full - len(values) + unexplained) / full)
+    return float(_squared_norms(design @ solution - targets).sum() / full)
 
 
 def equinorm(features: Array, labels: Labels, *, convention: str = "default") -> float:
@@ -362,15 +402,15 @@ def balancedness(weight: Array, next_weight: Array) -> float:
 def h_score(features: Array, labels: Labels, *, convention: str = "default", eps: float = EPS) -> float:
     """``tr(S_T^+ S_B)``, every sample counting once in both.
 
-    With ``S_W = R^T R`` and ``S_B = K^T K`` (K of r rows, as `between_directions` keeps them) it is what a
-    least-squares fit of ``[R; K] w`` to ``[0; I]`` explains. Shrunk (Ibrahim 2021), ``S_T`` is
+    With ``S_W = R^T R`` and ``S_B = K^T K`` (K of r rows) it is what a least-squares fit of ``[R; K] w`` to ``[0; I]``
+    explains, along the directions in which the features vary. Shrunk (Ibrahim 2021), ``S_T`` is
     ``(1-a) (R^T R + K^T K) + a tr(S_T)/d I`` and ``S_B`` is ``(1-a) K^T K``.
     """
     recipe = CONVENTIONS[convention]
-    plain = moments(features, labels, "he_su_imbalanced")
+    plain = moments(features if recipe.shrunk else in_range(features, eps), labels, "he_su_imbalanced")
     if len(plain.classes) < 2:
         return np.nan
-    values, directions = between_directions(plain, eps)
+    _, values, directions = np.linalg.svd(np.sqrt(plain.between)[:, None] * plain.centred, full_matrices=False)
     between, within = values[:, None] * directions, plain.residuals / np.sqrt(len(labels))
     width = features.shape[1]
     if recipe.shrunk:
@@ -410,8 +450,11 @@ def logme(features: Array, labels: Labels, *, eps: float = EPS) -> float:
 
 def log_evidence(features: Array, target: Array, *, eps: float = EPS) -> float:
     """The same of one target, over N."""
-    left, singular, _ = np.linalg.svd(features, full_matrices=False)
-    kept = singular > singular[0] * max(sum(features.shape) * EPS, eps)
+    features = without_noise(features, eps)
+    left, singular, axes = np.linalg.svd(features, full_matrices=False)
+    squares, edge = (features**2).mean(axis=0), (1 + np.sqrt(features.shape[1] / len(features))) ** 2
+    noise = np.array([noise_of(squares, direction, eps) for direction in axes])
+    kept = singular**2 > np.maximum(len(features) * edge * noise, (singular[0] * sum(features.shape) * EPS) ** 2)
     left, variances = left[:, kept], singular[kept] ** 2
     count, along = len(target), left.T @ target
     beyond = float(_squared_norms((target - left @ along)[None])[0])

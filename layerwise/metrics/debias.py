@@ -33,7 +33,7 @@ def debiased_fuzziness(
     *,
     weights: np.ndarray,
     origin: np.ndarray,
-    rank: int,
+    kept: np.ndarray,
     noise: float,
 ) -> float:
     """``tr(S_W S_B^+)`` from Gram matrices of the class means that are each free of bias.
@@ -51,8 +51,8 @@ def debiased_fuzziness(
         ``S_W`` there, divided by degrees of freedom, shape ``(r, r)``.
     weights, origin : ndarray
         Weight of each class in ``S_B``, and in the global mean, shape ``(k,)`` each.
-    rank : int
-        Directions of ``S_B`` that are kept.
+    kept : ndarray of bool
+        Which directions of ``S_B`` are kept, in the order of their variance.
     noise : float
         Variance within classes along the error of a class mean (`layerwise.statistics.noise_variance`).
 
@@ -63,9 +63,9 @@ def debiased_fuzziness(
     """
     rows = np.sqrt(weights)[:, None]
     # Within the directions that are kept: beside them lies the one that centring takes out.
-    kept = np.linalg.svd(rows * means, full_matrices=False)[0][:, :rank]
-    along = kept.T @ (rows * means)
-    centring = (kept * rows).T - (kept.T @ rows) * origin
+    left = np.linalg.svd(rows * means, full_matrices=False)[0][:, kept]
+    along = left.T @ (rows * means)
+    centring = (left * rows).T - (left.T @ rows) * origin
     error = (centring * noise_of_means(moments)) @ centring.T
     gram, form = along @ along.T - error, along @ within @ along.T - noise * error
     if not (np.isfinite(gram).all() and np.isfinite(form).all()):
@@ -88,7 +88,7 @@ def debiased_residuals(covariance: Moments, ratios: np.ndarray, weights: np.ndar
     Parameters
     ----------
     covariance : Moments
-        With the within-class covariance; features without any variance do not count.
+        With the within-class covariance; directions without any variance do not count.
     ratios : ndarray
         Between-class over within-class variance of the directions that there are, ``(r,)``.
     weights : ndarray
@@ -97,12 +97,10 @@ def debiased_residuals(covariance: Moments, ratios: np.ndarray, weights: np.ndar
     Returns
     -------
     ndarray
-        Of ``min(d, C - 1)`` directions; NaN where there are no more samples than features.
+        Of each of the directions; NaN where there are no more samples than features.
     """
-    counts, values = covariance.counts, covariance.spectrum
-    full = min(len(covariance.means[0]), len(counts) - 1)
-    residuals = np.concatenate([1 / (1 + ratios), np.ones(full - len(ratios))])
-    filled = int((values > values[0] * len(values) * covariance.resolution).sum())
+    counts, filled = covariance.counts, covariance.range.rank
+    residuals = 1 / (1 + ratios)
     of_means = len(counts) / (weights / counts).sum()
     freedom = 1 / (residuals / of_means + (1 - residuals) / counts.sum()) - 1
     left = freedom - max(filled, len(counts) - 1)

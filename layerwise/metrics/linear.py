@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from layerwise.metrics.between import above_rounding
 from layerwise.metrics.convention import Convention
 from layerwise.metrics.geometry import centered
 from layerwise.metrics.registry import metric
@@ -42,10 +43,10 @@ def weight_alignment(moments: Moments, weights: Weights) -> float:
     the layer feeds. In ``[0, 1]``; 1 at collapse. NaN where the layer feeds no linear map. Rangamani et al. 2023.
     """
     count = len(moments.classes)
-    _, spread, spanned = np.linalg.svd(moments.centered, full_matrices=False)
-    kept = int((spread[: count - 1] > spread[0] * count * moments.resolution).sum())
+    _, spread, spanned = np.linalg.svd(moments.centered / np.sqrt(count), full_matrices=False)
+    spanned = spanned[above_rounding(spread, spanned, moments, np.full(count, 1 / count))]
     _, read = weights.decomposition
-    kept = min(kept, len(read))
+    kept = min(len(spanned), len(read))
     if not kept:
         return np.nan
     return float(np.linalg.svd(spanned[:kept] @ read[:kept].T, compute_uv=False).clip(max=1.0).mean())

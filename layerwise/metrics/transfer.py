@@ -44,8 +44,7 @@ def h_score(covariance: Moments, convention: Convention) -> float:
     if convention.debiased and convention.shrinkage == "none":
         left = debiased_residuals(covariance, ratios, shares)
         return float(len(left) - left.sum())
-    # Of a direction with the ratio q, q/(1 + q) of the variance is between classes; all of it where q is infinite.
-    return float((1 / (1 + 1 / ratios)).sum())
+    return float((ratios / (1 + ratios)).sum())
 
 
 def ledoit_wolf(covariance: Moments) -> float:
@@ -81,7 +80,7 @@ def logme(covariance: Moments) -> float:
     """Largest log evidence of a Bayesian linear model of each class's indicator, over N, averaged over classes.
 
     ``max over a, b of log p(y | F, a, b) / N`` with ``y = F w + noise``, ``w ~ N(0, I/a)``, ``noise ~ N(0, I/b)`` and
-    no intercept: features as they are, not centred, their singular values at or below ``s_1 eps(dtype)`` dropped. The
+    no intercept: features as they are, not centred, directions below their rounding dropped. The
     largest over all ``a/b``, and not where an iteration from one place stops. In ``(-inf, inf]``; infinite where the
     features give the labels in every digit. Rotation, scale and zero-padding leave it as it is; an offset does not.
     You et al. 2021.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from layerwise.metrics.between import above_rounding
 from layerwise.metrics.convention import CONVENTIONS, Convention
 from layerwise.metrics.debias import debiased_between, debiased_fuzziness, debiased_residuals
 from layerwise.metrics.pairs import pair_distances
@@ -28,13 +29,13 @@ __all__ = [
 
 def _room_of_span(sizes: Sizes) -> int:
     directions = min(sizes.classes, sizes.features)
-    return 2 * sizes.classes * directions + of_svd(sizes.classes, directions)
+    return 2 * sizes.classes * (directions + sizes.features) + of_svd(sizes.classes, directions)
 
 
 def room_of_ratios(sizes: Sizes) -> int:
     """What `discriminant_ratios` takes."""
     width = sizes.covariance
-    return of_eigh(width) + 2 * sizes.classes * width + of_svd(sizes.classes, width)
+    return of_eigh(width) + 3 * width**2 + 2 * sizes.classes * width + of_svd(sizes.classes, width)
 
 
 def _weights(moments: Moments, counted: str) -> np.ndarray:
@@ -48,21 +49,29 @@ def _from_origin(moments: Moments, means: np.ndarray, convention: Convention) ->
     return means - moments.shares @ means if convention.global_mean == "samples" else means
 
 
-def _between_directions(moments: Moments, span: Span, convention: Convention) -> tuple[np.ndarray, np.ndarray]:
-    """Variances ``(k,)`` and directions ``(k, r)`` of ``S_B`` that its pseudo-inverse keeps."""
+def _between_directions(
+    moments: Moments, span: Span, convention: Convention
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which directions of ``S_B`` its pseudo-inverse keeps, their variances, and the directions as rows."""
     count = len(moments.classes)
     means = _from_origin(moments, span.coordinates, convention)
     weights = _weights(moments, convention.between)
-    _, values, directions = np.linalg.svd(np.sqrt(weights)[:, None] * means, full_matrices=False)
-    floor = values[0] * count * moments.resolution if convention.rank == "tolerance" else 0.0
-    kept = int((values[: count - 1] > floor).sum())
-    return values[:kept] ** 2, directions[:kept]
+    left, values, directions = np.linalg.svd(np.sqrt(weights)[:, None] * means, full_matrices=False)
+    kept = (values > 0) & (np.arange(len(values)) < count - 1)
+    if convention.rank == "tolerance":
+        # The same directions among all features, each as what the class means make of it.
+        rows = left.T @ (np.sqrt(weights)[:, None] * _from_origin(moments, moments.centered, convention))
+        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+        axes = rows / np.where(lengths > 0, lengths, 1.0)
+        within = np.einsum("kr,rs,ks->k", directions, span.within, directions)
+        kept = above_rounding(values, axes, moments, weights, within)
+    return kept, values[kept] ** 2, directions[kept]
 
 
 def _fuzziness(moments: Moments, span: Span, convention: Convention) -> float:
     """``tr(S_W S_B^+)``, from the scatter in the span of the class means."""
-    variances, directions = _between_directions(moments, span, convention)
-    if not len(variances):
+    kept, variances, directions = _between_directions(moments, span, convention)
+    if not kept.any():
         return np.nan
     within = span.within if convention.within == "samples" else span.within_by_class
     if convention.debiased:
@@ -74,7 +83,7 @@ def _fuzziness(moments: Moments, span: Span, convention: Convention) -> float:
             unbiased(moments, _weights(moments, convention.within)) * within,
             weights=_weights(moments, convention.between),
             origin=_weights(moments, convention.global_mean),
-            rank=len(variances),
+            kept=kept,
             noise=span.noise,
         )
     return float((np.einsum("kr,rs,ks->k", directions, within, directions) / variances).sum())
@@ -178,17 +187,19 @@ def discriminant_ratios(covariance: Moments, between: np.ndarray, *, keep: float
     Returns
     -------
     ndarray
-        As many as ``S_B`` has directions, ``(r,)``.
+        As many as there are directions above rounding, ``C - 1`` at most, ``(r,)``.
     """
-    count, width = between.shape
-    _, values, directions = np.linalg.svd(between, full_matrices=False)
-    kept = int((values[: count - 1] > values[0] * count * covariance.resolution).sum())
-    spread, axes = covariance.within_axes
-    spread = keep * spread + add
+    count = len(between)
+    if add:
+        assert covariance.within is not None
+        spread, axes = np.linalg.eigh(keep * covariance.within + add * np.eye(between.shape[1]))
+    else:
+        spread, axes = covariance.within_axes
+        between = between @ covariance.range.axes
     # Directions without within-class variance are collapsed: any tiny variance says so, zero cannot be divided by.
-    floor = max(spread[-1] * width * np.finfo(np.float64).eps, np.finfo(np.float64).tiny)
-    scaled = (axes.T @ directions[:kept].T) * values[:kept] / np.sqrt(spread.clip(min=floor))[:, None]
-    return np.asarray(np.linalg.svd(scaled, compute_uv=False) ** 2)
+    floor = max(len(spread) * np.finfo(np.float64).eps * spread.max(initial=0.0), np.finfo(np.float64).tiny)
+    scaled = (axes.T @ between.T) / np.sqrt(spread.clip(min=floor))[:, None]
+    return np.asarray(np.linalg.svd(scaled, compute_uv=False)[: count - 1] ** 2)
 
 
 @metric(
@@ -202,22 +213,24 @@ def discriminant_ratios(covariance: Moments, between: np.ndarray, *, keep: float
 def vci(covariance: Moments, convention: Convention) -> float:
     """Variability collapse index, ``1 - tr(S_T^+ S_B) / min(d, C - 1)`` with ``S_T = S_W + S_B``.
 
-    In ``[0, 1]``; 0 at collapse. Any invertible linear map of the features leaves it as it is. Computed as
-    ``tr((I + B^T S_W^{-1} B)^{-1})`` with ``S_B = B B^T``, which stays exact where the difference from one does not.
-    Xu & Liu 2023. Debiased, it is 1 in expectation under labels by chance, and NaN with no more samples than features.
+    ``d`` is the rank of ``S_T``. In ``[0, 1]``; 0 at collapse. Any invertible linear map of the features leaves it as
+    it is. Computed as ``tr((I + B^T S_W^{-1} B)^{-1})`` with ``S_B = B B^T``, which stays exact where the difference
+    from one does not. Xu & Liu 2023. Debiased, it is 1 in expectation under labels by chance, and NaN with no more
+    samples than features.
     """
-    count, width = covariance.centered.shape
+    count = len(covariance.centered)
     ratios = discriminant_ratios(covariance, covariance.centered / np.sqrt(count))
-    full = min(width, count - 1)
+    if not len(ratios):
+        return np.nan
     if convention.debiased:
-        return float(debiased_residuals(covariance, ratios, np.full(count, 1 / count)).sum() / full)
-    return float((full - len(ratios) + (1 / (1 + ratios)).sum()) / full)
+        return float(debiased_residuals(covariance, ratios, np.full(count, 1 / count)).mean())
+    return float((1 / (1 + ratios)).mean())
 
 
 @metric("directions that class means span", direction="none", reference="Papyan 2020", whole=True, room=_room_of_span)
 def between_rank(moments: Moments, span: Span, convention: Convention) -> int:
-    """Rank that the pseudo-inverse of ``S_B`` keeps: singular values above ``s_1 C eps``, at most ``C - 1``."""
-    return len(_between_directions(moments, span, convention)[0])
+    """Rank that the pseudo-inverse of ``S_B`` keeps: directions above rounding, at most ``C - 1``."""
+    return int(_between_directions(moments, span, convention)[0].sum())
 
 
 @metric(

@@ -42,6 +42,7 @@ class Gathering:
         self.scatter = scatter
         self.sketches = sketches
         self.device = device
+        self.roundings = {reading.name: reading.rounding for reading in request.readings}
         self.moments: dict[Key, ClassMoments] = {}
         self.narrow: dict[Key, ClassMoments] = {}
         self.joint: dict[Key, TargetAccumulator] = {}
@@ -72,7 +73,7 @@ class Gathering:
                 if "regression" in self.request.needs:
                     whole = features if narrow is None else narrow
                     if key not in self.joint:
-                        self.joint[key] = self._fresh_joint()
+                        self.joint[key] = self._fresh_joint(key)
                     self.joint[key].update(_rows(whole, rows), own)
                 continue
             if key not in self.moments:
@@ -104,7 +105,7 @@ class Gathering:
         self.narrow = {
             key: restore(self._fresh_narrow(key), held, self.device) for key, held in state["narrow"].items()
         }
-        self.joint = {key: restore(self._fresh_joint(), held, self.device) for key, held in state["joint"].items()}
+        self.joint = {key: restore(self._fresh_joint(key), held, self.device) for key, held in state["joint"].items()}
 
     def move(self, rows: Mapping[str, Tensor]) -> None:
         """Give every class of a target the row that it has now."""
@@ -119,7 +120,7 @@ class Gathering:
             for key in union(held, shared):
                 held[key] = pooled(held.get(key), partial(make, key), self.device, shared)
         for key in union(self.joint, shared):
-            self.joint[key] = pooled(self.joint.get(key), self._fresh_joint, self.device, shared)
+            self.joint[key] = pooled(self.joint.get(key), partial(self._fresh_joint, key), self.device, shared)
 
     def finish(self, result: SplitResult, train: SplitResult) -> SplitResult:
         """Put the finished statistics into the evidence; what was accumulated is let go.
@@ -165,13 +166,14 @@ class Gathering:
     def _fresh(self, key: Key) -> ClassMoments:
         needed = bool({"covariance", "probe"} & self.request.needs)
         scatter = self.scatter and needed and bool(self.request.plan.covariance_width) and self.sketches[key[1]] is None
-        return ClassMoments(self.request.classes.get(key[0], 0), scatter=scatter)
+        return ClassMoments(self.request.classes.get(key[0], 0), scatter=scatter, rounding=self.roundings[key[1]])
 
     def _fresh_narrow(self, key: Key) -> ClassMoments:
-        return ClassMoments(self.request.classes.get(key[0], 0), scatter=self.scatter)
+        count, rounding = self.request.classes.get(key[0], 0), self.roundings[key[1]]
+        return ClassMoments(count, scatter=self.scatter, rounding=rounding)
 
-    def _fresh_joint(self) -> TargetAccumulator:
-        return TargetAccumulator(features=self.scatter)
+    def _fresh_joint(self, key: Key) -> TargetAccumulator:
+        return TargetAccumulator(features=self.scatter, rounding=self.roundings[key[1]])
 
 
 def _rows(features: Tensor, rows: Tensor | None) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from layerwise.statistics.moments import Moments
+from layerwise.statistics.rounding import noise_edge
 from layerwise.statistics.targets import TargetMoments
 
 __all__ = ["BLOCK", "largest_evidence", "linear_evidence", "target_evidence"]
@@ -25,8 +26,8 @@ def linear_evidence(moments: Moments) -> np.ndarray:
 
     The features are ``F = O L``, with ``O`` orthonormal and ``L = [sqrt(N) S_W^(1/2); diag(sqrt(n_c)) M]`` of the class
     means ``M`` (``d + k`` rows), and the indicator of class c is ``sqrt(n_c)`` times a column of ``O``: the singular
-    value decomposition of ``L`` stands for that of the features, with nothing squared and nothing subtracted. Singular
-    values at or below ``s_1 eps(dtype of the features)`` are dropped.
+    value decomposition of ``L`` stands for that of the features, with nothing squared and nothing subtracted.
+    Directions below the rounding of the features are dropped.
 
     Parameters
     ----------
@@ -35,9 +36,13 @@ def linear_evidence(moments: Moments) -> np.ndarray:
     """
     counts, samples = moments.counts, float(moments.counts.sum())
     spread, axes = moments.within_axes
-    within = np.sqrt(samples * spread)[:, None] * axes.T
-    rows = np.concatenate([within, np.sqrt(counts)[:, None] * moments.means])
-    left, variances = _directions(rows, moments.resolution)
+    spanning = moments.range.spanning.T
+    within = np.sqrt(samples * spread)[:, None] * (axes.T @ spanning)
+    # Class means differ along the same directions, or each would have one of its own.
+    mean = moments.shares @ moments.means
+    means = mean + ((moments.means - mean) @ moments.range.axes) @ spanning
+    rows = np.concatenate([within, np.sqrt(counts)[:, None] * means])
+    left, variances = _directions(rows, moments.squares, moments.noise, samples)
     own = len(spread)
     step = max(BLOCK // len(rows), 1)
     found = []
@@ -65,11 +70,11 @@ def target_evidence(moments: TargetMoments) -> np.ndarray:
     moments : TargetMoments
     """
     samples = float(moments.count)
-    axes = moments.whitening.T
+    axes = moments.range.whitening.T
     rows = np.sqrt(samples) * np.concatenate([axes @ moments.covariance, moments.mean[None]])
     explained = axes @ moments.cross
     targets = np.sqrt(samples) * np.concatenate([explained, moments.target_mean[None]])
-    left, variances = _directions(rows, moments.resolution)
+    left, variances = _directions(rows, moments.squares, moments.noise, samples)
     along = left.T @ targets
     variance = np.diag(moments.target_covariance)
     unexplained = variance - (explained**2).sum(0)
@@ -79,12 +84,12 @@ def target_evidence(moments: TargetMoments) -> np.ndarray:
     return largest_evidence(variances, along.T**2, unreached, samples)
 
 
-def _directions(rows: np.ndarray, resolution: float) -> tuple[np.ndarray, np.ndarray]:
+def _directions(rows: np.ndarray, squares: np.ndarray, noise: float, samples: float) -> tuple[np.ndarray, np.ndarray]:
     """Left-singular vectors as columns, and squared singular values, of the directions that features have."""
-    left, values, _ = np.linalg.svd(rows, full_matrices=False)
-    # What is smaller than the rounding of the features is no direction that they have.
-    kept = int((values > values[0] * max(len(rows) * _EPS, resolution)).sum())
-    return left[:, :kept], values[:kept] ** 2
+    left, values, axes = np.linalg.svd(rows, full_matrices=False)
+    floor = samples * noise * noise_edge(rows.shape[1], samples) * (axes**2 @ squares)
+    kept = values**2 > np.maximum(floor, (values[0] * len(rows) * _EPS) ** 2)
+    return left[:, kept], values[kept] ** 2
 
 
 def largest_evidence(variances: np.ndarray, reached: np.ndarray, unreached: np.ndarray, samples: float) -> np.ndarray:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from layerwise.statistics.pairing import check_paired
 from layerwise.statistics.residuals import columns, residuals
+from layerwise.statistics.rounding import Range, noise_share, range_of
 from layerwise.statistics.state import restore, state_of
 
 __all__ = ["ClassMoments", "Moments"]
@@ -39,8 +40,10 @@ class Moments:
         ``mean ||h||``.
     within : ndarray or None
         Within-class covariance ``S_W``, every sample counting once, shape ``(d, d)``.
-    resolution : float
-        Machine epsilon of the type that the features were captured in.
+    squares : ndarray
+        ``mean h_j^2`` of every feature, shape ``(d,)``.
+    noise : float
+        Variance that rounding gives a feature, in units of its mean square (`layerwise.statistics.rounding`).
     fourth : float or None
         ``mean ||h - mean h||^4``, which takes a second pass.
     """
@@ -51,7 +54,8 @@ class Moments:
     variances: np.ndarray
     norm: float
     within: np.ndarray | None
-    resolution: float
+    squares: np.ndarray
+    noise: float
     fourth: float | None = None
 
     @cached_property
@@ -86,10 +90,16 @@ class Moments:
         return replace(self, within=covariance - apart.T @ (self.shares[:, None] * apart))
 
     @cached_property
+    def range(self) -> Range:
+        """The directions in which the features vary by more than rounding."""
+        return range_of(self.covariance, self.squares, self.noise, float(self.counts.sum()))
+
+    @cached_property
     def within_axes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Eigenvalues of ``S_W``, ascending, none below zero, ``(d,)``, and its eigenvectors as columns ``(d, d)``."""
+        """Eigenvalues of ``S_W`` along `range`, ascending, none below zero, ``(r,)``, and eigenvectors ``(r, r)``."""
         assert self.within is not None
-        values, axes = np.linalg.eigh(self.within)
+        along = self.range.axes
+        values, axes = np.linalg.eigh(along.T @ self.within @ along)
         return values.clip(min=0.0), axes
 
     @cached_property
@@ -112,15 +122,18 @@ class ClassMoments:
         Number of classes that are expected, labels ``0 .. classes - 1``; a greater label makes room for itself.
     scatter : bool
         Whether to keep the within-class covariance, shape ``(d, d)``, too.
+    rounding : float
+        Relative rounding of the coarsest arithmetic that makes the features, if that of their type is finer.
     """
 
     accumulated: ClassVar[tuple[str, ...]] = (
-        *("classes", "dtype", "counts", "settled", "pivot", "total", "square", "norm", "scatter"),
+        *("classes", "dtype", "counts", "settled", "pivot", "total", "square", "spread", "norm", "scatter"),
     )
     _by_class: ClassVar[tuple[str, ...]] = ("counts", "settled", "pivot", "total", "square")
 
-    def __init__(self, classes: int = 0, *, scatter: bool = False) -> None:
+    def __init__(self, classes: int = 0, *, scatter: bool = False, rounding: float = 0.0) -> None:
         self.classes = classes
+        self.rounding = rounding
         self.keeps_scatter = scatter
         self.counts = torch.zeros(0)
         self.settled: Tensor
@@ -128,6 +141,7 @@ class ClassMoments:
         self.pivot: Tensor
         self.total: Tensor
         self.square: Tensor
+        self.spread: Tensor
         self.norm: Tensor
         self.scatter: Tensor | None = None
 
@@ -149,7 +163,9 @@ class ClassMoments:
         whole = features.new_empty(features.shape, dtype=torch.float64) if self.scatter is not None else None
         everyone = len(present) == self.classes
         for block, values, residual in residuals(features, self.pivot, labels):
-            squares += torch.linalg.vector_norm(residual, dim=1).square()
+            squared = residual.square()
+            squares += squared.sum(1)
+            self.spread[block] += squared.sum(0)
             norms += torch.linalg.vector_norm(values, dim=1).square()
             if membership is None:
                 self.total[:, block].index_add_(0, labels, residual)
@@ -182,7 +198,9 @@ class ClassMoments:
         if self.scatter is not None and other.scatter is not None:
             cross = shift.T @ other.total
             self.scatter += other.scatter + cross + cross.T + shift.T @ (count * shift)
-        self.square += other.square + 2 * (shift * other.total).sum(1) + (count * shift.square()).sum(1)
+        moved = shift * (2 * other.total + count * shift)
+        self.square += other.square + moved.sum(1)
+        self.spread += other.spread + moved.sum(0)
         self.total += other.total + count * shift
         self.counts += other.counts
         self.settled = torch.maximum(self.settled, other.settled)
@@ -218,6 +236,8 @@ class ClassMoments:
         mean_residual = self.total[present] / count[:, None]
         variances = (self.square[present] / count - mean_residual.square().sum(1)).clamp_min(0.0)
         variances[count == 1] = 0.0
+        means = self.pivot[present].double() + mean_residual
+        spread = (self.spread - (mean_residual * self.total[present]).sum(0)).clamp_min(0.0)
         within = None
         if self.scatter is not None:
             covariance = (self.scatter - mean_residual.T @ self.total[present]) / count.sum()
@@ -225,11 +245,12 @@ class ClassMoments:
         return Moments(
             classes=present.nonzero()[:, 0].cpu().numpy(),
             counts=count.cpu().numpy(),
-            means=(self.pivot[present].double() + mean_residual).cpu().numpy(),
+            means=means.cpu().numpy(),
             variances=variances.cpu().numpy(),
             norm=float(self.norm / count.sum()),
             within=within,
-            resolution=torch.finfo(self.dtype).eps,
+            squares=((spread + count @ means.square()) / count.sum()).cpu().numpy(),
+            noise=noise_share(max(self.rounding, torch.finfo(self.dtype).eps / 2)),
         )
 
     def _allocate(self, features: Tensor) -> None:
@@ -242,6 +263,7 @@ class ClassMoments:
         self.pivot = torch.zeros(self.classes, width, dtype=precise, device=device)
         self.total = torch.zeros(self.classes, width, dtype=torch.float64, device=device)
         self.square = torch.zeros(self.classes, dtype=torch.float64, device=device)
+        self.spread = torch.zeros(width, dtype=torch.float64, device=device)
         self.norm = torch.zeros((), dtype=torch.float64, device=device)
         if self.keeps_scatter:
             self.scatter = torch.zeros(width, width, dtype=torch.float64, device=device)
@@ -285,7 +307,9 @@ class ClassMoments:
             new = (old + total / count).to(old.dtype)
             shift = new.double() - old.double()
             self.pivot[due, block] = new
-            self.square[due] += (shift * (count * shift - 2 * total)).sum(1)
+            moved = shift * (count * shift - 2 * total)
+            self.square[due] += moved.sum(1)
+            self.spread[block] += moved.sum(0)
             self.total[due, block] = total - count * shift
             if before is not None:
                 shifts.append(shift)

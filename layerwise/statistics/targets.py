@@ -12,14 +12,13 @@ from torch import Tensor
 
 from layerwise.statistics.moments import Moments
 from layerwise.statistics.pairing import check_paired
+from layerwise.statistics.rounding import Range, noise_share, range_of
 from layerwise.statistics.state import restore, state_of
 
 __all__ = ["Readout", "TargetAccumulator", "TargetMoments", "fit_readout"]
 
 # A pivot that was the mean of so many samples is near enough to the mean of all.
 _SETTLED = 64
-
-_EPS = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
@@ -42,8 +41,8 @@ class TargetMoments:
         ``mean ||h||``.
     unit : ndarray
         What the targets were divided by, shape ``(q,)``: ones, unless they are standardised.
-    resolution : float
-        Machine epsilon of the type that the features were captured in.
+    noise : float
+        Variance that rounding gives a feature, in units of its mean square (`layerwise.statistics.rounding`).
     """
 
     count: int
@@ -55,7 +54,7 @@ class TargetMoments:
     directions: np.ndarray
     norm: float
     unit: np.ndarray
-    resolution: float
+    noise: float
 
     @cached_property
     def principal(self) -> tuple[np.ndarray, np.ndarray]:
@@ -78,21 +77,19 @@ class TargetMoments:
             variances=np.array([np.trace(self.covariance)]),
             norm=self.norm,
             within=self.covariance,
-            resolution=self.resolution,
+            squares=self.squares,
+            noise=self.noise,
         )
 
-    @cached_property
-    def whitening(self) -> np.ndarray:
-        """Directions along which the features have the variance one and no covariance, as columns ``(d, r)``.
+    @property
+    def squares(self) -> np.ndarray:
+        """``mean h_j^2`` of every feature, shape ``(d,)``."""
+        return np.asarray(np.diag(self.covariance).clip(min=0.0) + self.mean**2)
 
-        In units of the features' standard deviations, directions whose share of the variance is within rounding are
-        left out.
-        """
-        spread = np.sqrt(np.diag(self.covariance).clip(min=0.0))
-        scale = np.where(spread > 0, spread, 1.0)
-        values, vectors = np.linalg.eigh(self.covariance / np.outer(scale, scale))
-        kept = values > values[-1] * len(values) * _EPS
-        return np.asarray(vectors[:, kept] / scale[:, None] / np.sqrt(values[kept]))
+    @cached_property
+    def range(self) -> Range:
+        """The directions in which the features vary by more than rounding."""
+        return range_of(self.covariance, self.squares, self.noise, float(self.count))
 
     def in_units(self, unit: np.ndarray) -> TargetMoments:
         """The same with every target dimension divided by its unit, shape ``(q,)``."""
@@ -106,7 +103,7 @@ class TargetMoments:
     def with_targets(self, **changes: np.ndarray) -> TargetMoments:
         """The same features with other targets: what is of the features alone is not decomposed again."""
         changed = replace(self, **changes)  # type: ignore[arg-type]
-        for name in ("principal", "whitening"):
+        for name in ("principal", "range"):
             if name in self.__dict__:
                 changed.__dict__[name] = self.__dict__[name]
         return changed
@@ -123,14 +120,17 @@ class TargetAccumulator:
     ----------
     features : bool
         Whether to keep what is of the features alone; if not, `finish` takes it of other moments of the same features.
+    rounding : float
+        Relative rounding of the coarsest arithmetic that makes the features, if that of their type is finer.
     """
 
     accumulated: ClassVar[tuple[str, ...]] = (
         *("count", "settled", "dtype", "width", "pivot", "total", "scatter", "directions", "norm"),
     )
 
-    def __init__(self, *, features: bool = True) -> None:
+    def __init__(self, *, features: bool = True, rounding: float = 0.0) -> None:
         self.keeps_features = features
+        self.rounding = rounding
         self.count = 0
         self.width = 0
         self.settled = 0
@@ -209,7 +209,7 @@ class TargetAccumulator:
             directions=(self.directions / self.count).cpu().numpy(),
             norm=float(self.norm / self.count),
             unit=unit,
-            resolution=torch.finfo(self.dtype).eps,
+            noise=noise_share(max(self.rounding, torch.finfo(self.dtype).eps / 2)),
         )
 
     @property
@@ -266,7 +266,7 @@ class Readout:
 def fit_readout(moments: TargetMoments) -> Readout:
     """Fit the affine map of least mean squared error from the moments alone.
 
-    Without regularisation. Of many best maps the least one is taken, in units of the features' standard deviations.
+    Without regularisation, from the directions in which the features vary by more than rounding.
     """
-    axes = moments.whitening
+    axes = moments.range.whitening
     return Readout(moments.mean, axes @ (axes.T @ moments.cross), moments.target_mean)
