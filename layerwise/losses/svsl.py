@@ -202,9 +202,9 @@ class SVSL:
         """Choose the layers, from the first forward's own batch, and put the hooks on."""
         model = self._network.model
         with own_casts():
-            names = [name for part in batch.inputs.values() for name, _ in named_tensors(model, part)]
+            named = [name for part in batch.inputs.values() for name, _ in named_tensors(model, part)]
             traced = measured_trace(
-                model, lambda part: model(*part.inputs["args"], **part.inputs["kwargs"]), batch, names
+                model, lambda part: model(*part.inputs["args"], **part.inputs["kwargs"]), batch, named
             )
             layers = choose(traced, self._chosen, self._network.head)
             readings = readings_of(self._network, traced, layers, batch, self._reduce, seed=0)

@@ -41,4 +41,4 @@ def above_rounding(
     apart = float(weights @ (1 / moments.counts))
     floor = noise * (apart + (1 - apart) * alike) * noise_edge(axes.shape[1], count)
     rounded = (values[0] * count * np.finfo(np.float64).eps) ** 2
-    return (values**2 > np.maximum(floor, rounded)) & (np.arange(len(values)) < count - 1)
+    return np.asarray((values**2 > np.maximum(floor, rounded)) & (np.arange(len(values)) < count - 1))
