@@ -31,6 +31,9 @@ _CHECKPOINTS = (
     "skipped."
 )
 
+# torchrun on Python 3.11 takes --run for the start of an option of its own.
+_NAME = "Its name in the store; made of model and data by default. Under torchrun write --name."
+
 Model = Annotated[str, typer.Argument(help=_MODEL)]
 StorePath = Annotated[str, typer.Argument(help="A store that layerwise wrote.")]
 Run = Annotated[str, typer.Argument(help="Name of a run, as `layerwise ls` shows it.")]
@@ -106,9 +109,7 @@ def profile(
         bool, typer.Option(help="Leave out samples with NaN or infinity, in a layer or a target.")
     ] = False,
     store: Annotated[str, typer.Option(help="Where the profile is kept; a folder, s3:// or gs://.")] = "profiles.lw",
-    run: Annotated[
-        str | None, typer.Option("--run", "-n", help="Its name in the store; made of model and data by default.")
-    ] = None,
+    run: Annotated[str | None, typer.Option("--run", "--name", "-n", help=_NAME)] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace a profile of the same name.")] = False,
     partial: Annotated[
         Path | None,

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import xxhash
 from torch import Tensor
 
 from layerwise.adapters.protocol import Batch
@@ -17,15 +16,16 @@ from layerwise.errors import EmptyData, NotRepeatable
 from layerwise.network import Network, first_samples
 from layerwise.partial import Holder, Partial
 from layerwise.passes import (
+    Beforehand,
     ComplexityPass,
     FirstPass,
     FirstPassApart,
     Request,
     SecondPass,
     SecondPassApart,
-    Shuffles,
     SplitResult,
     draws,
+    find_beforehand,
 )
 from layerwise.passes.batches_seen import digest_of
 from layerwise.passes.checks import checked_labels, checked_targets, where_not_finite
@@ -33,20 +33,20 @@ from layerwise.passes.class_sizes import check_class_sizes
 from layerwise.passes.first_features import FirstFeatures, changed_layers, first_features
 from layerwise.progress import bar
 from layerwise.provenance import DataFingerprint
-from layerwise.shares import earlier, gathered, own_samples, pooled
+from layerwise.shares import dealt_indices, gathered, own_samples, pooled, why_unknown
 
 __all__ = ["look", "read_fingerprint", "run_split"]
 
 
-def look(network: Network, loader: Iterable[Any], request: Request, split: str = "") -> Shuffles:
-    """Read the labels and regression targets of a split, and no more, to shuffle them.
+def look(network: Network, loader: Iterable[Any], request: Request, split: str = "") -> Beforehand:
+    """Read the labels and regression targets of a split, and no more, to shuffle them and to group the samples.
 
     Parameters
     ----------
     network, loader, request, split
         As for `run_split`.
     """
-    own = own_samples(loader)
+    own, indices = own_samples(loader), dealt_indices(loader)
     found: dict[str, list[Tensor]] = {}
     for number, batch in enumerate(_counted(network, bar(loader, f"{split} labels"), own)):
         for target, given in batch.labels.items():
@@ -55,13 +55,11 @@ def look(network: Network, loader: Iterable[Any], request: Request, split: str =
             elif target in request.targets:
                 found.setdefault(target, []).append(checked_labels(given, target, request.classes).cpu())
     labels = {target: torch.cat(parts) for target, parts in found.items()}
+    if indices is None:
+        return find_beforehand(labels, request, split, shared=False)
     size = len(next(iter(labels.values()), ()))
-    every = gathered(labels, own is not None)
-    whole = {target: torch.cat([part[target] for part in every if target in part]) for target in labels}
-    before = sum(len(next(iter(part.values()), ())) for part in earlier(every))
-    # Splits of the same order of labels, shuffled alike, would not be independent.
-    seed = xxhash.xxh3_64_intdigest(f"{request.seed} {split}".encode()) % 2**63
-    return Shuffles(whole, request.null, seed, before, size)
+    unknown = why_unknown(loader, indices, size)
+    return find_beforehand(labels, request, split, shared=True, indices=indices, unknown=unknown)
 
 
 def read_fingerprint(network: Network, loader: Iterable[Any], split: str) -> tuple[int, DataFingerprint]:
@@ -82,7 +80,7 @@ def run_split(
     split: str = "",
     train: SplitResult | None = None,
     partial: Partial | None = None,
-    shuffles: Shuffles | None = None,
+    beforehand: Beforehand | None = None,
 ) -> SplitResult:
     """Sweep a split once or twice and finish its statistics.
 
@@ -98,8 +96,8 @@ def run_split(
         The training split, whose class means and probe judge the samples; the split itself by default.
     partial : Partial, optional
         Where what is accumulated is kept, shard by shard, and goes on from.
-    shuffles : Shuffles, optional
-        Other orders of the labels, under which everything is measured again.
+    beforehand : Beforehand, optional
+        What a look at the labels gave (`look`).
 
     Raises
     ------
@@ -114,16 +112,16 @@ def run_split(
             bank = stack.enter_context(Bank(request.plan.second, None if partial is None else partial.bank(split)))
         # Tokens and pixels are counted before any is measured, if some of each class are to be drawn.
         drawn = draws(request, _counted(network, bar(loader, f"{split} labels"), own), shared) if request.apart else []
-        sweep = _Sweep(network, loader, request, split, own, partial, digest_of([shuffles, drawn]))
+        sweep = _Sweep(network, loader, request, split, own, partial, digest_of([beforehand, drawn]))
         first: FirstPass | FirstPassApart
         if request.apart:
             first = FirstPassApart(request, bank, network.device, drawn)
         else:
-            first = FirstPass(request, bank, network.device, shuffles)
+            first = FirstPass(request, bank, network.device, beforehand)
         sweep.first(first)
         seen, order = first.samples, first.fingerprint.order
-        if shuffles is not None:
-            _check_repeated(shuffles.size, seen)
+        if beforehand is not None:
+            _check_repeated(beforehand.samples, seen)
         first.merge(shared)
         if not first.samples:
             raise EmptyData(f"split {split!r} is empty: its loader gave no batch")
@@ -140,7 +138,7 @@ def run_split(
         if isinstance(first, FirstPassApart):
             second = SecondPassApart(first, train, drawn, shared=shared)
         else:
-            second = SecondPass(request, result, train or result, network.device, shared=shared, shuffles=shuffles)
+            second = SecondPass(request, result, train or result, network.device, shared=shared, beforehand=beforehand)
         if bank is not None:
             second.read(bank, bar(request.readings, f"{split} pass 2"))
             return second.result

@@ -49,7 +49,7 @@ from layerwise.loaders import first_batch
 from layerwise.metrics import Metric, convention, needs_of, select
 from layerwise.network import readings_of
 from layerwise.partial import DoesNotFit, Partial
-from layerwise.passes import Request, Shuffles, SplitResult
+from layerwise.passes import Beforehand, Request, SplitResult
 from layerwise.passes.first_features import arithmetic_of
 from layerwise.passes.vocabulary import expected_classes, vocabularies_of
 from layerwise.plan import Plan, make_plan, parse_memory
@@ -58,7 +58,7 @@ from layerwise.provenance import environment, weight_hash
 from layerwise.reduce import DENSE
 from layerwise.schema import Variable
 from layerwise.settings import Settings, chosen
-from layerwise.shares import agreed, is_follower, is_shared
+from layerwise.shares import agreed, dealt_indices, gathered, is_follower, is_shared, needs_numbers
 from layerwise.uncertainty import error_variable, variables_of, with_chance
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class Profiler:
         check_classes_for(self.metrics, settings.metrics, first)
         check_frames(settings, self.targets, {target: len(names) for target, names in self.class_names.items()})
         check_apart(settings, self.dimensions, self._needs(), repeatable=self.loaders.repeatable)
-        self._shuffles: dict[str, Shuffles] = {}
+        self._beforehand: dict[str, Beforehand] = {}
         if "complexity" in self._needs() and not self.loaders.repeatable:
             raise NotRepeatable("geometric complexity takes a second run of the data, and a loader runs only once")
         self._check_null()
@@ -251,7 +251,6 @@ class Profiler:
 
     def _measure(self, epoch: float, step: int | None, partial: Partial | None = None) -> xr.Dataset:
         started = time.perf_counter()
-        settings = self.settings
         if partial is not None:
             shared = any(map(is_shared, self.loaders.splits.values()))
             self.plan = Plan(**partial.begin(self._identity(), asdict(self.plan), shared=shared))
@@ -263,10 +262,9 @@ class Profiler:
         order = sorted(self.loaders.splits, key=lambda name: name != "train")
         for split in order:
             loader = self.loaders.splits[split]
-            if settings.null and split not in self._shuffles:
-                self._shuffles[split] = look(self.network, loader, request, split)
+            self._look(split, loader, request)
             results[split] = run_split(
-                self.network, loader, request, split, results.get("train"), partial, self._shuffles.get(split)
+                self.network, loader, request, split, results.get("train"), partial, self._beforehand.get(split)
             )
             warn_of_few_classes(results[split], split)
             for line in lines_of(results[split], split, self.class_names):
@@ -295,6 +293,15 @@ class Profiler:
             step=int(epoch) if step is None else step,
             attributes=attributes | ({"empty_fits": empty} if empty else {}),
         )
+
+    def _look(self, split: str, loader: Any, request: Request) -> None:
+        """Read the labels of a split beforehand, where that is needed and they are not known as they are now."""
+        if not (request.null or (request.jackknife and needs_numbers(loader))):
+            return
+        known = self._beforehand.get(split)
+        stale = known is None or known.indices != dealt_indices(loader)
+        if any(gathered(stale, is_shared(loader))):
+            self._beforehand[split] = look(self.network, loader, request, split)
 
     @property
     def variables(self) -> list[Variable]:
@@ -475,6 +482,7 @@ class Profiler:
             **of_positions(self._request(), results),
             "layers": chosen_text(settings.layers),
             **self.told,
+            **self._order(),
             "network_pooling": self.network_pooling,
             **frames_told(self.settings, next(iter(results.values())).classes),
             "checked": self._checked,
@@ -487,6 +495,11 @@ class Profiler:
             "seconds": round(seconds, 3),
             **environment(),
         }
+
+    def _order(self) -> dict[str, Any]:
+        """In which order the samples of several processes were counted, where that makes a difference."""
+        found = {split: known.order for split, known in self._beforehand.items() if known.order}
+        return {"sample_order": found} if found else {}
 
     def _warn_of_empty_fits(self, empty: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
         """Say once that fits to no more samples than features are NaN; warn where they were asked for."""

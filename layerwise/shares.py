@@ -7,7 +7,7 @@ of any other loader every process measures all.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -19,16 +19,19 @@ from layerwise.statistics import Accumulator, merged, state_of
 
 __all__ = [
     "agreed",
+    "dealt_indices",
     "earlier",
     "gathered",
     "is_follower",
     "is_shared",
+    "needs_numbers",
     "neighbours",
     "own_samples",
     "place",
     "pooled",
     "together",
     "union",
+    "why_unknown",
 ]
 
 T = TypeVar("T")
@@ -79,6 +82,39 @@ def own_samples(loader: Any) -> int | None:
     sampler: Any = loader.sampler
     whole = sampler.total_size if sampler.drop_last else len(sampler.dataset)
     return len(range(sampler.rank, whole, sampler.num_replicas))
+
+
+def dealt_indices(loader: Any) -> list[int] | None:
+    """The places in the data set of this process's samples of a shared loader, in order; None for any other loader."""
+    own = own_samples(loader)
+    return None if own is None else list(loader.sampler)[:own]
+
+
+def needs_numbers(loader: Any) -> bool:
+    """Whether the samples that a loader gives here are not those of the whole data set in their order."""
+    if place()[1] > 1:
+        return is_shared(loader)
+    indices = dealt_indices(loader)
+    return indices is not None and indices != list(range(len(indices)))
+
+
+def why_unknown(loader: Any, indices: Sequence[int], samples: int) -> str:
+    """Say why the samples that a shared loader gave are not known by their places in the data set; nothing if they are.
+
+    Parameters
+    ----------
+    loader : DataLoader
+    indices : sequence of int
+        The places that the sampler named.
+    samples : int
+        How many samples the loader gave.
+    """
+    if list(indices) != dealt_indices(loader):
+        return "the sampler deals them out anew in every run"
+    whole = len(loader) * (loader.batch_size or 1) if loader.drop_last else len(indices)
+    if samples != min(whole, len(indices)):
+        return f"the sampler names {len(indices)} samples, the loader gives {samples}"
+    return ""
 
 
 def agreed(own: T, shared: bool = True) -> T:

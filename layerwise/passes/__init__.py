@@ -1,6 +1,7 @@
 """The passes over one split: what is asked for, what is accumulated, and what comes of it."""
 
 from layerwise.passes.apart import FirstPassApart, SecondPassApart, draws
+from layerwise.passes.beforehand import Beforehand, find_beforehand
 from layerwise.passes.complexity import ComplexityPass
 from layerwise.passes.first import FirstPass
 from layerwise.passes.request import Request
@@ -9,6 +10,7 @@ from layerwise.passes.second import SecondPass
 from layerwise.passes.views import Shuffles
 
 __all__ = [
+    "Beforehand",
     "ComplexityPass",
     "FirstPass",
     "FirstPassApart",
@@ -20,4 +22,5 @@ __all__ = [
     "Shuffles",
     "SplitResult",
     "draws",
+    "find_beforehand",
 ]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from layerwise.errors import NotRepeatable
-from layerwise.passes.views import numbered
+from layerwise.passes.groups import numbered
 
 __all__ = ["Draw"]
 

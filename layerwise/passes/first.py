@@ -12,6 +12,7 @@ from layerwise.adapters.protocol import Batch
 from layerwise.bank import Bank, Shelf
 from layerwise.errors import InvalidData
 from layerwise.network import Answer, Reading
+from layerwise.passes.beforehand import Beforehand
 from layerwise.passes.checks import checked_labels, checked_targets, finite_rows
 from layerwise.passes.gathering import Gathering
 from layerwise.passes.matching import leave_contested, match_classes
@@ -19,7 +20,7 @@ from layerwise.passes.mistakes import Mistakes
 from layerwise.passes.request import Request
 from layerwise.passes.result import SplitResult
 from layerwise.passes.tally import Tally
-from layerwise.passes.views import Seen, Shuffles, Views
+from layerwise.passes.views import Seen, Views
 from layerwise.passes.vocabulary import settle
 from layerwise.passes.waiting import Waiting
 from layerwise.provenance import DataFingerprint
@@ -33,7 +34,7 @@ class FirstPass:
     """Accumulates pass 1 of one split, batch by batch: `begin`, `receive` for every layer, `end`; then `finish`."""
 
     def __init__(
-        self, request: Request, bank: Bank | Shelf | None, device: torch.device, shuffles: Shuffles | None = None
+        self, request: Request, bank: Bank | Shelf | None, device: torch.device, beforehand: Beforehand | None = None
     ) -> None:
         self.request = request
         self.bank = bank
@@ -41,7 +42,8 @@ class FirstPass:
         self.tally = Tally()
         self.mistakes = [Mistakes() for _ in range(1 + request.jackknife)]
         self.fingerprint = DataFingerprint()
-        self.views = Views(request, shuffles)
+        known = beforehand or Beforehand()
+        self.views = Views(request, known.shuffles, known.groups)
         self.sketches = {item.name: request.narrowing(item) for item in request.readings}
         # The first sees every sample; under shuffled labels its covariance is that of all.
         own = [True] * (1 + request.jackknife) + [False] * request.null

@@ -12,11 +12,12 @@ from torch import Tensor
 from layerwise.adapters.protocol import Batch
 from layerwise.bank import Bank, Shelf
 from layerwise.network import Answer, Reading
+from layerwise.passes.beforehand import Beforehand
 from layerwise.passes.checks import checked_labels, finite_rows
 from layerwise.passes.judging import Judged, Judging
 from layerwise.passes.request import Request
 from layerwise.passes.result import SplitResult
-from layerwise.passes.views import Seen, Shuffles, Views, joined
+from layerwise.passes.views import Seen, Views, joined
 from layerwise.passes.waiting import lumps
 from layerwise.provenance import DataFingerprint
 from layerwise.statistics import State, restore, state_of
@@ -38,8 +39,8 @@ class SecondPass:
         Where what has no sample yet is accumulated.
     shared : bool
         Whether other processes have the other samples.
-    shuffles : Shuffles or None
-        Other orders of the labels.
+    beforehand : Beforehand, optional
+        Shuffles of the labels, and groups of the samples.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class SecondPass:
         device: torch.device,
         *,
         shared: bool = False,
-        shuffles: Shuffles | None = None,
+        beforehand: Beforehand | None = None,
     ) -> None:
         self.request = request
         self.result = result
@@ -60,8 +61,8 @@ class SecondPass:
         # The first sees every sample.
         pairs = zip(own, judges, strict=True)
         self.judging = [Judging(request, seen, judge, self.sketches, device) for seen, judge in pairs]
-        self.shuffles = shuffles
-        self.views = Views(request, shuffles)
+        self.beforehand = beforehand or Beforehand()
+        self.views = self._views()
         self.fingerprint = DataFingerprint()
         self.samples = 0
         self._seen: list[dict[str, Seen]] = []
@@ -88,7 +89,7 @@ class SecondPass:
     def read(self, bank: Bank | Shelf, readings: Iterable[Reading]) -> None:
         """Take the features from the bank, one layer after the other."""
         labels = [list(bank.get(f"labels of {target}")) for target in self.result.classes]
-        views = Views(self.request, self.shuffles)
+        views = self._views()
         batches = [dict(zip(self.result.classes, values, strict=True)) for values in zip(*labels, strict=True)]
         seen = [self._see(views, values) for values in batches]
         sizes = [len(values) for values in labels[0]] if labels else []
@@ -122,6 +123,9 @@ class SecondPass:
         """Put what was accumulated of one layer into the evidence."""
         for judging in self.judging:
             judging.finish(reading, self.shared)
+
+    def _views(self) -> Views:
+        return Views(self.request, self.beforehand.shuffles, self.beforehand.groups)
 
     def _see(self, views: Views, labels: Mapping[str, Tensor]) -> list[dict[str, Seen]]:
         """What each measurement sees of the next batch, of the targets with classes."""

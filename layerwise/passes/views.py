@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from layerwise.errors import NotRepeatable
+from layerwise.passes.groups import Groups
 from layerwise.passes.request import Request
-from layerwise.shares import place
 from layerwise.statistics import State
 
-__all__ = ["Groups", "Seen", "Shuffles", "Views", "all_of", "joined", "numbered"]
+__all__ = ["Seen", "Shuffles", "Views", "all_of", "joined"]
 
 #: Labels ``(n,)`` or values ``(n, q)`` of a target, and which samples of the batch count, shape ``(n,)``; None for all.
 Seen = tuple[Tensor, Tensor | None]
@@ -53,10 +53,12 @@ class Views:
     ----------
     request : Request
     shuffles : Shuffles or None
+    groups : mapping of str to Tensor, optional
+        The group of every sample, by target, where it is known beforehand.
     """
 
-    def __init__(self, request: Request, shuffles: Shuffles | None) -> None:
-        self.groups = Groups(request)
+    def __init__(self, request: Request, shuffles: Shuffles | None, groups: Mapping[str, Tensor] | None = None) -> None:
+        self.groups = Groups(request.jackknife, request.dimensions, groups)
         self.shuffles = shuffles
         self.vocabularies = request.vocabularies
         self.samples = 0
@@ -66,7 +68,16 @@ class Views:
         size = len(next(iter(every.values()))[0]) if every else 0
         start, self.samples = self.samples, self.samples + size
         shuffled = [] if self.shuffles is None else self.shuffles.of(every, start, size, self._rows_of_ids)
-        return [every, *self.groups.without(every), *shuffled]
+        return [every, *self._without_each(every, start), *shuffled]
+
+    def _without_each(self, every: Mapping[str, Seen], start: int) -> list[dict[str, Seen]]:
+        """A batch without each of the groups, by target."""
+        count = self.groups.count
+        dealt = {target: self.groups.of(target, values, start) for target, (values, _) in every.items() if count}
+        return [
+            {target: (values, all_of(counts, dealt[target] != group)) for target, (values, counts) in every.items()}
+            for group in range(count)
+        ]
 
     @cached_property
     def _rows_of_ids(self) -> dict[str, Tensor]:
@@ -84,82 +95,6 @@ class Views:
         self.groups.dealt, self.groups.turns = dict(state["dealt"]), dict(state["turns"])
 
 
-class Groups:
-    """Deals samples out to groups, each of which one measurement leaves out.
-
-    The k-th sample of the c-th class that is met goes to group ``(k + c) mod G``: whatever the batches and the names of
-    classes, a class of two samples and more is in two groups at least, and few samples of many classes fill all groups
-    alike. Samples of a regression target are of one class. Processes that share the samples begin with a group of their
-    own.
-
-    Parameters
-    ----------
-    request : Request
-
-    Attributes
-    ----------
-    dealt : dict of str to Tensor
-        Samples of each class so far, by target: where an interrupted run goes on.
-    turns : dict of str to Tensor
-        When each class was first met, counted in classes; -1 for those that were not.
-    """
-
-    def __init__(self, request: Request) -> None:
-        self.count = request.jackknife
-        self.regression = request.dimensions
-        self.dealt: dict[str, Tensor] = {}
-        self.turns: dict[str, Tensor] = {}
-
-    def without(self, seen: Mapping[str, Seen]) -> list[dict[str, Seen]]:
-        """A batch without each of the groups, by target."""
-        if not self.count:
-            return []
-        groups = {target: self._deal(target, values) for target, (values, _) in seen.items()}
-        return [
-            {target: (values, all_of(counts, groups[target] != group)) for target, (values, counts) in seen.items()}
-            for group in range(self.count)
-        ]
-
-    def _deal(self, target: str, values: Tensor) -> Tensor:
-        """The group of every sample, shape ``(n,)``."""
-        labels = torch.zeros(len(values), dtype=torch.int64) if target in self.regression else values.cpu()
-        numbers, self.dealt[target] = numbered(labels, self.dealt.get(target, labels.new_zeros(0)))
-        turns = self.turns[target] = _turns(labels, self.turns.get(target, labels.new_zeros(0)))
-        groups = (numbers + turns[labels] + place()[0]) % self.count
-        return groups.to(values.device)
-
-
-def _turns(labels: Tensor, before: Tensor) -> Tensor:
-    """When each class was first met, with the labels of another batch; -1 for those that were not."""
-    missing = int(labels.max()) + 1 - len(before)
-    turns = torch.cat([before, before.new_full((missing,), -1)]) if missing > 0 else before.clone()
-    fresh = labels[turns[labels] < 0]
-    present, classes = fresh.unique(return_inverse=True)
-    first = torch.full_like(present, len(fresh)).scatter_reduce_(0, classes, torch.arange(len(fresh)), "amin")
-    turns[present[first.argsort()]] = torch.arange(len(present)) + int((turns >= 0).sum())
-    return turns
-
-
-def numbered(labels: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
-    """The number of every sample within its class, shape ``(n,)``, and samples of each class with them.
-
-    Parameters
-    ----------
-    labels : Tensor
-        Shape ``(n,)``.
-    before : Tensor
-        Samples of each class before them; of as many classes as were met.
-    """
-    missing = int(labels.max()) + 1 - len(before)
-    if missing > 0:
-        before = torch.cat([before, before.new_zeros(missing)])
-    order = labels.argsort(stable=True)
-    counts = labels.bincount(minlength=len(before))
-    within = torch.empty_like(labels)
-    within[order] = torch.arange(len(labels), device=labels.device) - (counts.cumsum(0) - counts)[labels[order]]
-    return before[labels] + within, before + counts
-
-
 class Shuffles:
     """Labels and regression targets of one split in other orders: each as often as it is, with some other sample.
 
@@ -174,8 +109,8 @@ class Shuffles:
     count : int
         How many orders there are.
     seed : int
-    start, size : int
-        Which of the samples are this process's.
+    own : Tensor
+        The numbers of this process's samples, in the order in which they come, shape ``(n,)``.
 
     Attributes
     ----------
@@ -183,8 +118,8 @@ class Shuffles:
         The labels that occur, ascending, of every target with classes.
     """
 
-    def __init__(self, labels: Mapping[str, Tensor], count: int, seed: int, start: int, size: int) -> None:
-        self.size = size
+    def __init__(self, labels: Mapping[str, Tensor], count: int, seed: int, own: Tensor) -> None:
+        self.size = len(own)
         self.ids = {target: values.unique() for target, values in labels.items() if not values.is_floating_point()}
         self.labels = {target: _narrowed(values, self.ids.get(target)) for target, values in labels.items()}
         present = {target: _present(values) for target, values in labels.items()}
@@ -193,10 +128,9 @@ class Shuffles:
         self.orders: list[dict[str, Tensor]] = []
         for _ in range(count):
             order = torch.randperm(whole, generator=generator)
-            own = order[start : start + size].int()
             self.orders.append(
                 {
-                    target: own if there is None else _among(order, there)[start : start + size].int()
+                    target: (order if there is None else _among(order, there))[own].int()
                     for target, there in present.items()
                 }
             )

@@ -1,0 +1,100 @@
+"""What the labels of a split say before the network runs: shuffles of them, and groups of the samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import xxhash
+from torch import Tensor
+
+from layerwise.passes.groups import deal
+from layerwise.passes.request import Request
+from layerwise.passes.views import Shuffles
+from layerwise.shares import gathered, place
+
+__all__ = ["Beforehand", "find_beforehand"]
+
+
+@dataclass(frozen=True)
+class Beforehand:
+    """What is known of the samples of this process before they run.
+
+    Attributes
+    ----------
+    samples : int
+        How many they are.
+    shuffles : Shuffles or None
+        Other orders of the labels of all processes.
+    groups : mapping of str to Tensor, optional
+        The group of each of the samples, by target, where they are not those of the whole data set in their order.
+    indices : sequence of int, optional
+        The places in the data set that the sampler named.
+    order : str
+        In which order the samples of all processes were counted; empty where one process has all.
+    """
+
+    samples: int = 0
+    shuffles: Shuffles | None = None
+    groups: Mapping[str, Tensor] | None = None
+    indices: Sequence[int] | None = None
+    order: str = ""
+
+
+def find_beforehand(
+    labels: Mapping[str, Tensor],
+    request: Request,
+    split: str,
+    *,
+    shared: bool,
+    indices: Sequence[int] | None = None,
+    unknown: str = "",
+) -> Beforehand:
+    """Put the labels of all processes in the order of the data set, and shuffle and group them as one process would.
+
+    Every process must call it.
+
+    Parameters
+    ----------
+    labels : mapping of str to Tensor
+        Of this process's samples, by target: labels ``(n,)`` or values of floating type ``(n, q)``.
+    request : Request
+    split : str
+    shared : bool
+        Whether other processes have other samples.
+    indices : sequence of int, optional
+        The place of each of the samples in the data set.
+    unknown : str
+        Why these places are not known, where they are not: then samples count process after process.
+    """
+    size = len(next(iter(labels.values()), ()))
+    every = gathered((dict(labels), None if indices is None else torch.tensor(indices), unknown), shared)
+    reason = next((why for _, _, why in every if why), "")
+    sizes = [len(next(iter(part.values()), ())) for part, _, _ in every]
+    numbers = torch.cat(
+        [torch.arange(n) if own is None or reason else own for n, (_, own, _) in zip(sizes, every, strict=True)]
+    )
+    order = torch.arange(sum(sizes)) if reason or not shared else numbers.argsort(stable=True)
+    whole = {
+        target: torch.cat([part[target] for part, _, _ in every if target in part])[order]
+        for target in dict.fromkeys(target for part, _, _ in every for target in part)
+    }
+    places = torch.empty_like(order)
+    places[order] = torch.arange(len(order))
+    start = sum(sizes[: place()[0]]) if len(every) > 1 else 0
+    own = places[start : start + size]
+    # Splits of the same order of labels, shuffled alike, would not be independent.
+    seed = xxhash.xxh3_64_intdigest(f"{request.seed} {split}".encode()) % 2**63
+    dealt = deal(whole, request.jackknife) if request.jackknife and shared else {}
+    return Beforehand(
+        samples=size,
+        shuffles=Shuffles(whole, request.null, seed, own) if request.null else None,
+        groups={target: held[own] for target, held in dealt.items()} or None,
+        indices=indices,
+        order=_order_told(reason) if shared and place()[1] > 1 else "",
+    )
+
+
+def _order_told(unknown: str) -> str:
+    return f"process after process: {unknown}" if unknown else "of the data set"
