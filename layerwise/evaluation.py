@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +43,9 @@ class Evaluation:
     previous_maps : mapping of str to str
         Path of the linear map that gives each layer.
     heads : mapping
-        Path of the head that makes a target, by the target and the layer that feeds it.
+        Path of the head that makes a target, by the target and the layer that comes before it.
+    fed : collection of tuple of str
+        Path of each head, and the name of a layer whose features are what the head reads (`layerwise.fed_heads`).
     """
 
     model: nn.Module
@@ -54,6 +56,7 @@ class Evaluation:
     next_maps: Mapping[str, tuple[str, ...]]
     previous_maps: Mapping[str, str]
     heads: Mapping[tuple[str, str], str]
+    fed: Collection[tuple[str, str]]
 
     def all_numbers(
         self, result: SplitResult, metrics: Sequence[Metric], next_maps: dict[str, str]
@@ -116,9 +119,7 @@ class Evaluation:
         read_by = None if beside is None else beside.reading
         for target, classes in result.classes.items():
             key = (target, reading.name)
-            own = reading.layer.role == "features" and target in result.errors
-            # A head that is no linear map is not the map that reads the layer first.
-            own = own and ((target, reading.name) in self.heads or not (self.settings.heads or {}).get(target))
+            own = target in result.errors and self._feeds(target, reading)
             head = self._head(target, reading, beside) if own else None
             if "covariance" in result.evidence.get(key, {}):
                 result.evidence[key]["covariance"] = result.covariance(key)
@@ -140,9 +141,19 @@ class Evaluation:
         if evidence["regression"] is not None:
             evidence["moments"] = evidence["covariance"] = evidence["regression"].as_one_class
         weight = self._head(target, reading, beside)
-        own = (target, reading.name) in self.heads or (reading.layer.role == "features" and target in result.squares)
+        named = any(of == target for of, _ in self.heads)
+        own = (named or target in result.squares) and self._feeds(target, reading)
         fits = weight is not None and len(weight) == self.dimensions[target]
         return evidence | {"next_map": weight, "weights": beside, "head": weight if own and fits else None}
+
+    def _feeds(self, target: str, reading: Reading) -> bool:
+        """Whether a layer's features are what the head of a target reads."""
+        if any(of == target for of, _ in self.heads):
+            return (self.heads.get((target, reading.name), ""), reading.name) in self.fed
+        # A head that is no linear map is not the map that reads the layer first.
+        if (self.settings.heads or {}).get(target):
+            return False
+        return any((of, reading.name) in self.fed for of in self.next_maps.get(reading.name, ()))
 
     def _head(self, target: str, reading: Reading, beside: Weights | None) -> np.ndarray | None:
         """Weight of the network's own head of a target, where a layer feeds one called so; else of what reads it."""

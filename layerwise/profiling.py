@@ -31,8 +31,11 @@ from layerwise.errors import EmptyData, InvalidData, NotRepeatable, UnknownName,
 from layerwise.evaluation import Evaluation
 from layerwise.features.check import check_company
 from layerwise.features.padding import padding_of
+from layerwise.features.pooling import Poolings
+from layerwise.fed_heads import find_fed_heads
 from layerwise.finding.blocks import choose_among, find_blocks, without_samples
-from layerwise.finding.feeds import named_heads, next_linear, previous_linear
+from layerwise.finding.feeds import head_paths, named_heads, next_linear, previous_linear
+from layerwise.finding.head_inputs import heads_of
 from layerwise.frames import check_frames, frames_told, select_with_frame
 from layerwise.inputs import (
     check_classes_for,
@@ -47,7 +50,7 @@ from layerwise.judges import find_judges, score_layers
 from layerwise.layers import Layer, chosen_text
 from layerwise.loaders import first_batch
 from layerwise.metrics import Metric, convention, needs_of, select
-from layerwise.network import readings_of
+from layerwise.network import Reading, first_samples, readings_of
 from layerwise.partial import DoesNotFit, Partial
 from layerwise.passes import Beforehand, Request, SplitResult
 from layerwise.passes.first_features import arithmetic_of
@@ -66,6 +69,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 __all__ = ["Profiler", "profile"]
+
+# Samples that show which layers feed a head.
+_FEW = 4
 
 
 def profile(
@@ -186,14 +192,7 @@ class Profiler:
         self.readings = readings_of(self.network, self._traced, layers, first, settings.reduce, settings.seed, poolings)
         if not self.readings:
             raise nothing_apart(settings.reduce, layers, first)
-        self._evaluation = Evaluation(
-            *(self.network.model, self.readings, settings, self.convention, self.dimensions),
-            next_maps=next_linear(self._traced, layers),
-            previous_maps=previous_linear(self._traced, layers),
-            heads=named_heads(
-                self._traced, layers, self._heads | {target: layer.path for target, layer in judges.items()}
-            ),
-        )
+        self._evaluation = self._evaluate(layers, judges, first, poolings, traced.alone)
         shared = any(map(is_shared, self.loaders.splits.values()))
         self.plan = agreed(self._plan(first), shared)
         self._checked = "no: check=False"
@@ -202,6 +201,32 @@ class Profiler:
         self._padding = padding_of(self.network, self._traced, self.readings, first)
         if not is_follower():
             self._say(differs if settings.reduce == "auto" else "")
+
+    def _evaluate(
+        self, layers: Sequence[Layer], judges: Mapping[str, Layer], first: Batch, poolings: Poolings, alone: bool
+    ) -> Evaluation:
+        """Find the network's own maps beside the layers."""
+        traced, settings = self._traced, self.settings
+        asked = self._heads | {target: layer.path for target, layer in judges.items()}
+        named = head_paths(traced, asked)
+        heads = named_heads(traced, layers, asked)
+        fed: set[tuple[str, str]] = set()
+        if any({"classifier", "head"} & set(metric.needs) for metric in self.metrics):
+            paths = heads_of(traced, self.network.head, list(named.values()))
+
+            def read(inputs: Sequence[Layer]) -> list[Reading]:
+                return readings_of(self.network, traced, inputs, first, settings.reduce, settings.seed, poolings)
+
+            few = first_samples(first, _FEW) if alone else first
+            fed = find_fed_heads(self.network, traced, self.readings, paths, few, read)
+            heads |= {(name, layer): path for name, path in named.items() for of, layer in fed if of == path}
+        return Evaluation(
+            *(self.network.model, self.readings, settings, self.convention, self.dimensions),
+            next_maps=next_linear(traced, layers),
+            previous_maps=previous_linear(traced, layers),
+            heads=heads,
+            fed=fed,
+        )
 
     def _say(self, differs: str) -> None:
         """Log what is measured, how, what of it is left out, and where pooling differs from the network's own."""

@@ -14,7 +14,7 @@ from layerwise.layers import Layer
 from layerwise.offload import filled, plain
 from layerwise.statistics.weights import Weights
 
-__all__ = ["named_heads", "next_linear", "previous_linear", "weight_matrix", "weights_beside"]
+__all__ = ["MIXING", "head_paths", "named_heads", "next_linear", "previous_linear", "weight_matrix", "weights_beside"]
 
 # Functions of each feature alone: a layer made of them is still the only thing between two maps.
 _ELEMENTWISE = {
@@ -24,7 +24,7 @@ _ELEMENTWISE = {
 }
 # What mixes features or samples whatever it is given.
 _PRODUCTS = ("mm", "mv", "convolution", "linear")
-_MIXING = ("mm", "mv", "dot", "attention", "convolution", "linear", "fft")
+MIXING = ("mm", "mv", "dot", "attention", "convolution", "linear", "fft")
 
 
 def next_linear(trace: Trace, layers: Sequence[Layer]) -> dict[str, tuple[str, ...]]:
@@ -75,6 +75,21 @@ def _first_readers(trace: Trace, layers: Sequence[Layer]) -> dict[str, tuple[lis
     return found
 
 
+def head_paths(trace: Trace, asked: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Path of the linear map that makes each named output of the network, by that name.
+
+    Parameters
+    ----------
+    trace : Trace
+    asked : mapping of str to str, optional
+        Further names, and the output or the path of the linear map that each stands for.
+    """
+    made = {slot.value: call.path for call in trace.calls if call.leaf for slot in call.outputs}
+    heads = {str(slot.item[0]): made.get(slot.value) for slot in trace.outputs if len(slot.item) == 1}
+    heads |= {name: heads.get(of, of) for name, of in (asked or {}).items()}
+    return {name: path for name, path in heads.items() if path is not None}
+
+
 def named_heads(
     trace: Trace, layers: Sequence[Layer], asked: Mapping[str, str] | None = None
 ) -> dict[tuple[str, str], str]:
@@ -89,14 +104,12 @@ def named_heads(
     asked : mapping of str to str, optional
         Further names, and the output or the path of the linear map that each stands for.
     """
-    made = {slot.value: call.path for call in trace.calls if call.leaf for slot in call.outputs}
-    heads = {str(slot.item[0]): made.get(slot.value) for slot in trace.outputs if len(slot.item) == 1}
-    heads |= {name: heads.get(of, of) for name, of in (asked or {}).items()}
+    heads = head_paths(trace, asked)
     found: dict[tuple[str, str], str] = {}
     for layer in layers:
         call = next((call for call in trace.calls if (call.path, call.number) == (layer.path, layer.call)), None)
         readers = set() if call is None else set(_all_readers(trace, layer, call))
-        found |= {(name, layer.name): path for name, path in heads.items() if path is not None and path in readers}
+        found |= {(name, layer.name): path for name, path in heads.items() if path in readers}
     return found
 
 
@@ -179,7 +192,7 @@ def _keeps(trace: Trace, operation: Operation, carried: Collection[int]) -> bool
     """Whether an operation makes something of carried tensors alone, with gains, masks and indices at most."""
     own = [value for value in operation.inputs if value in carried]
     others = [value for value in operation.inputs if value not in carried]
-    if not own or any(word in operation.name for word in _MIXING):
+    if not own or any(word in operation.name for word in MIXING):
         return False
     return all(not trace.values[value].floating or _is_gain(trace, value) for value in others)
 

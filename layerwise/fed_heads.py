@@ -1,0 +1,90 @@
+"""Which of the chosen layers feed a head: their features are the very ones that it reads, as a run shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from layerwise.adapters.protocol import Batch
+from layerwise.errors import LayerwiseError
+from layerwise.features.precision import coarsest_rounding
+from layerwise.finding.blocks import choose
+from layerwise.finding.head_inputs import layers_before
+from layerwise.finding.trace import Trace
+from layerwise.layers import Layer
+from layerwise.network import Network, Reading
+
+__all__ = ["find_fed_heads"]
+
+# Sums over positions in another order round otherwise.
+_ROUNDINGS = 64.0
+
+
+def find_fed_heads(
+    network: Network,
+    trace: Trace,
+    readings: Sequence[Reading],
+    heads: Sequence[str],
+    batch: Batch,
+    read: Callable[[Sequence[Layer]], Sequence[Reading]],
+) -> set[tuple[str, str]]:
+    """Find the heads that each layer feeds, by path of the head and name of the layer.
+
+    A layer feeds a head where its features, as they are reduced, are what the head reads, reduced likewise: the input
+    of the head itself, what a norm or a block gives to it, and maps that are pooled as the network pools them.
+
+    Parameters
+    ----------
+    network : Network
+    trace : Trace
+    readings : sequence of Reading
+        The layers that were chosen.
+    heads : sequence of str
+        Paths of linear maps.
+    batch : Batch
+        The samples that run.
+    read : callable
+        Gives the readings of layers, as those of the chosen ones were made.
+    """
+    by_layer = {reading.layer: reading for reading in readings}
+    found: set[tuple[str, str]] = set()
+    for head in heads:
+        inputs = _inputs_of(trace, head, read)
+        before = [by_layer[layer] for layer in layers_before(trace, list(by_layer), head)]
+        if not inputs or not before:
+            continue
+        features: dict[Layer, Tensor] = {}
+        wanted = {reading.layer: reading for reading in [*inputs, *before]}
+        with network.reading(list(wanted.values()), _keeping(features)) as run:
+            run(batch)
+        rounding = _ROUNDINGS * coarsest_rounding(network.model)
+        read_by_head = [features[own.layer] for own in inputs if own.layer in features]
+        found |= {
+            (head, own.name)
+            for own in before
+            if own.layer in features and any(_same(features[own.layer], given, rounding) for given in read_by_head)
+        }
+    return found
+
+
+def _keeping(features: dict[Layer, Tensor]) -> Callable[[Reading, Tensor], None]:
+    def keep(reading: Reading, values: Tensor) -> None:
+        features[reading.layer] = values.detach().double().cpu()
+
+    return keep
+
+
+def _inputs_of(trace: Trace, head: str, read: Callable[[Sequence[Layer]], Sequence[Reading]]) -> list[Reading]:
+    try:
+        return list(read(choose(trace, [f"{head}:input"])))
+    except LayerwiseError:
+        return []
+
+
+def _same(one: Tensor, other: Tensor, rounding: float) -> bool:
+    if one.shape != other.shape:
+        return False
+    scale = float(other.abs().max())
+    return bool(torch.allclose(one, other, rtol=0.0, atol=rounding * scale, equal_nan=True))
