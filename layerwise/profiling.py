@@ -49,7 +49,7 @@ from layerwise.inputs import (
 from layerwise.judges import find_judges, score_layers
 from layerwise.layers import Layer, chosen_text
 from layerwise.loaders import first_batch
-from layerwise.metrics import Metric, convention, needs_of, select
+from layerwise.metrics import Metric, convention, needs_of, reached, select
 from layerwise.network import Reading, first_samples, readings_of
 from layerwise.partial import DoesNotFit, Partial
 from layerwise.passes import Beforehand, Request, SplitResult
@@ -354,6 +354,12 @@ class Profiler:
             **({"null": settings.null} if settings.null else {}),
         }
 
+    def _reached(self) -> dict[str, Any]:
+        """Which of the metrics that are measured the convention changes."""
+        names = reached(self.convention)
+        measured = [metric.name for metric in self.metrics if metric.name in names]
+        return {"convention_reaches": measured} if names else {}
+
     @property
     def _ignored(self) -> tuple[int, ...]:
         return self.settings.ignored(max(map(len, self.class_names.values()), default=0))
@@ -507,6 +513,7 @@ class Profiler:
             **of_positions(self._request(), results),
             "layers": chosen_text(settings.layers),
             **self.told,
+            **self._reached(),
             **self._order(),
             "network_pooling": self.network_pooling,
             **frames_told(self.settings, next(iter(results.values())).classes),

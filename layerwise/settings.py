@@ -46,7 +46,8 @@ class Settings:
         the target. Of two targets that the network's own scores would do for alike, neither is judged by them unless
         this says whose they are.
     convention : str or Convention
-        ``default``, ``papyan``, ``he_su``, ``he_su_imbalanced`` or ``ibrahim``.
+        ``default``, ``papyan``, ``he_su``, ``he_su_imbalanced`` or ``ibrahim``. The attribute ``convention_reaches``
+        names the metrics that it changes (`layerwise.metrics.convention.REACHES`); all others are the same under each.
     debiased : bool
         Whether `nc1`, `nc1_trace` and `cdnv` are corrected for the sampling error of class means, which draws them
         apart and makes few samples look more collapsed than they are, and `vci` and `h_score` for what features fitted

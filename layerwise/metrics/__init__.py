@@ -12,7 +12,7 @@ from layerwise.metrics import (
     variability,
     weights,
 )
-from layerwise.metrics.convention import CONVENTIONS, Convention, convention
+from layerwise.metrics.convention import CONVENTIONS, Convention, convention, reached
 from layerwise.metrics.registry import EVIDENCE, Metric, compute, get, list_metrics, metric, needs_of, select
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "nearest",
     "needs_of",
     "rank",
+    "reached",
     "regression",
     "select",
     "transfer",

@@ -7,12 +7,34 @@ from typing import Literal
 
 from layerwise.errors import UnknownName
 
-__all__ = ["CONVENTIONS", "Convention", "convention"]
+__all__ = ["CONVENTIONS", "REACHES", "Convention", "convention", "reached"]
+
+
+_FROM_MEANS = (
+    *("equinorm", "equiangularity", "max_angle", "etf_error", "hyperspherical_energy", "class_norm"),
+    *("majority_cosine", "minority_cosine", "self_duality"),
+)
+_SCATTERS = ("nc1", "nc1_trace", "vci")
+
+#: The metrics that each field of a convention reaches.
+REACHES: dict[str, tuple[str, ...]] = {
+    "global_mean": (*_SCATTERS, *_FROM_MEANS),
+    "within": _SCATTERS,
+    "between": _SCATTERS,
+    "divided": ("nc1",),
+    "rank": ("nc1", "between_rank"),
+    "ddof": ("equinorm",),
+    "shrinkage": ("h_score",),
+    "debiased": ("nc1", "nc1_trace", "cdnv", "vci", "h_score"),
+}
 
 
 @dataclass(frozen=True)
 class Convention:
     """How class means, scatters and spreads are weighted; all of it follows from the same statistics.
+
+    Other metrics than those that `REACHES` names for a field are the same under every convention: `separation` has
+    its own, `cdnv` knows no weights, and `h_score` takes the covariance of all samples.
 
     Attributes
     ----------
@@ -67,6 +89,13 @@ CONVENTIONS: dict[str, Convention] = {
         Convention("ibrahim", shrinkage="ledoit_wolf"),
     )
 }
+
+
+def reached(own: Convention) -> list[str]:
+    """Names of the metrics that a convention changes from the default, where classes are unequal."""
+    usual = CONVENTIONS["default"]
+    fields = [field for field in REACHES if getattr(own, field) != getattr(usual, field)]
+    return list(dict.fromkeys(name for field in fields for name in REACHES[field]))
 
 
 def convention(name: str | Convention) -> Convention:

@@ -26,7 +26,8 @@ __all__ = ["h_score", "ledoit_wolf", "logme"]
 def h_score(covariance: Moments, convention: Convention) -> float:
     """Variance of the whitened features that lies between classes, ``tr(S_T^+ S_B)``.
 
-    ``S_T`` is the covariance of all features and ``S_B`` that of the class means, every sample counting once in both.
+    ``S_T`` is the covariance of all features and ``S_B`` that of the class means, every sample counting once in both
+    under every convention.
     In ``[0, min(d, C - 1)]``, the upper end at collapse; any invertible linear map of the features leaves it as it is.
     Bao et al. 2019. Under a convention with ``shrinkage="ledoit_wolf"`` it is
     ``tr((S_T')^{-1} (1 - a) S_B)`` with ``S_T' = (1 - a) S_T + a tr(S_T)/d I`` and the intensity ``a`` of Ledoit & Wolf

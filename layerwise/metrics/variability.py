@@ -211,19 +211,22 @@ def discriminant_ratios(covariance: Moments, between: np.ndarray, *, keep: float
     room=room_of_ratios,
 )
 def vci(covariance: Moments, convention: Convention) -> float:
-    """Variability collapse index, ``1 - tr(S_T^+ S_B) / min(d, C - 1)`` with ``S_T = S_W + S_B``.
+    """Variability collapse index, ``1 - tr(S_T^+ S_B) / min(d, C - 1)`` with ``S_T = S_W + S_B`` of the convention.
 
     ``d`` is the rank of ``S_T``. In ``[0, 1]``; 0 at collapse. Any invertible linear map of the features leaves it as
-    it is. Computed as ``tr((I + B^T S_W^{-1} B)^{-1})`` with ``S_B = B B^T``, which stays exact where the difference
-    from one does not. Xu & Liu 2023. Debiased, it is 1 in expectation under labels by chance, and NaN with no more
-    samples than features.
+    it is. NaN where classes are unequal and each counts once in ``S_W`` (``he_su``): no such scatter is kept. Computed
+    as ``tr((I + B^T S_W^{-1} B)^{-1})`` with ``S_B = B B^T``, which stays exact where the difference from one does not.
+    Xu & Liu 2023. Debiased, it is 1 in expectation under labels by chance, and NaN with no more samples than features.
     """
-    count = len(covariance.centered)
-    ratios = discriminant_ratios(covariance, covariance.centered / np.sqrt(count))
+    if convention.within == "classes" and (covariance.counts != covariance.counts[0]).any():
+        return np.nan
+    weights = _weights(covariance, convention.between)
+    means = _from_origin(covariance, covariance.centered, convention)
+    ratios = discriminant_ratios(covariance, np.sqrt(weights)[:, None] * means)
     if not len(ratios):
         return np.nan
     if convention.debiased:
-        return float(debiased_residuals(covariance, ratios, np.full(count, 1 / count)).mean())
+        return float(debiased_residuals(covariance, ratios, weights).mean())
     return float((1 / (1 + ratios)).mean())
 
 

@@ -59,6 +59,11 @@ def test_conventions_equal_the_oracle(convention, name):
     for metric in ("nc1", *FROM_LABELS, "class_norm", "h_score"):
         expected = getattr(oracle, metric)(case.features, case.labels, convention=convention)
         assert_equal(value(metric, evidence), expected)
+    unequal = len(set(np.unique(case.labels, return_counts=True)[1])) > 1
+    if convention == "he_su" and unequal:
+        assert np.isnan(value("vci", evidence))
+    else:
+        assert_equal(value("vci", evidence), oracle.vci(case.features, case.labels, convention=convention))
 
 
 @pytest.mark.parametrize("name", ["random", "unequal_classes", "absent_class", "more_classes_than_dims", "offset"])
