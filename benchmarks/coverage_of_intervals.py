@@ -1,10 +1,12 @@
 """How often the 95% interval of a metric (`layerwise.interval`) holds the truth.
 
     python -m benchmarks.coverage_of_intervals [--repeats 400] [--classes 5] [--width 16] [--apart 1] [--groups 10]
+        [--tails 3] [--samples 20 50 200]
 
-Gaussian classes whose means, covariance and so metrics are known; a profile of new samples of them each time, with and
-without `debiased`. The truth of `ncc_error`, on a test split, is that of the true class means. What lies outside
-90% to 98% is marked; in brackets stands how often the interval without the bias would, `x - t se` to `x + t se`.
+Gaussian classes, or with `--tails` classes of Student's t with so many degrees of freedom, whose means, covariance and
+so metrics are known; a profile of new samples of them each time, with and without `debiased`. The truth of `ncc_error`,
+on a test split, is that of the true class means. What lies outside 90% to 98% is marked; in brackets stands how often
+the interval without the bias would, `x - t se` to `x + t se`.
 """
 
 from __future__ import annotations
@@ -29,16 +31,24 @@ MANY = 20_000
 
 @dataclass(frozen=True)
 class Classes:
-    """Gaussian classes: means ``(C, d)``, and the standard deviation of every feature ``(d,)``."""
+    """Classes of independent features: means ``(C, d)``, and the standard deviation of every feature ``(d,)``.
+
+    Gaussian, or Student's t with `tails` degrees of freedom.
+    """
 
     means: np.ndarray
     spread: np.ndarray
+    tails: float | None = None
 
     def draw(self, each: int, generator: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """So many samples of each class."""
         labels = generator.permutation(np.repeat(np.arange(len(self.means)), each))
-        features = self.means[labels] + self.spread * generator.standard_normal((len(labels), len(self.spread)))
-        return torch.from_numpy(features), torch.from_numpy(labels)
+        shape = (len(labels), len(self.spread))
+        if self.tails is None:
+            noise = generator.standard_normal(shape)
+        else:
+            noise = generator.standard_t(self.tails, shape) * np.sqrt(1 - 2 / self.tails)
+        return torch.from_numpy(self.means[labels] + self.spread * noise), torch.from_numpy(labels)
 
     def truth(self, generator: np.random.Generator) -> dict[str, float]:
         """Every metric of the classes themselves, from their own moments."""
@@ -93,15 +103,19 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=16)
     parser.add_argument("--apart", type=float, default=1.0, help="Standard deviation of the class means.")
     parser.add_argument("--groups", type=int, default=10)
+    parser.add_argument("--tails", type=float, help="Degrees of freedom of Student's t, above 2; Gaussian by default.")
+    parser.add_argument("--samples", type=int, nargs="+", default=SAMPLES, help="Samples of a class.")
     options = parser.parse_args()
     generator = np.random.default_rng(0)
     means = options.apart * generator.standard_normal((options.classes, options.width))
-    classes = Classes(means, np.linspace(0.5, 1.5, options.width))
+    classes = Classes(means, np.linspace(0.5, 1.5, options.width), options.tails)
     truth = classes.truth(generator)
     print(f"coverage over {options.repeats} repeats, in %; (without the bias)")
-    print("samples of a class".rjust(40) + "".join(f"{each:>12}" for each in SAMPLES))
+    print("samples of a class".rjust(40) + "".join(f"{each:>12}" for each in options.samples))
     for debiased in (False, True):
-        columns = [measured(classes, each, options.repeats, options.groups, debiased=debiased) for each in SAMPLES]
+        columns = [
+            measured(classes, each, options.repeats, options.groups, debiased=debiased) for each in options.samples
+        ]
         for name in ("nc1", "nc1_trace", "cdnv", "vci", "h_score") if debiased else (*METRICS, *OTHERS):
             said = name + (", debiased" if debiased else "")
             print(f"{said:<24}{f'truth {truth[name]:.3g}':>16}", end="")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -20,20 +20,26 @@ from layerwise.passes import (
     ComplexityPass,
     FirstPass,
     FirstPassApart,
+    Places,
+    PositionShuffles,
     Request,
     SecondPass,
     SecondPassApart,
     SplitResult,
     draws,
     find_beforehand,
+    find_places,
 )
 from layerwise.passes.batches_seen import digest_of
 from layerwise.passes.checks import checked_labels, checked_targets, where_not_finite
 from layerwise.passes.class_sizes import check_class_sizes
+from layerwise.passes.drawing import Draw
 from layerwise.passes.first_features import FirstFeatures, changed_layers, first_features
+from layerwise.passes.position_shuffles import shuffles_of_positions
+from layerwise.passes.streams import streams_of
 from layerwise.progress import bar
 from layerwise.provenance import DataFingerprint
-from layerwise.shares import dealt_indices, gathered, own_samples, pooled, why_unknown
+from layerwise.shares import dealt_indices, gathered, needs_numbers, own_samples, pooled, why_unknown
 
 __all__ = ["look", "read_fingerprint", "run_split"]
 
@@ -112,10 +118,11 @@ def run_split(
             bank = stack.enter_context(Bank(request.plan.second, None if partial is None else partial.bank(split)))
         # Tokens and pixels are counted before any is measured, if some of each class are to be drawn.
         drawn = draws(request, _counted(network, bar(loader, f"{split} labels"), own), shared) if request.apart else []
-        sweep = _Sweep(network, loader, request, split, own, partial, digest_of([beforehand, drawn]))
+        places, moved = _look_at_positions(network, loader, request, split, drawn) if request.apart else (None, [])
+        sweep = _Sweep(network, loader, request, split, own, partial, digest_of([beforehand, drawn, places, moved]))
         first: FirstPass | FirstPassApart
         if request.apart:
-            first = FirstPassApart(request, bank, network.device, drawn)
+            first = FirstPassApart(request, bank, network.device, drawn, places, moved)
         else:
             first = FirstPass(request, bank, network.device, beforehand)
         sweep.first(first)
@@ -126,6 +133,7 @@ def run_split(
         if not first.samples:
             raise EmptyData(f"split {split!r} is empty: its loader gave no batch")
         result = first.finish(train)
+        result.order = "" if places is None else places.order
         check_class_sizes(result, request, split)
         if "complexity" in request.needs:
             deriving = ComplexityPass(request, result, network)
@@ -152,6 +160,22 @@ def run_split(
         for reading in request.readings:
             second.finish(reading)
         return second.result
+
+
+def _look_at_positions(
+    network: Network, loader: Iterable[Any], request: Request, split: str, drawn: Sequence[Draw | None]
+) -> tuple[Places | None, list[PositionShuffles]]:
+    """The places of this process's texts or pictures, and shuffles of their labels, as far as they are needed."""
+    if not (request.null or (request.jackknife and needs_numbers(loader))):
+        return None, []
+    own, indices = own_samples(loader), dealt_indices(loader)
+    size = sum(batch.size for batch in _counted(network, bar(loader, f"{split} labels"), own))
+    unknown = "" if indices is None else why_unknown(loader, indices, size)
+    places = find_places(size, shared=own is not None, indices=indices, unknown=unknown)
+    if not request.null:
+        return places, []
+    batches = _counted(network, bar(loader, f"{split} labels"), own)
+    return places, shuffles_of_positions(request, streams_of(request), drawn, batches, split, places)
 
 
 @dataclass(frozen=True)

@@ -321,7 +321,7 @@ class Profiler:
 
     def _look(self, split: str, loader: Any, request: Request) -> None:
         """Read the labels of a split beforehand, where that is needed and they are not known as they are now."""
-        if not (request.null or (request.jackknife and needs_numbers(loader))):
+        if request.apart or not (request.null or (request.jackknife and needs_numbers(loader))):
             return
         known = self._beforehand.get(split)
         stale = known is None or known.indices != dealt_indices(loader)
@@ -410,8 +410,8 @@ class Profiler:
             batch=first.size,
             budget=parse_memory(self.settings.memory),
             repeatable=self.loaders.repeatable,
-            replicates=self.settings.jackknife,
-            shuffles=self.settings.null,
+            replicates=settings.jackknife + (settings.null if settings.reduce == "pixels" else 0),
+            shuffles=0 if settings.reduce == "pixels" else settings.null,
         )
 
     def _select(self) -> list[Metric]:
@@ -514,7 +514,7 @@ class Profiler:
             "layers": chosen_text(settings.layers),
             **self.told,
             **self._reached(),
-            **self._order(),
+            **self._order(results),
             "network_pooling": self.network_pooling,
             **frames_told(self.settings, next(iter(results.values())).classes),
             "checked": self._checked,
@@ -528,9 +528,11 @@ class Profiler:
             **environment(),
         }
 
-    def _order(self) -> dict[str, Any]:
+    def _order(self, results: Mapping[str, SplitResult]) -> dict[str, Any]:
         """In which order the samples of several processes were counted, where that makes a difference."""
-        found = {split: known.order for split, known in self._beforehand.items() if known.order}
+        known = {split: result.order for split, result in results.items()}
+        known |= {split: own.order for split, own in self._beforehand.items()}
+        found = {split: order for split, order in known.items() if order}
         return {"sample_order": found} if found else {}
 
     def _warn_of_empty_fits(self, empty: Mapping[str, Mapping[str, Sequence[str]]]) -> None:

@@ -78,12 +78,14 @@ class Settings:
     jackknife : int
         Groups of samples for standard errors, ``<metric>_se``, and the bias of few samples, ``<metric>_bias``:
         everything is measured again without each of them, from the same runs of the data. 0, the default, for none; 10
-        are usual. `layerwise.interval` makes confidence intervals of them.
+        are usual. `layerwise.interval` makes confidence intervals of them. Tokens and pixels go with their text or
+        picture.
     null : int
         Shuffles of labels and regression targets for what chance alone would give, ``<metric>_null``, ``_null_low`` and
         ``_null_high``: everything that compares classes, or depends on which target goes with which sample, is measured
         again under each, from the same runs of the data. 0, the default, for none; 39 make a band of 95%. The labels
-        are read beforehand, in a run of the data without the network.
+        are read beforehand, in a run of the data without the network. Those of tokens are turned along all texts, and
+        pictures swap whole label maps.
     check : bool
         Whether a few samples are run again before every run, alone, in another order and with more padding, to see
         that their features do not depend on their company (`layerwise.features.check`).
@@ -127,13 +129,6 @@ class Settings:
     def _check_apart(self) -> None:
         """Refuse what tokens and pixels alone have, and what they do not have."""
         if self.reduce in DENSE:
-            if self.jackknife:
-                raise InvalidData(
-                    f"jackknife={self.jackknife}: the {self.reduce} of one input are no independent samples, and there "
-                    "are no standard errors of them"
-                )
-            if self.null:
-                raise InvalidData(f"null={self.null}: labels of {self.reduce} are not shuffled")
             if self.heads:
                 raise InvalidData(f"heads= names outputs of samples, and there are none of {self.reduce}")
             if self.samples_per_class is not None and self.samples_per_class < 1:

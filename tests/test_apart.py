@@ -253,8 +253,6 @@ def test_255_is_a_class_where_so_many_are_declared(segmenter):
 @pytest.mark.parametrize(
     ("options", "error", "match"),
     [
-        ({"reduce": "tokens", "jackknife": 4}, InvalidData, "no independent samples"),
-        ({"reduce": "tokens", "null": 4}, InvalidData, "not shuffled"),
         ({"reduce": "tokens", "metrics": "geometric_complexity"}, InvalidData, "geometric complexity"),
         ({"reduce": "tokens", "samples_per_class": 0}, InvalidData, "1 or more"),
         ({"ignore_index": 0}, InvalidData, "reduce='tokens'"),

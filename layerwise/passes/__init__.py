@@ -1,9 +1,10 @@
 """The passes over one split: what is asked for, what is accumulated, and what comes of it."""
 
 from layerwise.passes.apart import FirstPassApart, SecondPassApart, draws
-from layerwise.passes.beforehand import Beforehand, find_beforehand
+from layerwise.passes.beforehand import Beforehand, Places, find_beforehand, find_places
 from layerwise.passes.complexity import ComplexityPass
 from layerwise.passes.first import FirstPass
+from layerwise.passes.position_shuffles import PositionShuffles
 from layerwise.passes.request import Request
 from layerwise.passes.result import Key, Reference, SplitResult
 from layerwise.passes.second import SecondPass
@@ -15,6 +16,8 @@ __all__ = [
     "FirstPass",
     "FirstPassApart",
     "Key",
+    "Places",
+    "PositionShuffles",
     "Reference",
     "Request",
     "SecondPass",
@@ -23,4 +26,5 @@ __all__ = [
     "SplitResult",
     "draws",
     "find_beforehand",
+    "find_places",
 ]

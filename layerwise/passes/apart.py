@@ -11,9 +11,11 @@ from layerwise.adapters.protocol import Batch
 from layerwise.bank import Bank, Shelf
 from layerwise.errors import EmptyData
 from layerwise.network import Answer, Reading
+from layerwise.passes.beforehand import Beforehand, Places
 from layerwise.passes.drawing import Draw
 from layerwise.passes.first import FirstPass
 from layerwise.passes.matching import leave_contested
+from layerwise.passes.position_shuffles import PositionShuffles
 from layerwise.passes.request import Request
 from layerwise.passes.result import SplitResult, side_by_side
 from layerwise.passes.second import SecondPass
@@ -58,11 +60,13 @@ class _Apart:
 
     passes: Sequence[FirstPass | SecondPass]
 
-    def __init__(self, request: Request, drawn: Sequence[Draw | None]) -> None:
+    def __init__(self, request: Request, drawn: Sequence[Draw | None], places: Places | None) -> None:
         self.request = request
+        self.places = places
         self.streams: list[Stream] = streams_of(request)
         self.drawn = [None if draw is None else draw.again() for draw in drawn]
         self.samples = 0
+        self._size = 0
         self.selected: list[Selected] = []
         self._names = [{reading.name for reading in stream.request.readings} for stream in self.streams]
 
@@ -79,8 +83,17 @@ class _Apart:
 
     def _select(self, batch: Batch) -> None:
         self.samples += batch.size
+        self._size = batch.size
         pairs = zip(self.streams, self.drawn, strict=True)
         self.selected = [stream.select(batch, draw) for stream, draw in pairs]
+
+    def _groups(self, stream: int) -> Tensor | None:
+        """The group of every position of the batch: that of its text or picture, which are dealt out in turn."""
+        if not self.request.jackknife:
+            return None
+        first = self.samples - self._size
+        numbers = first + self.selected[stream].where[0].cpu()
+        return (numbers if self.places is None else self.places.own[numbers]) % self.request.jackknife
 
     def _taking(self) -> list[int]:
         """The streams that have a sample in the batch."""
@@ -100,11 +113,20 @@ class _Apart:
 class FirstPassApart(_Apart):
     """Pass 1 over tokens or pixels; to be used as `FirstPass`."""
 
-    def __init__(self, request: Request, bank: Bank | None, device: torch.device, drawn: Sequence[Draw | None]) -> None:
-        super().__init__(request, drawn)
+    def __init__(
+        self,
+        request: Request,
+        bank: Bank | None,
+        device: torch.device,
+        drawn: Sequence[Draw | None],
+        places: Places | None = None,
+        shuffles: Sequence[PositionShuffles] = (),
+    ) -> None:
+        super().__init__(request, drawn, places)
+        self.beforehand = [Beforehand(shuffles=own) for own in shuffles or [None] * len(self.streams)]
         self.passes: list[FirstPass] = [
-            FirstPass(stream.request, None if bank is None else Shelf(bank, stream.name), device)
-            for stream in self.streams
+            FirstPass(stream.request, None if bank is None else Shelf(bank, stream.name), device, known)
+            for stream, known in zip(self.streams, self.beforehand, strict=True)
         ]
         self.device = device
         self.fingerprint = DataFingerprint()
@@ -115,7 +137,7 @@ class FirstPassApart(_Apart):
         self.fingerprint.update(batch.inputs, batch.labels)
         self._select(batch)
         for stream in self._taking():
-            self.passes[stream].label(self.selected[stream].batch, number)
+            self.passes[stream].label(self.selected[stream].batch, number, self._groups(stream))
 
     @property
     def finite(self) -> bool:
@@ -171,19 +193,21 @@ class SecondPassApart(_Apart):
     def __init__(
         self, first: FirstPassApart, train: SplitResult | None, drawn: Sequence[Draw | None], *, shared: bool
     ) -> None:
-        super().__init__(first.request, drawn)
+        super().__init__(first.request, drawn, first.places)
         self.results = first.results
         self.passes: list[SecondPass] = [
-            SecondPass(stream.request, result, train or result, first.device, shared=shared)
-            for stream, result in zip(self.streams, self.results, strict=True)
+            SecondPass(stream.request, result, train or result, first.device, shared=shared, beforehand=known)
+            for stream, result, known in zip(self.streams, self.results, first.beforehand, strict=True)
         ]
         self.fingerprint = DataFingerprint()
 
     def begin(self, batch: Batch) -> None:
         """Look at what comes with the features of a second run."""
+        if self.request.ordered:
+            self.fingerprint.update(batch.inputs, batch.labels)
         self._select(batch)
         for stream in self._taking():
-            self.passes[stream].begin(self.selected[stream].batch)
+            self.passes[stream].begin(self.selected[stream].batch, self._groups(stream))
 
     def read(self, bank: Bank, readings: Iterable[Reading]) -> None:
         """Take the features from the bank, one layer after the other."""
@@ -194,11 +218,16 @@ class SecondPassApart(_Apart):
 
     def state(self) -> State:
         """What was accumulated so far."""
-        return {**self._state(), "passes": [own.state() for own in self.passes]}
+        return {
+            **self._state(),
+            "fingerprint": state_of(self.fingerprint),
+            "passes": [own.state() for own in self.passes],
+        }
 
     def restore(self, state: State) -> None:
         """Go on from a state."""
         self._restore(state)
+        restore(self.fingerprint, state["fingerprint"])
         for own, held in zip(self.passes, state["passes"], strict=True):
             own.restore(held)
 

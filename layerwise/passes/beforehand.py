@@ -11,10 +11,10 @@ from torch import Tensor
 
 from layerwise.passes.groups import deal
 from layerwise.passes.request import Request
-from layerwise.passes.views import Shuffles
+from layerwise.passes.views import Orders, Shuffles
 from layerwise.shares import gathered, place
 
-__all__ = ["Beforehand", "find_beforehand"]
+__all__ = ["Beforehand", "Places", "find_beforehand", "find_places"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Beforehand:
     ----------
     samples : int
         How many they are.
-    shuffles : Shuffles or None
+    shuffles : Orders or None
         Other orders of the labels of all processes.
     groups : mapping of str to Tensor, optional
         The group of each of the samples, by target, where they are not those of the whole data set in their order.
@@ -36,10 +36,58 @@ class Beforehand:
     """
 
     samples: int = 0
-    shuffles: Shuffles | None = None
+    shuffles: Orders | None = None
     groups: Mapping[str, Tensor] | None = None
     indices: Sequence[int] | None = None
     order: str = ""
+
+
+@dataclass(frozen=True)
+class Places:
+    """The numbers of this process's samples among those of all processes, in the order of the data set.
+
+    Attributes
+    ----------
+    own : Tensor
+        Shape ``(n,)``.
+    whole : Tensor
+        The samples of all processes, one process after the other, in the order of the data set, shape ``(N,)``.
+    rank : int
+        Number of this process among those that share the samples.
+    shared : bool
+        Whether other processes have other samples.
+    order : str
+        In which order they were counted; empty where one process has all.
+    """
+
+    own: Tensor
+    whole: Tensor
+    rank: int
+    shared: bool
+    order: str
+
+
+def find_places(size: int, *, shared: bool, indices: Sequence[int] | None = None, unknown: str = "") -> Places:
+    """Number the samples of all processes in the order of the data set; every process must call it.
+
+    Parameters
+    ----------
+    size : int
+        How many samples this process has.
+    shared, indices, unknown
+        As for `find_beforehand`.
+    """
+    every = gathered((size, None if indices is None else torch.tensor(indices[:size]), unknown), shared)
+    reason = next((why for _, _, why in every if why), "")
+    sizes = [own for own, _, _ in every]
+    numbers = torch.cat([torch.arange(n) if own is None or reason else own.long() for n, own, _ in every])
+    order = torch.arange(sum(sizes)) if reason or not shared else numbers.argsort(stable=True)
+    places = torch.empty_like(order)
+    places[order] = torch.arange(len(order))
+    rank = place()[0] if len(every) > 1 else 0
+    start = sum(sizes[:rank])
+    told = _order_told(reason) if shared and place()[1] > 1 else ""
+    return Places(places[start : start + size], order, rank, shared, told)
 
 
 def find_beforehand(
@@ -69,21 +117,13 @@ def find_beforehand(
         Why these places are not known, where they are not: then samples count process after process.
     """
     size = len(next(iter(labels.values()), ()))
-    every = gathered((dict(labels), None if indices is None else torch.tensor(indices), unknown), shared)
-    reason = next((why for _, _, why in every if why), "")
-    sizes = [len(next(iter(part.values()), ())) for part, _, _ in every]
-    numbers = torch.cat(
-        [torch.arange(n) if own is None or reason else own for n, (_, own, _) in zip(sizes, every, strict=True)]
-    )
-    order = torch.arange(sum(sizes)) if reason or not shared else numbers.argsort(stable=True)
+    places = find_places(size, shared=shared, indices=indices, unknown=unknown)
+    every = gathered(dict(labels), shared)
     whole = {
-        target: torch.cat([part[target] for part, _, _ in every if target in part])[order]
-        for target in dict.fromkeys(target for part, _, _ in every for target in part)
+        target: torch.cat([part[target] for part in every if target in part])[places.whole]
+        for target in dict.fromkeys(target for part in every for target in part)
     }
-    places = torch.empty_like(order)
-    places[order] = torch.arange(len(order))
-    start = sum(sizes[: place()[0]]) if len(every) > 1 else 0
-    own = places[start : start + size]
+    own = places.own
     # Splits of the same order of labels, shuffled alike, would not be independent.
     seed = xxhash.xxh3_64_intdigest(f"{request.seed} {split}".encode()) % 2**63
     dealt = deal(whole, request.jackknife) if request.jackknife and shared else {}
@@ -92,7 +132,7 @@ def find_beforehand(
         shuffles=Shuffles(whole, request.null, seed, own) if request.null else None,
         groups={target: held[own] for target, held in dealt.items()} or None,
         indices=indices,
-        order=_order_told(reason) if shared and place()[1] > 1 else "",
+        order=places.order,
     )
 
 

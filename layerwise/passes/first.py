@@ -45,8 +45,8 @@ class FirstPass:
         known = beforehand or Beforehand()
         self.views = Views(request, known.shuffles, known.groups)
         self.sketches = {item.name: request.narrowing(item) for item in request.readings}
-        # The first sees every sample; under shuffled labels its covariance is that of all.
-        own = [True] * (1 + request.jackknife) + [False] * request.null
+        # The first sees every sample; under shuffled labels its covariance is that of all, if all count there.
+        own = [True] * (1 + request.jackknife) + [request.reduction == "pixels"] * request.null
         self.gathered = [Gathering(request, self.sketches, device, scatter=scatter) for scatter in own]
         self.waiting = Waiting()
         self.labels: dict[str, Tensor] = {}
@@ -54,14 +54,15 @@ class FirstPass:
         self.earlier = {target: request.vocabularies[target].settled for target in self._of_classes}
         self.targets: dict[str, Seen] = {}
         self.seen: list[dict[str, Seen]] = []
+        self.groups: Tensor | None = None
 
     def begin(self, batch: Batch, number: int) -> None:
         """Look at what comes with the features of a batch."""
         self.label(batch, number)
         self.fingerprint.update(batch.inputs, batch.labels)
 
-    def label(self, batch: Batch, number: int) -> None:
-        """Take the labels of a batch.
+    def label(self, batch: Batch, number: int, groups: Tensor | None = None) -> None:
+        """Take the labels of a batch; `groups` of its samples where they are known.
 
         Raises
         ------
@@ -95,7 +96,8 @@ class FirstPass:
         self.tally.see(self.rows, batch.size)
         self.request.plan.make_room(max((len(vocabularies[name]) for name in self.rows), default=0))
         every: dict[str, Seen] = {**{name: (values, None) for name, values in self.rows.items()}, **self.targets}
-        self.seen = self.views.of(every)
+        self.groups = groups
+        self.seen = self.views.of(every, groups)
 
     def receive(self, reading: Reading, features: Tensor) -> None:
         """Take in the features of one layer, shape ``(n, d)``."""
@@ -126,6 +128,8 @@ class FirstPass:
         for mistakes, seen in zip(self.mistakes, self.seen, strict=False):
             mistakes.update(seen, answer, self.request)
         if self.bank is not None:
+            if self.groups is not None:
+                self.bank.put("groups", self.groups)
             for target, labels in self.labels.items():
                 self.bank.put(f"labels of {target}", labels)
                 predicted, _ = answer.of_target(target)
@@ -223,7 +227,7 @@ class FirstPass:
                 key: held[kind]
                 for key, held in result.evidence.items()
                 for kind in ("covariance", "regression")
-                if kind in held
+                if kind in held and not part.scatter
             }
             result.shuffled.append(part.finish(own, own if train is None else train.shuffled[number]))
         result.standardize(train or result)

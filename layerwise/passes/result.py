@@ -19,7 +19,7 @@ Key = tuple[str, str]
 # What tokens and pixels have of every target and resolution.
 _BY_TARGET = (
     *("evidence", "references", "positions", "classes", "present", "absent", "ids", "counts", "rows", "matched"),
-    *("earlier", "errors", "scores", "left_out"),
+    *("earlier", "errors", "scores", "left_out", "totals"),
 )
 
 
@@ -87,6 +87,8 @@ class SplitResult:
     totals : dict
         Of shuffled labels: moments of the same features with their own labels, whose covariance of all is the same; of
         shuffled targets likewise.
+    order : str
+        In which order the texts or pictures of several processes were counted, where that makes a difference.
     lacking : set
         Targets and layers of which that leaves a class, of the split or of the one that judges, without a sample.
     """
@@ -118,6 +120,7 @@ class SplitResult:
     shuffled: list[SplitResult] = field(default_factory=list)
     totals: dict[Key, Any] = field(default_factory=dict)
     lacking: set[Key] = field(default_factory=set)
+    order: str = ""
 
     def covariance(self, key: Key) -> Moments:
         """The moments of what a layer's covariance is taken of, with the within-class covariance."""
@@ -187,4 +190,7 @@ def side_by_side(results: Sequence[SplitResult]) -> SplitResult:
             for key, value in getattr(result, name).items():
                 held.setdefault(key, value)
         setattr(whole, name, held)
+    whole.lacking = {key for result in results for key in result.lacking}
+    whole.without = [side_by_side(parts) for parts in zip(*(result.without for result in results), strict=True)]
+    whole.shuffled = [side_by_side(parts) for parts in zip(*(result.shuffled for result in results), strict=True)]
     return whole

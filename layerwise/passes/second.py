@@ -68,12 +68,12 @@ class SecondPass:
         self._seen: list[dict[str, Seen]] = []
         self._nearest: list[Judged] = []
 
-    def begin(self, batch: Batch) -> None:
-        """Look at what comes with the features of a second run."""
+    def begin(self, batch: Batch, groups: Tensor | None = None) -> None:
+        """Look at what comes with the features of a second run; `groups` of its samples where they are known."""
         self.samples += batch.size
         if self.request.ordered:
             self.fingerprint.update(batch.inputs, batch.labels)
-        self._seen = self._see(self.views, batch.labels)
+        self._seen = self._see(self.views, batch.labels, groups)
         self._nearest = [{} for _ in self._seen]
 
     def receive(self, reading: Reading, features: Tensor) -> None:
@@ -91,7 +91,8 @@ class SecondPass:
         labels = [list(bank.get(f"labels of {target}")) for target in self.result.classes]
         views = self._views()
         batches = [dict(zip(self.result.classes, values, strict=True)) for values in zip(*labels, strict=True)]
-        seen = [self._see(views, values) for values in batches]
+        groups = list(bank.get("groups")) if self.request.apart and self.request.jackknife else [None] * len(batches)
+        seen = [self._see(views, values, own) for values, own in zip(batches, groups, strict=True)]
         sizes = [len(values) for values in labels[0]] if labels else []
         predictions = {target: list(bank.get(f"predictions of {target}")) for target in self.result.errors}
         for reading in readings:
@@ -127,7 +128,7 @@ class SecondPass:
     def _views(self) -> Views:
         return Views(self.request, self.beforehand.shuffles, self.beforehand.groups)
 
-    def _see(self, views: Views, labels: Mapping[str, Tensor]) -> list[dict[str, Seen]]:
+    def _see(self, views: Views, labels: Mapping[str, Tensor], groups: Tensor | None) -> list[dict[str, Seen]]:
         """What each measurement sees of the next batch, of the targets with classes."""
         request = self.request
         ids = {
@@ -135,7 +136,7 @@ class SecondPass:
             for target, own in labels.items()
             if target not in request.dimensions
         }
-        return views.of({target: (request.vocabularies[target].rows(own), None) for target, own in ids.items()})
+        return views.of({target: (request.vocabularies[target].rows(own), None) for target, own in ids.items()}, groups)
 
     def _update(self, reading: Reading, features: Tensor, seen: list[dict[str, Seen]]) -> list[Judged]:
         """Take in the features of one layer; gives the nearest classes."""

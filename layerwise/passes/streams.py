@@ -84,17 +84,8 @@ class Stream:
         InvalidLabels
             If the labels are no integers, or there is none for every token or pixel.
         """
-        labels = batch.labels[self.target]
-        wanted = "(n, h, w)" if self.positions else "(n, tokens)"
-        if labels.ndim != (3 if self.positions else 2) or labels.is_floating_point() or labels.is_complex():
-            raise InvalidLabels(
-                f"reduction {self.request.reduction!r} needs labels of {self.target!r} that are integers of shape "
-                f"{wanted}; they are {labels.dtype} of shape {tuple(labels.shape)}"
-            )
-        labels = resized(labels, self.positions) if self.positions else labels
-        kept = torch.ones_like(labels, dtype=torch.bool)
-        for index in self.request.ignored:
-            kept &= labels != index
+        labels = self._labels(batch)
+        kept = self._labelled(labels)
         mask = None if self.positions else _mask_of(batch, self.target)
         if mask is not None:
             kept &= mask.to(kept.device) != 0
@@ -104,6 +95,28 @@ class Stream:
             drawn = draw.take(own)
             where, own = tuple(place[drawn] for place in where), own[drawn]
         return Selected(Batch(None, {self.target: own}, len(own)), tuple(labels.shape), where)
+
+    def label_maps(self, batch: Batch) -> Tensor:
+        """The label maps of a batch at this resolution, -1 where a pixel does not count."""
+        labels = self._labels(batch)
+        return torch.where(self._labelled(labels), labels.long(), -1)
+
+    def _labelled(self, labels: Tensor) -> Tensor:
+        """Where labels are none of those that are ignored."""
+        kept = torch.ones_like(labels, dtype=torch.bool)
+        for index in self.request.ignored:
+            kept &= labels != index
+        return kept
+
+    def _labels(self, batch: Batch) -> Tensor:
+        labels = batch.labels[self.target]
+        wanted = "(n, h, w)" if self.positions else "(n, tokens)"
+        if labels.ndim != (3 if self.positions else 2) or labels.is_floating_point() or labels.is_complex():
+            raise InvalidLabels(
+                f"reduction {self.request.reduction!r} needs labels of {self.target!r} that are integers of shape "
+                f"{wanted}; they are {labels.dtype} of shape {tuple(labels.shape)}"
+            )
+        return resized(labels, self.positions) if self.positions else labels
 
 
 def _mask_of(batch: Batch, target: str) -> Tensor | None:

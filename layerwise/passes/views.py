@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from layerwise.passes.groups import Groups
 from layerwise.passes.request import Request
 from layerwise.statistics import State
 
-__all__ = ["Seen", "Shuffles", "Views", "all_of", "joined"]
+__all__ = ["Orders", "Seen", "Shuffles", "Views", "all_of", "joined"]
 
 #: Labels ``(n,)`` or values ``(n, q)`` of a target, and which samples of the batch count, shape ``(n,)``; None for all.
 Seen = tuple[Tensor, Tensor | None]
@@ -46,34 +47,49 @@ def _one_after_other(seen: Sequence[Seen]) -> Seen:
     )
 
 
+class Orders(Protocol):
+    """Labels in other orders, under each of which everything is measured again."""
+
+    #: The labels that occur, ascending, of every target with classes.
+    ids: dict[str, Tensor]
+
+    def of(
+        self, every: Mapping[str, Seen], start: int, size: int, rows: Mapping[str, Tensor] | None = None
+    ) -> list[dict[str, Seen]]:
+        """What is seen of the batch from sample `start` on, in each of the orders."""
+
+
 class Views:
     """Every measurement's view of the batches of a run: of all samples, without each group, under each shuffle.
 
     Parameters
     ----------
     request : Request
-    shuffles : Shuffles or None
+    shuffles : Orders or None
     groups : mapping of str to Tensor, optional
         The group of every sample, by target, where it is known beforehand.
     """
 
-    def __init__(self, request: Request, shuffles: Shuffles | None, groups: Mapping[str, Tensor] | None = None) -> None:
+    def __init__(self, request: Request, shuffles: Orders | None, groups: Mapping[str, Tensor] | None = None) -> None:
         self.groups = Groups(request.jackknife, request.dimensions, groups)
         self.shuffles = shuffles
         self.vocabularies = request.vocabularies
         self.samples = 0
 
-    def of(self, every: dict[str, Seen]) -> list[dict[str, Seen]]:
-        """What each sees of the next batch, by target."""
+    def of(self, every: dict[str, Seen], groups: Tensor | None = None) -> list[dict[str, Seen]]:
+        """What each sees of the next batch, by target; `groups` of its samples where they are known."""
         size = len(next(iter(every.values()))[0]) if every else 0
         start, self.samples = self.samples, self.samples + size
         shuffled = [] if self.shuffles is None else self.shuffles.of(every, start, size, self._rows_of_ids)
-        return [every, *self._without_each(every, start), *shuffled]
+        return [every, *self._without_each(every, start, groups), *shuffled]
 
-    def _without_each(self, every: Mapping[str, Seen], start: int) -> list[dict[str, Seen]]:
+    def _without_each(self, every: Mapping[str, Seen], start: int, groups: Tensor | None) -> list[dict[str, Seen]]:
         """A batch without each of the groups, by target."""
         count = self.groups.count
-        dealt = {target: self.groups.of(target, values, start) for target, (values, _) in every.items() if count}
+        if groups is not None:
+            dealt = {target: groups.to(values.device) for target, (values, _) in every.items() if count}
+        else:
+            dealt = {target: self.groups.of(target, values, start) for target, (values, _) in every.items() if count}
         return [
             {target: (values, all_of(counts, dealt[target] != group)) for target, (values, counts) in every.items()}
             for group in range(count)

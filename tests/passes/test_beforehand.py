@@ -23,7 +23,11 @@ def request() -> Request:
 def as_processes(monkeypatch: pytest.MonkeyPatch, shares: Any, unknown: str = "") -> list[Beforehand]:
     """What each of several processes finds, one after the other."""
     own = [({"label": LABELS[share]} if share else {}, torch.tensor(share).long(), unknown) for share in shares]
-    monkeypatch.setattr("layerwise.passes.beforehand.gathered", lambda given, shared: own)
+    places = [(len(indices), indices, why) for _, indices, why in own]
+    monkeypatch.setattr(
+        "layerwise.passes.beforehand.gathered",
+        lambda given, shared: places if isinstance(given, tuple) else [labels for labels, *_ in own],
+    )
     found = []
     for rank, (labels, indices, why) in enumerate(own):
         monkeypatch.setattr("layerwise.passes.beforehand.place", lambda rank=rank: (rank, len(shares)))

@@ -1,0 +1,143 @@
+"""Labels of tokens or pixels in other places, as they lie beside one another: chance keeps what neighbours share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+import xxhash
+from torch import Tensor
+
+from layerwise.adapters.protocol import Batch
+from layerwise.errors import NotRepeatable
+from layerwise.passes.beforehand import Places
+from layerwise.passes.drawing import Draw
+from layerwise.passes.request import Request
+from layerwise.passes.streams import Stream
+from layerwise.passes.views import Seen, all_of
+from layerwise.shares import gathered
+
+__all__ = ["PositionShuffles", "shuffles_of_positions"]
+
+
+class PositionShuffles:
+    """Labels of one target at one resolution, in other places.
+
+    The labels of all tokens that count, one text after the other, are turned by a random number of tokens. Of pictures
+    each has the whole label map of another; a pixel without a label there does not count.
+
+    Parameters
+    ----------
+    target : str
+    labels : Tensor
+        The labels of all tokens, shape ``(M,)``, or of all pixels of all pictures, ``(n, h w)``, -1 for none.
+    own : Tensor
+        The numbers of this process's positions among them, in the order in which they come, shape ``(m,)``.
+    count, seed : int
+
+    Attributes
+    ----------
+    ids : dict of str to Tensor
+        The labels that occur, ascending, by target.
+    """
+
+    def __init__(self, target: str, labels: Tensor, own: Tensor, count: int, seed: int) -> None:
+        self.target = target
+        self.own = own
+        self.size = len(own)
+        self.ids = {target: labels[labels >= 0].unique()}
+        rows = torch.searchsorted(self.ids[target], labels)
+        small = torch.int16 if len(self.ids[target]) < 1 << 15 else torch.int32
+        self.labels = torch.where(labels >= 0, rows, -1).to(small)
+        generator = torch.Generator().manual_seed(seed)
+        whole = len(labels)
+        self.orders = [
+            torch.randint(1, max(whole, 2), (1,), generator=generator)
+            if labels.ndim == 1
+            else torch.randperm(whole, generator=generator)
+            for _ in range(count)
+        ]
+
+    def of(
+        self, every: Mapping[str, Seen], start: int, size: int, rows: Mapping[str, Tensor] | None = None
+    ) -> list[dict[str, Seen]]:
+        """What is seen of the positions from `start` on, in each of the orders; as `Shuffles.of`."""
+        if start + size > self.size:
+            raise NotRepeatable(
+                f"the loader gave {self.size} positions when their labels were looked at, and more when the network "
+                "ran; give a loader that repeats itself"
+            )
+        numbers = self.own[start : start + size]
+        known = (self.ids if rows is None else rows)[self.target]
+        counts = every[self.target][1]
+        found = []
+        for order in self.orders:
+            own = self.labels.flatten()[self._moved(numbers, order)].long()
+            there = None if bool((own >= 0).all()) else own >= 0
+            found.append({self.target: (known[own.clamp_min(0)], all_of(counts, there))})
+        return found
+
+    def _moved(self, numbers: Tensor, order: Tensor) -> Tensor:
+        """The positions whose labels stand at those of `numbers`."""
+        if self.labels.ndim == 1:
+            return (numbers + order) % len(self.labels)
+        width = self.labels.shape[1]
+        return order[numbers // width] * width + numbers % width
+
+
+def shuffles_of_positions(
+    request: Request,
+    streams: Sequence[Stream],
+    drawn: Sequence[Draw | None],
+    batches: Iterable[Batch],
+    split: str,
+    places: Places,
+) -> list[PositionShuffles]:
+    """Read the labels of a split, and no more, to shuffle those of each stream; every process must call it.
+
+    Parameters
+    ----------
+    request : Request
+    streams : sequence of Stream
+    drawn : sequence of Draw or None
+        What draws the positions of each.
+    batches : iterable of Batch
+    split : str
+    places : Places
+        Of the texts or pictures.
+    """
+    draws = [None if draw is None else draw.again() for draw in drawn]
+    labels: list[list[Tensor]] = [[] for _ in streams]
+    inputs: list[list[Tensor]] = [[] for _ in streams]
+    within: list[list[Tensor]] = [[] for _ in streams]
+    samples = 0
+    for batch in batches:
+        for number, (stream, draw) in enumerate(zip(streams, draws, strict=True)):
+            selected = stream.select(batch, draw)
+            numbers = places.own[samples + selected.where[0].cpu()]
+            inputs[number].append(numbers)
+            if stream.positions:
+                width = selected.shape[2]
+                within[number].append((selected.where[1] * width + selected.where[2]).cpu())
+                labels[number].append(stream.label_maps(batch).flatten(1).cpu())
+            else:
+                labels[number].append(selected.batch.labels[stream.target].cpu())
+        samples += batch.size
+    seed = xxhash.xxh3_64_intdigest(f"{request.seed} {split}".encode()) % 2**63
+    made = []
+    for number, stream in enumerate(streams):
+        one, two = torch.cat(labels[number]), torch.cat(inputs[number])
+        if stream.positions:
+            every = gathered((one, places.own), places.shared)
+            maps, order = torch.cat([part for part, _ in every]), torch.cat([own for _, own in every]).argsort()
+            own = two * maps.shape[1] + torch.cat(within[number])
+            made.append(PositionShuffles(stream.target, maps[order], own, request.null, seed))
+            continue
+        every = gathered((one, two), places.shared)
+        order = torch.cat([own for _, own in every]).argsort(stable=True)
+        numbers = torch.empty_like(order)
+        numbers[order] = torch.arange(len(order))
+        before = sum(len(own) for own, _ in every[: places.rank])
+        whole = torch.cat([part for part, _ in every])[order]
+        made.append(PositionShuffles(stream.target, whole, numbers[before : before + len(one)], request.null, seed))
+    return made
