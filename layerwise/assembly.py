@@ -16,7 +16,15 @@ from layerwise.sketch import Sketch
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["NETWORK_ERROR", "NETWORK_MSE", "Numbers", "assemble_profile"]
+__all__ = [
+    "CLASS_NETWORK_ERROR",
+    "NETWORK_ERROR",
+    "NETWORK_MIOU",
+    "NETWORK_MSE",
+    "OF_NETWORK",
+    "Numbers",
+    "assemble_profile",
+]
 
 #: Numbers of one split: by variable, then by target and layer (the dims that a variable lacks left empty).
 Numbers = Mapping[str, Mapping[tuple[str, str], np.ndarray]]
@@ -26,10 +34,25 @@ NETWORK_ERROR = schema.Variable(
     "network_error", ("epoch", "split", "target"), "error of the network itself", "1", "down", ""
 )
 
+#: The same of each class, where tokens or pixels are samples.
+CLASS_NETWORK_ERROR = schema.Variable(
+    *("class_network_error", ("epoch", "split", "target", "class"), "error of the network itself on each class"),
+    *("1", "down", ""),
+)
+
+#: Mean over classes of the intersection of label and prediction over their union, where tokens or pixels are samples.
+NETWORK_MIOU = schema.Variable(
+    *("network_miou", ("epoch", "split", "target"), "mean intersection over union of the network itself"),
+    *("1", "up", ""),
+)
+
 #: The same of regression targets, over samples and target dimensions.
 NETWORK_MSE = schema.Variable(
     *("network_mse", ("epoch", "split", "target"), "mean squared error of the network itself", "target^2", "down", "")
 )
+
+#: What is told of the network itself.
+OF_NETWORK = (NETWORK_ERROR, CLASS_NETWORK_ERROR, NETWORK_MIOU, NETWORK_MSE)
 
 
 def assemble_profile(

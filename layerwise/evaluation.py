@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from layerwise.assembly import NETWORK_ERROR, NETWORK_MSE
+from layerwise.assembly import CLASS_NETWORK_ERROR, NETWORK_ERROR, NETWORK_MIOU, NETWORK_MSE, OF_NETWORK
 from layerwise.finding.feeds import weights_beside
 from layerwise.frames import frame_of
 from layerwise.layers import clean_name
@@ -19,7 +19,7 @@ from layerwise.metrics.registry import no_value
 from layerwise.network import Reading
 from layerwise.passes import SplitResult
 from layerwise.settings import Settings
-from layerwise.statistics import Weights
+from layerwise.statistics import Moments, Weights
 from layerwise.uncertainty import jackknife, under_chance, with_bias, with_chance, with_error
 
 __all__ = ["Evaluation"]
@@ -87,7 +87,7 @@ class Evaluation:
                 self._measure_layer(part, own, reading, beside, found)
         whole, without = numbers[0], numbers[1 : 1 + len(result.without)]
         if without:
-            errors = [NETWORK_ERROR.name, NETWORK_MSE.name, *(metric.name for metric in sampled)]
+            errors = [*(own.name for own in OF_NETWORK), *(metric.name for metric in sampled)]
             whole |= jackknife(errors, [metric.name for metric in with_bias(metrics)], whole, without)
         if result.shuffled:
             whole |= under_chance(compared, numbers[1 + len(result.without) :])
@@ -125,6 +125,7 @@ class Evaluation:
                 result.evidence[key]["covariance"] = result.covariance(key)
             evidence = dict(result.evidence.pop(key, {}), convention=self.convention, next_map=read_by)
             fits = head is not None and len(head) == result.scores[target]
+            evidence["sizes"] = _sizes(result, key, evidence.get("moments"))
             evidence["classifier"] = head[result.rows[target]] if head is not None and fits else None
             evidence |= {"weights": beside, "frame": frame_of(self.settings, target, classes)}
             known = [metric for metric in metrics if key not in result.lacking or metric.least_classes < 2]
@@ -169,10 +170,19 @@ class Evaluation:
         return weights_beside(self.model, paths, self.previous_maps.get(reading.name), reading.features)
 
 
+def _sizes(result: SplitResult, key: tuple[str, str], moments: Moments | None) -> np.ndarray | None:
+    """Samples of each class that a layer has, those too that were not drawn."""
+    if moments is None:
+        return None
+    return result.sizes[key][moments.classes] if key in result.sizes else moments.counts
+
+
 def _of_network(result: SplitResult) -> dict[str, dict[tuple[str, str], np.ndarray]]:
     """What the network itself gets wrong."""
     return {
         NETWORK_ERROR.name: {(target, ""): np.asarray(error) for target, error in result.errors.items()},
+        CLASS_NETWORK_ERROR.name: {(target, ""): errors for target, errors in result.class_errors.items()},
+        NETWORK_MIOU.name: {(target, ""): np.asarray(mean) for target, mean in result.mean_ious.items()},
         NETWORK_MSE.name: {(target, ""): squares.mean() for target, squares in result.squares.items()},
     }
 

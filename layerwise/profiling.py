@@ -16,7 +16,7 @@ import torch
 
 from layerwise.adapters.protocol import Batch
 from layerwise.apart import check_apart, most_samples, nothing_apart, of_positions
-from layerwise.assembly import NETWORK_ERROR, NETWORK_MSE, assemble_profile
+from layerwise.assembly import CLASS_NETWORK_ERROR, NETWORK_ERROR, NETWORK_MIOU, NETWORK_MSE, assemble_profile
 from layerwise.attributes import (
     classes_told,
     line_of_empty_fits,
@@ -425,7 +425,9 @@ class Profiler:
     def _of_network(self) -> list[Variable]:
         """What is told of the network itself."""
         with_classes = len(self.dimensions) < len(self.targets)
-        found = [NETWORK_ERROR] * with_classes + [NETWORK_MSE] * bool(self.dimensions)
+        found = [NETWORK_ERROR] * with_classes
+        found += [CLASS_NETWORK_ERROR, NETWORK_MIOU] * (with_classes and self.settings.reduce in DENSE)
+        found += [NETWORK_MSE] * bool(self.dimensions)
         return found + [error_variable(own) for own in found if self.settings.jackknife]
 
     def _needs(self) -> frozenset[str]:

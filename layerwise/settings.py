@@ -74,7 +74,8 @@ class Settings:
         are declared.
     samples_per_class : int, optional
         Tokens or pixels of each class that are drawn, by `seed`, of those that a layer has: the same ones however the
-        data is cut into batches. What the network itself gets wrong is counted over them. All by default.
+        data is cut into batches. What the network itself gets wrong, and the samples of each class, are counted over
+        all, drawn or not. All by default.
     jackknife : int
         Groups of samples for standard errors, ``<metric>_se``, and the bias of few samples, ``<metric>_bias``:
         everything is measured again without each of them, from the same runs of the data. 0, the default, for none; 10

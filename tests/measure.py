@@ -82,6 +82,7 @@ def evidence_of(
         "next_map": next_map,
         "weights": None if next_map is None else Weights(next_map, previous_map),
         "moments": moments,
+        "sizes": moments.counts,
         "covariance": replace(moments, fourth=fourth.finish()),
         "span": replace(span, noise=noise_variance(moments, features.shape[1])),
         "nearest": falls,

@@ -183,12 +183,50 @@ def test_a_cap_holds_for_every_class_and_layer_and_leaves_small_classes_whole(se
     labels[labels == 2] = 0
     labels[0, :4, :4] = 2
     ds = profile(segmenter, of_pictures(inputs, labels), reduce="pixels", samples_per_class=10)
-    fine = ds["class_count"].sel(layer="fine").squeeze().values
-    assert fine.tolist() == [10, 10, min(10, int((labels == 2).sum()))]
-    coarse = np.bincount(resized(labels, (4, 5)).flatten(), minlength=3)[:3]
-    assert ds["class_count"].sel(layer="coarse").squeeze().values.tolist() == np.minimum(coarse, 10).tolist()
+    drawn = json.loads(ds.attrs["positions"])["train"]
+    for layer, maps in (("fine", labels), ("coarse", resized(labels, (4, 5)))):
+        counts = np.bincount(maps.flatten(), minlength=3)[:3]
+        # All are counted, and so many are drawn.
+        assert ds["class_count"].sel(layer=layer).squeeze().values.tolist() == counts.tolist()
+    assert drawn["label 8x10"] == 10 + 10 + min(10, int((labels == 2).sum()))
+    assert drawn["label 4x5"] == int(np.minimum(counts, 10).sum())
     other = profile(segmenter, of_pictures(inputs, labels), reduce="pixels", samples_per_class=10, seed=1)
     assert (ds["nc1"] != other["nc1"]).all()
+
+
+def class_errors(predicted: Tensor, labels: Tensor, classes: int) -> tuple[list[float], float]:
+    """Share of wrong predictions of each class, and the mean of intersection over union."""
+    errors, ious = [], []
+    for number in range(classes):
+        own, taken = labels == number, predicted == number
+        errors.append(float((~taken[own]).double().mean()))
+        if (own | taken).any():
+            ious.append(int((own & taken).sum()) / int((own | taken).sum()))
+    return errors, float(np.mean(ious))
+
+
+@pytest.mark.parametrize("cap", [None, 4])
+@pytest.mark.parametrize("declared", [None, 4])
+@pytest.mark.parametrize("how", ["tokens", "pixels"])
+def test_the_networks_own_errors_are_of_all_positions_by_class(tagger, segmenter, how, declared, cap):
+    if how == "tokens":
+        (ids, mask, labels), network = texts(), tagger if declared is None else Tagger(classes=4)
+        counts, data = (mask == 1) & (labels != -100), of_texts(ids, mask, labels)
+        predicted = network(ids).argmax(-1)
+    else:
+        (inputs, labels), network = pictures(), segmenter if declared is None else Segmenter(classes=4)
+        counts, data = labels != 255, of_pictures(inputs, labels)
+        predicted = nn.functional.interpolate(network(inputs), (8, 10), mode="nearest-exact").argmax(1)
+    ds = profile(network, data, reduce=how, classes=declared, samples_per_class=cap, metrics="nc1", jackknife=2)
+    errors, miou = class_errors(predicted[counts], labels[counts], declared or 3)
+    np.testing.assert_allclose(ds["class_network_error"].squeeze(), errors)
+    np.testing.assert_allclose(ds["network_miou"].item(), miou)
+    np.testing.assert_allclose(ds["network_error"].item(), float((predicted != labels)[counts].double().mean()))
+    parts = []
+    for group in range(2):
+        kept = counts & (torch.arange(len(labels)) % 2 != group).view(-1, *[1] * (labels.ndim - 1))
+        parts.append(class_errors(predicted[kept], labels[kept], declared or 3)[1])
+    np.testing.assert_allclose(ds["network_miou_se"].item(), abs(parts[0] - parts[1]) / 2)
 
 
 def test_each_sample_of_a_class_is_drawn_as_often_as_any_other():

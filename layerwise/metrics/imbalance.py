@@ -21,28 +21,28 @@ __all__ = ["class_count", "majority_cosine", "minority_cosine"]
     whole=True,
     least_classes=1,
 )
-def class_count(moments: Moments) -> np.ndarray:
-    """Samples of each class that the layer's numbers are of, of tokens or pixels where they are; NaN for none."""
-    return moments.by_label(moments.counts)
+def class_count(moments: Moments, sizes: np.ndarray) -> np.ndarray:
+    """Samples of each class that the layer has, tokens or pixels where they are, drawn or not; NaN for none."""
+    return moments.by_label(sizes)
 
 
 @metric("cosine of the means of frequent classes", direction="none", reference="Fang 2021; Thrampoulidis 2022")
-def majority_cosine(moments: Moments, convention: Convention) -> float:
+def majority_cosine(moments: Moments, sizes: np.ndarray, convention: Convention) -> float:
     """Mean of ``cos(m_c, m_k)`` over pairs of classes with at least the average number of samples.
 
     In ``[-1, 1]``; ``-1/(C-1)`` on a simplex ETF; NaN with fewer than two such classes.
     """
-    return _mean_cosine(centered(moments, convention)[moments.counts >= moments.counts.mean()])
+    return _mean_cosine(centered(moments, convention)[sizes >= sizes.mean()])
 
 
 @metric("cosine of the means of rare classes", direction="none", reference="Fang 2021; Thrampoulidis 2022")
-def minority_cosine(moments: Moments, convention: Convention) -> float:
+def minority_cosine(moments: Moments, sizes: np.ndarray, convention: Convention) -> float:
     """Mean of ``cos(m_c, m_k)`` over pairs of classes with fewer samples than the average.
 
     In ``[-1, 1]``; ``-1/(C-1)`` on a simplex ETF, and 1 at minority collapse, where rare classes are no longer told
     apart; NaN with fewer than two such classes, as where all are equal. Fang et al. 2021.
     """
-    return _mean_cosine(centered(moments, convention)[moments.counts < moments.counts.mean()])
+    return _mean_cosine(centered(moments, convention)[sizes < sizes.mean()])
 
 
 def _mean_cosine(means: np.ndarray) -> float:

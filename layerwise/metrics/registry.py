@@ -37,6 +37,7 @@ EVIDENCE: dict[str, int] = {
     "head": 0,  # (q, d) weight of the network's own regression head, where the layer feeds it
     "weights": 0,  # statistics.Weights of the linear maps beside the layer
     "moments": 1,  # statistics.Moments
+    "sizes": 1,  # (k,) samples of the classes in `moments`, those too that were not drawn
     "regression": 1,  # statistics.TargetMoments
     "readout": 1,  # statistics.Readout, fitted on the training split
     "complexity": 1,  # statistics.Complexity, of a pass of its own that derives

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,6 +21,7 @@ from layerwise.passes.request import Request
 from layerwise.passes.result import SplitResult, side_by_side
 from layerwise.passes.second import SecondPass
 from layerwise.passes.streams import Selected, Stream, streams_of
+from layerwise.passes.views import Seen
 from layerwise.passes.vocabulary import settle
 from layerwise.provenance import DataFingerprint
 from layerwise.shares import earlier, gathered, pooled
@@ -87,12 +89,12 @@ class _Apart:
         pairs = zip(self.streams, self.drawn, strict=True)
         self.selected = [stream.select(batch, draw) for stream, draw in pairs]
 
-    def _groups(self, stream: int) -> Tensor | None:
+    def _groups_of(self, selected: Selected) -> Tensor | None:
         """The group of every position of the batch: that of its text or picture, which are dealt out in turn."""
         if not self.request.jackknife:
             return None
         first = self.samples - self._size
-        numbers = first + self.selected[stream].where[0].cpu()
+        numbers = first + selected.where[0].cpu()
         return (numbers if self.places is None else self.places.own[numbers]) % self.request.jackknife
 
     def _taking(self) -> list[int]:
@@ -128,16 +130,36 @@ class FirstPassApart(_Apart):
             FirstPass(stream.request, None if bank is None else Shelf(bank, stream.name), device, known)
             for stream, known in zip(self.streams, self.beforehand, strict=True)
         ]
+        for own, draw in zip(self.passes, drawn, strict=True):
+            own.counts_mistakes = draw is None
+        self._batch: Batch | None = None
         self.device = device
         self.fingerprint = DataFingerprint()
         self.results: list[SplitResult] = []
 
+    def end(self, answer: Answer) -> None:
+        """Take in what the network itself makes of the batch: of all positions, those that are not drawn too."""
+        super().end(answer)
+        for stream, own in zip(self.streams, self.passes, strict=True):
+            if own.counts_mistakes or self._batch is None:
+                continue
+            selected = stream.select(self._batch)
+            if not selected.batch.size:
+                continue
+            rows = self.request.vocabularies[stream.target].encode(selected.batch.labels[stream.target])
+            groups = self._groups_of(selected)
+            seen: list[dict[str, Seen]] = [{stream.target: (rows, None)}]
+            if groups is not None:
+                seen += [{stream.target: (rows, groups != group)} for group in range(self.request.jackknife)]
+            own.count_mistakes(seen, selected.answer(answer))
+
     def begin(self, batch: Batch, number: int) -> None:
         """Look at what comes with the features of a batch."""
+        self._batch = batch
         self.fingerprint.update(batch.inputs, batch.labels)
         self._select(batch)
         for stream in self._taking():
-            self.passes[stream].label(self.selected[stream].batch, number, self._groups(stream))
+            self.passes[stream].label(self.selected[stream].batch, number, self._groups_of(self.selected[stream]))
 
     @property
     def finite(self) -> bool:
@@ -184,6 +206,12 @@ class FirstPassApart(_Apart):
             result.positions = {stream.name: result.samples}
             result.samples, result.fingerprint = self.samples, str(self.fingerprint)
             result.label_fingerprint = self.fingerprint.of_labels
+        for stream, result, draw in zip(self.streams, self.results, self.drawn, strict=True):
+            if draw is not None:
+                counted = dict(zip(draw.ids.tolist(), draw.counts.tolist(), strict=True))
+                sizes = np.array([counted.get(label, 0) for label in result.ids[stream.target].tolist()], dtype=float)
+                for part in [result, *result.without, *result.shuffled]:
+                    part.sizes = {(stream.target, reading.name): sizes for reading in stream.request.readings}
         return side_by_side(self.results)
 
 
@@ -207,7 +235,7 @@ class SecondPassApart(_Apart):
             self.fingerprint.update(batch.inputs, batch.labels)
         self._select(batch)
         for stream in self._taking():
-            self.passes[stream].begin(self.selected[stream].batch, self._groups(stream))
+            self.passes[stream].begin(self.selected[stream].batch, self._groups_of(self.selected[stream]))
 
     def read(self, bank: Bank, readings: Iterable[Reading]) -> None:
         """Take the features from the bank, one layer after the other."""

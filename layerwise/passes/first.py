@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -55,6 +55,8 @@ class FirstPass:
         self.targets: dict[str, Seen] = {}
         self.seen: list[dict[str, Seen]] = []
         self.groups: Tensor | None = None
+        # Not where positions are drawn: the network is judged by all.
+        self.counts_mistakes = True
 
     def begin(self, batch: Batch, number: int) -> None:
         """Look at what comes with the features of a batch."""
@@ -125,8 +127,8 @@ class FirstPass:
 
     def end(self, answer: Answer) -> None:
         """Take in what the network itself makes of the batch."""
-        for mistakes, seen in zip(self.mistakes, self.seen, strict=False):
-            mistakes.update(seen, answer, self.request)
+        if self.counts_mistakes:
+            self.count_mistakes(self.seen, answer)
         if self.bank is not None:
             if self.groups is not None:
                 self.bank.put("groups", self.groups)
@@ -137,6 +139,17 @@ class FirstPass:
                     self.bank.put(f"predictions of {target}", predicted)
         if self.waiting.end(self.seen):
             self._take_in_waiting()
+
+    def count_mistakes(self, seen: Sequence[dict[str, Seen]], answer: Answer) -> None:
+        """Count what the network itself gets wrong of what each measurement sees."""
+        for mistakes, own in zip(self.mistakes, seen, strict=False):
+            mistakes.update(own, answer, self.request)
+
+    def _judge_network(self, result: SplitResult, mistakes: Mistakes, rows: Mapping[str, np.ndarray]) -> None:
+        """Put what the network itself gets wrong into a result."""
+        result.errors, result.squares = mistakes.errors(rows), mistakes.squares(rows)
+        if self.request.apart:
+            result.class_errors, result.mean_ious = mistakes.class_errors(rows), mistakes.mean_ious(rows)
 
     @property
     def samples(self) -> int:
@@ -215,8 +228,7 @@ class FirstPass:
         result = self.gathered[0].finish(counted, train or counted)
         for number, part in enumerate(self.gathered[1 : 1 + self.request.jackknife]):
             own = counted.of_other_samples()
-            mistakes = self.mistakes[1 + number]
-            own.errors, own.squares = mistakes.errors(counted.rows), mistakes.squares(counted.rows)
+            self._judge_network(own, self.mistakes[1 + number], counted.rows)
             judge = own if train is None else train.without[number]
             own.lacking = judge.lacking | part.finish(own, judge).lacks_classes_of(result)
             own.standardize(judge)
@@ -252,7 +264,7 @@ class FirstPass:
         )
         match_classes(result, request)
         leave_contested([result])
-        result.errors, result.squares = mistakes.errors(result.rows), mistakes.squares(result.rows)
+        self._judge_network(result, mistakes, result.rows)
         return result
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -29,17 +29,20 @@ class Mistakes:
     pairs : dict of str to dict
         How many samples have a class (its row in the vocabulary) and the largest score in a place, by target: which
         score is of which class is known when all classes are. Where it is known before, a wrong score counts as -1.
+    predicted : dict of str to dict
+        How many samples have their largest score in a place, by target.
     named, only : dict of str to list of float
         By regression target, the samples that were compared, then the sum of squared errors of every dimension: of the
         output that is called as the target, and of the network's only output where it has the target's shape.
     """
 
-    accumulated: ClassVar[tuple[str, ...]] = ("scores", "common", "pairs", "named", "only")
+    accumulated: ClassVar[tuple[str, ...]] = ("scores", "common", "pairs", "predicted", "named", "only")
 
     def __init__(self) -> None:
         self.scores: dict[str, int] = {}
         self.common: dict[str, bool] = {}
         self.pairs: dict[str, dict[tuple[int, int], int]] = {}
+        self.predicted: dict[str, dict[int, int]] = {}
         self._known: dict[str, Tensor | None] = {}
         self.named: dict[str, list[float]] = {}
         self.only: dict[str, list[float]] = {}
@@ -61,6 +64,8 @@ class Mistakes:
         self.common |= other.common
         for target, pairs in other.pairs.items():
             self._count(target, pairs)
+        for target, counts in other.predicted.items():
+            _add_counts(self.predicted.setdefault(target, {}), counts.items())
         for target, row in other.named.items():
             _add(self.named, target, row)
         for target, row in other.only.items():
@@ -80,6 +85,33 @@ class Mistakes:
             right = sum(count for (row, score), count in pairs.items() if own[row] == score)
             judged = sum(pairs.values())
             found[target] = (judged - right) / (judged or np.nan)
+        return found
+
+    def class_errors(self, rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Share of wrong predictions of each class, shape ``(C,)``, by target; NaN for a class without samples."""
+        return {target: 1 - right / own for target, (right, own, _) in self._confusion(rows).items()}
+
+    def mean_ious(self, rows: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Mean over classes of intersection over union, by target, but for classes that nothing has or is taken for."""
+        found = {}
+        for target, (right, own, predicted) in self._confusion(rows).items():
+            union = np.nan_to_num(own) + predicted - right
+            there = union > 0
+            found[target] = float((right[there] / union[there]).mean()) if there.any() else np.nan
+        return found
+
+    def _confusion(self, rows: Mapping[str, np.ndarray]) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Samples of each class that are taken for it, all samples of it, NaN for none, and those taken for it."""
+        found = {}
+        for target in [target for target in rows if target in self.pairs]:
+            own = rows[target].tolist()
+            right, counts = np.zeros(len(own)), np.zeros(len(own))
+            for (row, score), count in self.pairs[target].items():
+                counts[row] += count
+                right[row] += count * (own[row] == score)
+            taken = self.predicted.get(target, {})
+            predicted = np.array([taken.get(score, 0) for score in own], dtype=float)
+            found[target] = (right, np.where(counts > 0, counts, np.nan), predicted)
         return found
 
     def squares(self, judged: Collection[str]) -> dict[str, np.ndarray]:
@@ -108,6 +140,7 @@ class Mistakes:
     def _pair(self, target: str, rows: Tensor, scores: Tensor, counts: Tensor | None, request: Request) -> None:
         """Count classes and largest scores that go together; of declared classes only those that go well."""
         number = self.scores[target]
+        _add_counts(self.predicted.setdefault(target, {}), _counted(_of_those(scores, counts)))
         if target in request.classes:
             if target not in self._known:
                 ids = np.arange(request.classes[target])
@@ -131,6 +164,11 @@ def _counted(values: Tensor) -> Iterator[tuple[int, int]]:
     """Every value that occurs, and how often."""
     present, counts = values.unique(return_counts=True)
     return zip(present.tolist(), counts.tolist(), strict=True)
+
+
+def _add_counts(counts: dict[int, int], more: Iterable[tuple[int, int]]) -> None:
+    for key, count in more:
+        counts[key] = counts.get(key, 0) + count
 
 
 def _of_those(rows: Tensor, counts: Tensor | None) -> Tensor:

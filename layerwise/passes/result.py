@@ -19,7 +19,7 @@ Key = tuple[str, str]
 # What tokens and pixels have of every target and resolution.
 _BY_TARGET = (
     *("evidence", "references", "positions", "classes", "present", "absent", "ids", "counts", "rows", "matched"),
-    *("earlier", "errors", "scores", "left_out", "totals"),
+    *("earlier", "errors", "class_errors", "mean_ious", "sizes", "scores", "left_out", "totals"),
 )
 
 
@@ -63,6 +63,12 @@ class SplitResult:
         Whether class means and fits are of the same samples.
     errors : dict of str to float
         Share of samples that the network itself gets wrong; absent where it has no classifier for the target.
+    class_errors : dict of str to ndarray
+        The same of the samples of each class, shape ``(C,)``, where tokens or pixels are samples.
+    mean_ious : dict of str to float
+        Mean over classes of intersection over union, where tokens or pixels are samples.
+    sizes : dict
+        Samples of each class of a target and layer, drawn or not, shape ``(C,)``; where some are drawn.
     scores : dict of str to int
         Class scores that the network gives, by target; none where it gives none.
     squares : dict of str to ndarray
@@ -107,6 +113,9 @@ class SplitResult:
     common: list[str] = field(default_factory=list)
     judged_by_itself: bool = True
     errors: dict[str, float] = field(default_factory=dict)
+    class_errors: dict[str, np.ndarray] = field(default_factory=dict)
+    mean_ious: dict[str, float] = field(default_factory=dict)
+    sizes: dict[Key, np.ndarray] = field(default_factory=dict)
     scores: dict[str, int] = field(default_factory=dict)
     squares: dict[str, np.ndarray] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
@@ -148,7 +157,8 @@ class SplitResult:
     def leave_unjudged(self, target: str, why: str) -> None:
         """Compare the network's scores with no class of a target."""
         for part in [self, *self.without, *self.shuffled]:
-            part.errors.pop(target, None)
+            for held in (part.errors, part.class_errors, part.mean_ious):
+                held.pop(target, None)
         self.rows.pop(target, None)
         self.matched[target] = why
 

@@ -123,3 +123,19 @@ def test_one_class_has_no_collapse_to_measure():
         assert np.isnan(value(name, evidence)).all(), name
     assert np.isfinite(value("class_variance", evidence)).all()
     assert np.isfinite(value("stable_rank", evidence))
+
+
+def test_frequent_and_rare_classes_are_those_of_all_samples_drawn_or_not():
+    case = CASES["random"]()
+    evidence = evidence_of(*tensors(case.features, case.labels))
+    sizes = np.ones(case.classes)
+    sizes[1:3] = 100
+    means = oracle.class_means(case.features, case.labels)
+    means = np.stack([means[label] for label in sorted(means)])
+    means = (means - means.mean(0)) / np.linalg.norm(means - means.mean(0), axis=1)[:, None]
+    rare = np.delete(means, [1, 2], axis=0)
+    cosines = (rare @ rare.T)[np.triu_indices(len(rare), 1)]
+    evidence["sizes"] = sizes
+    assert value("majority_cosine", evidence) == pytest.approx(float(means[1] @ means[2]))
+    assert value("minority_cosine", evidence) == pytest.approx(float(cosines.mean()))
+    assert value("class_count", evidence).tolist() == sizes.tolist()
