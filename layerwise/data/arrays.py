@@ -5,12 +5,15 @@ from __future__ import annotations
 import zipfile
 
 import numpy as np
+import psutil
+from numpy.lib import format as npy
 
 from layerwise.data.digest import digest, existing
 from layerwise.data.names import Request, Task
 from layerwise.data.source import Reading
 from layerwise.data.splits import with_train
-from layerwise.errors import InvalidData, UnknownName
+from layerwise.errors import InvalidData, UnknownName, listed
+from layerwise.runtime.refusing import refusing
 
 __all__ = ["read_npz", "read_sklearn"]
 
@@ -24,26 +27,22 @@ _SKLEARN: dict[str, Task] = {
 def read_npz(request: Request) -> Reading:
     """Read the arrays `x_train, y_train, x_test, y_test`, or any `x_SPLIT, y_SPLIT`, or `x, y`."""
     path = existing(request.path, "file")
-    try:
-        file = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
-        raise InvalidData(f"{request.path!r} cannot be read as an .npz file: {error}") from error
-    if not isinstance(file, np.lib.npyio.NpzFile):
-        raise InvalidData(f"{request.path!r} is one array; an .npz file with the arrays x and y is needed")
-    with file:
-        names = with_train({key[2:] or "train": key[1:] for key in file.files if key == "x" or key.startswith("x_")})
-        if not names:
-            raise InvalidData(f"{request.path!r} has no array x or x_train; it has {', '.join(file.files)}")
-        splits = {}
-        for split in request.choose(names):
-            inputs, labels = (_array(file, side + names[split]) for side in "xy")
-            if inputs.ndim == 0 or labels.ndim == 0 or len(inputs) != len(labels):
-                raise InvalidData(
-                    f"x{names[split]} has shape {inputs.shape}, y{names[split]} has shape {labels.shape}: "
-                    "their lengths must be equal"
-                )
-            splits[split] = (inputs, labels)
+    with refusing(f"{request.path!r} cannot be read as an .npz file"), path.open("rb") as raw:
+        if raw.read(6) == npy.MAGIC_PREFIX:
+            raise InvalidData(f"{request.path!r} is one array; an .npz file with the arrays x and y is needed")
+        if not zipfile.is_zipfile(raw):
+            raise InvalidData(f"{request.path!r} is no .npz file, or is cut short: it is no whole zip archive")
+        raw.seek(0)
+        with np.load(raw, allow_pickle=False) as file:
+            splits = _splits(file, request)
     texts = all(inputs.dtype.kind == "U" and inputs.ndim == 1 for inputs, _ in splits.values())
+    if not texts:
+        for split, (inputs, _) in splits.items():
+            if inputs.dtype.kind not in "biufc":
+                raise InvalidData(
+                    f"the inputs of split {split!r} in {request.path!r} are {inputs.dtype} of shape {inputs.shape}; "
+                    "numbers, or strings of shape (n,), are needed"
+                )
     content = digest(*(part for name in splits for part in (name, *splits[name])))
     return Reading("text" if texts else "array", splits, content)
 
@@ -62,10 +61,33 @@ def read_sklearn(request: Request) -> Reading:
     return Reading("array", {"train": (inputs, labels)}, digest(inputs, labels), names, task)
 
 
-def _array(file: np.lib.npyio.NpzFile, key: str) -> np.ndarray:
+def _splits(file: np.lib.npyio.NpzFile, request: Request) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The inputs and labels of every split that was asked for."""
+    names = with_train({key[2:] or "train": key[1:] for key in file.files if key == "x" or key.startswith("x_")})
+    if not names:
+        raise InvalidData(f"{request.path!r} has no array x or x_train; it has {listed(file.files) or 'none'}")
+    splits = {}
+    for split in request.choose(names):
+        inputs, labels = (_array(file, side + names[split], request.path) for side in "xy")
+        if inputs.ndim == 0 or labels.ndim == 0 or len(inputs) != len(labels):
+            raise InvalidData(
+                f"x{names[split]} has shape {inputs.shape}, y{names[split]} has shape {labels.shape} in "
+                f"{request.path!r}: their lengths must be equal"
+            )
+        splits[split] = (inputs, labels)
+    return splits
+
+
+def _array(file: np.lib.npyio.NpzFile, key: str, path: str) -> np.ndarray:
     if key not in file.files:
-        raise UnknownName("array", key, file.files)
-    try:
-        return np.asarray(file[key])
-    except ValueError as error:
-        raise InvalidData(f"the array {key!r} cannot be read: {error}") from error
+        raise UnknownName("array", key, file.files, hint=f"The file is {path!r}")
+    with refusing(f"the array {key!r} of {path!r} cannot be read"):
+        size = max(item.file_size for item in file.zip.infolist() if item.filename in (key, f"{key}.npy"))
+        free = psutil.virtual_memory().available
+        if size > free:
+            raise InvalidData(f"the array {key!r} of {path!r} has {size:,} bytes, and {free:,} are free in memory")
+        found = file[key]
+        # What does not begin like an array comes as bytes.
+        if not isinstance(found, np.ndarray):
+            raise InvalidData(f"{key!r} of {path!r} is no array")
+        return found

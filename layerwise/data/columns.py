@@ -14,7 +14,8 @@ from layerwise.data.names import Request
 from layerwise.data.source import Inputs, Kind
 from layerwise.errors import InvalidData, InvalidLabels, UnknownName, listed
 from layerwise.runtime.notes import Notes
-from layerwise.runtime.pixels import colour_picture
+from layerwise.runtime.pixels import colour_picture, decoding
+from layerwise.runtime.refusing import refusing
 
 __all__ = ["Columns", "choose_columns", "find_column", "inputs_of", "labels_of"]
 
@@ -40,33 +41,39 @@ class Columns:
 class Cells:
     """One column of a table, read when asked for; images are decoded to RGB, 8 bits a channel."""
 
-    def __init__(self, table: Dataset, name: str, notes: Notes) -> None:
+    def __init__(self, table: Dataset, name: str, source: str, notes: Notes) -> None:
         self.table = table.select_columns([name])
         self.name = name
+        self.source = source
         self.notes = notes
+        self.pictures = isinstance(table.features[name], Image)
 
     def __len__(self) -> int:
         return len(self.table)
 
     def __getitem__(self, index: int) -> Any:
-        value = self.table[index][self.name]
-        if not hasattr(value, "convert"):
-            return value
-        return colour_picture(value, f"the image in row {index}", self.notes.add)
+        if not self.pictures:
+            with refusing(f"row {index} of the column {self.name!r} of {self.source!r} cannot be read"):
+                return self.table[index][self.name]
+        name = f"the image in row {index} of the column {self.name!r} of {self.source!r}"
+        with decoding(name):
+            return colour_picture(self.table[index][self.name], name, self.notes.add)
 
 
 class Pairs:
     """Two columns of texts; an input is a tuple of both."""
 
-    def __init__(self, table: Dataset, names: tuple[str, str]) -> None:
+    def __init__(self, table: Dataset, names: tuple[str, str], source: str) -> None:
         self.table = table.select_columns(list(names))
         self.names = names
+        self.source = source
 
     def __len__(self) -> int:
         return len(self.table)
 
     def __getitem__(self, index: int) -> tuple[str, str]:
-        row = self.table[index]
+        with refusing(f"row {index} of the columns {', '.join(self.names)} of {self.source!r} cannot be read"):
+            row = self.table[index]
         return row[self.names[0]], row[self.names[1]]
 
 
@@ -111,8 +118,10 @@ def choose_columns(table: Dataset, request: Request) -> Columns:
     return Columns(kind, names, labels, classes)
 
 
-def inputs_of(table: Dataset, columns: Columns, root: Path, notes: Notes) -> Inputs:
+def inputs_of(table: Dataset, columns: Columns, source: str, root: Path, notes: Notes) -> Inputs:
     """The raw inputs of a table; paths of images count from `root`, and what is lost of them goes to `notes`.
+
+    In messages the table is called `source`.
 
     Raises
     ------
@@ -134,7 +143,9 @@ def inputs_of(table: Dataset, columns: Columns, root: Path, notes: Notes) -> Inp
     name = columns.inputs[0]
     if columns.kind == "image" and not isinstance(table.features[name], Image):
         return _pictures(table[name][:], root, notes)
-    return Pairs(table, columns.inputs[:2]) if len(columns.inputs) == 2 else Cells(table, name, notes)
+    if len(columns.inputs) == 2:
+        return Pairs(table, (name, columns.inputs[1]), source)
+    return Cells(table, name, source, notes)
 
 
 def labels_of(table: Dataset, columns: Columns) -> np.ndarray:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
-from layerwise.errors import UnknownName
+from layerwise.errors import InvalidData, UnknownName
+from layerwise.runtime.refusing import refusing
 
 __all__ = ["digest", "digest_files", "digest_path", "existing"]
 
@@ -57,13 +59,27 @@ def existing(path: str, what: str) -> Path:
     ------
     UnknownName
         Naming its nearest neighbours, if it is not.
+    InvalidData
+        If something else is there, or it cannot be looked up.
     """
-    found = Path(path).expanduser()
-    if found.is_file() if what == "file" else found.is_dir():
-        return found
-    beside = sorted(found.parent.iterdir()) if found.parent.is_dir() else []
-    same = [item for item in beside if item.is_file() == (what == "file")]
+    with refusing(f"the {what} {path!r:.200} cannot be looked up", (OSError, RuntimeError)):
+        found = Path(path).expanduser()
+        if found.is_file() if what == "file" else found.is_dir():
+            return found
+        if os.path.lexists(found):
+            raise InvalidData(f"{path!r} is {_kind(found)}; a {what} is needed")
+        beside = sorted(found.parent.iterdir()) if found.parent.is_dir() else []
+        same = [item for item in beside if item.is_file() == (what == "file")]
     raise UnknownName(what, path, [str(item) for item in same])
+
+
+def _kind(path: Path) -> str:
+    """What a path is that is not what was looked for."""
+    if path.is_dir():
+        return "a folder"
+    if path.is_file():
+        return "a file"
+    return "a pipe, a socket or a device" if path.exists() else "a link to nothing that is there"
 
 
 def _digest_file(path: Path) -> str:

@@ -16,8 +16,8 @@ __all__ = ["ClassFolders", "class_folders", "is_ignored", "split_folders"]
 
 # What operating systems and notebooks leave behind.
 _LEFTOVERS = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found", "__pycache__")
-# Formats that PIL names and cannot open by itself.
-_FOREIGN = ("BUFR", "GRIB", "HDF5", "MPEG")
+# Formats that PIL names and cannot open by itself; PostScript is a program besides.
+_FOREIGN = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG")
 
 
 @dataclass
@@ -164,7 +164,7 @@ def _take(path: str, paths: list[str], found: ClassFolders, outside: bool = True
 
 
 def _files(folder: Path, found: ClassFolders, above: tuple[tuple[int, int], ...] = ()) -> Iterator[str]:
-    """The files in a folder and below, through links, in sorted order; what is hidden is only noted."""
+    """The files in a folder and below, through links, in sorted order; what is hidden, or no file, is only noted."""
     status = folder.stat()
     own = (status.st_dev, status.st_ino)
     if own in above or own in found.visited:
@@ -177,8 +177,12 @@ def _files(folder: Path, found: ClassFolders, above: tuple[tuple[int, int], ...]
             found.hidden.append(f"{folder.name}/{item.name}")
         elif item.is_dir():
             yield from _files(item, found, (*above, own))
-        else:
+        elif item.is_file():
             yield str(item)
+        elif item.is_symlink():
+            raise InvalidData(f"{str(item)!r} is a link to nothing that is there; mend it or take it away")
+        else:
+            found.others["pipes or devices"] += 1
 
 
 def _check_depth(root: Path, found: ClassFolders) -> None:
@@ -215,16 +219,21 @@ def _has_pictures(folder: Path) -> bool:
 
 
 def _is_picture(path: str) -> bool:
-    """Whether a file has the ending of a picture, or begins like one."""
+    """Whether a file has the ending of a picture, or begins like one; a pipe is never opened."""
     from PIL import Image
 
+    if not os.path.isfile(path):
+        return False
     ending = os.path.splitext(path)[1].lower()
     if ending in _endings():
         return True
     try:
         with Image.open(path) as image:
             return image.format not in _FOREIGN
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except Image.DecompressionBombError:
+        return True
+    except Exception:
+        # Of what is no picture, PIL's readers may raise anything.
         return False
 
 

@@ -14,7 +14,7 @@ from layerwise.data.names import Request
 from layerwise.data.source import Reading
 from layerwise.errors import InvalidData
 from layerwise.runtime.notes import Notes
-from layerwise.runtime.pixels import colour_picture
+from layerwise.runtime.pixels import colour_picture, decoding
 
 __all__ = ["Pictures", "read_image_folder"]
 
@@ -40,13 +40,9 @@ class Pictures:
         from PIL import Image
 
         path = self.paths[index]
-        try:
-            with Image.open(path) as image:
-                return colour_picture(image, repr(path), self.notes.add)
-        except InvalidData:
-            raise
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise InvalidData(f"{path!r} cannot be read as an image: {error}") from error
+        with decoding(repr(path)), Image.open(path) as image:
+            image.load()
+            return colour_picture(image, repr(path), self.notes.add)
 
 
 def read_image_folder(request: Request) -> Reading:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from layerwise.errors import EmptyData, InvalidLabels
+from layerwise.runtime.refusing import reason
 
 __all__ = ["are_numbers", "encode", "numbers"]
 
@@ -127,7 +128,7 @@ def _plain(split: str, labels: np.ndarray) -> np.ndarray:
             kinds = sorted({type(label).__name__ for label in labels})
             raise InvalidLabels(f"the labels of {split!r} are {', '.join(kinds)}; strings or integers are needed")
     if labels.dtype.kind in "OUS":
-        words = labels.astype(str)
+        words = _words(split, labels)
         blank = int((np.char.strip(words) == "").sum())
         if blank:
             raise InvalidLabels(f"{blank} of {len(labels)} labels of {split!r} are empty; leave these rows out")
@@ -146,6 +147,13 @@ def _plain(split: str, labels: np.ndarray) -> np.ndarray:
             f"If the split has no labels, leave it out with split=; {_HINT}"
         )
     return labels
+
+
+def _words(split: str, labels: np.ndarray) -> np.ndarray:
+    try:
+        return np.char.decode(labels, "utf-8") if labels.dtype.kind == "S" else labels.astype(str)
+    except UnicodeDecodeError as error:
+        raise InvalidLabels(f"the labels of {split!r} are bytes: {reason(error)}") from error
 
 
 def _apart(together: np.ndarray, like: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -13,6 +13,7 @@ from layerwise.data.labels import are_numbers, encode, numbers
 from layerwise.data.names import Request, parse
 from layerwise.data.source import Reading, Rows, Source
 from layerwise.errors import InvalidData
+from layerwise.runtime.refusing import refusing
 
 __all__ = ["read"]
 
@@ -58,9 +59,10 @@ def read(name: str) -> Source:
     ({'train': 1438, 'test': 359}, 10)
     """
     request = parse(name)
-    reading = _reader(request.scheme)(request)
-    if isinstance(request.test, str):
-        reading = _with_test(reading, request, request.test)
+    with refusing(f"{name!r:.200} cannot be read", OSError):
+        reading = _reader(request.scheme)(request)
+        if isinstance(request.test, str):
+            reading = _with_test(reading, request, request.test)
     labels, classes = _labels(reading, request)
     splits = {
         split: Rows(inputs, labels[split], np.arange(len(labels[split])))

@@ -17,6 +17,7 @@ from layerwise.data.splits import with_train
 from layerwise.errors import InvalidData, UnknownName
 from layerwise.progress import others_bars
 from layerwise.runtime.notes import Notes
+from layerwise.runtime.refusing import innermost, reason, refusing
 
 __all__ = ["read_table"]
 
@@ -29,17 +30,27 @@ _MISSING = frozenset(
 
 def read_table(request: Request) -> Reading:
     """Read the columns of inputs and labels of every split that was asked for."""
-    path = Path(request.path).expanduser()
     if request.scheme != "hf":
         path = existing(request.path, "file")
+    else:
+        with refusing(f"{request.path!r:.200} cannot be looked up", (OSError, RuntimeError)):
+            path = Path(request.path).expanduser()
+            path.exists()
     with others_bars():
         tables = with_train(_load(request, path))
+    # Pages of a table are read when their values are taken.
+    with refusing(f"{request.path!r} cannot be read as a table"):
+        return _reading(request, path, tables)
+
+
+def _reading(request: Request, path: Path, tables: dict[str, Dataset]) -> Reading:
     tables = {split: _where(tables[split], request) for split in request.choose(tables)}
     columns = choose_columns(next(iter(tables.values())), request)
     root = path if path.is_dir() else path.parent
     notes = Notes(_words(request, tables, columns))
     splits = {
-        split: (inputs_of(table, columns, root, notes), labels_of(table, columns)) for split, table in tables.items()
+        split: (inputs_of(table, columns, request.path, root, notes), labels_of(table, columns))
+        for split, table in tables.items()
     }
     content = digest_path(path) if path.exists() else _digest_hub(tables)
     chosen = digest(content, columns.kind, *columns.labels, *columns.inputs, *map(":".join, request.where))
@@ -48,6 +59,11 @@ def read_table(request: Request) -> Reading:
 
 
 def _load(request: Request, path: Path) -> dict[str, Dataset]:
+    if request.scheme == "hf" and (path / f"{path.absolute().name}.py").is_file():
+        raise InvalidData(
+            f"{request.path!r} is a data set whose rows are made by running {path.absolute().name}.py, and code is not "
+            "run for data: write the rows to .parquet files first"
+        )
     try:
         if request.scheme == "csv":
             found = _read_csv(path)
@@ -57,14 +73,13 @@ def _load(request: Request, path: Path) -> dict[str, Dataset]:
             found = datasets.load_from_disk(path)
         else:
             name = str(path) if path.is_dir() else request.path
-            found = datasets.load_dataset(name, request.options.get("config"))
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+            # Releases before 4 ask on the terminal whether to run a script.
+            found = datasets.load_dataset(name, request.options.get("config"), trust_remote_code=False)
+    except Exception as error:
+        # Over a file that is broken the library may raise anything; the innermost error is the one that says it.
         where = "" if path.exists() else "; there is no such folder here, and the hub did not give it"
-        # The library wraps what went wrong: the innermost error is the one that says it.
-        cause: BaseException = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
-        raise InvalidData(f"{request.path!r} cannot be read as a table{where}: {cause}") from error
+        said = reason(innermost(error))
+        raise InvalidData(f"{request.path!r} cannot be read as a table{where}: {said}") from error
     return {"train": found} if isinstance(found, Dataset) else dict(found)
 
 

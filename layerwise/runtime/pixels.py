@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from layerwise.errors import InvalidData
+from layerwise.runtime.refusing import refusing
 
-__all__ = ["bytes_of_array", "colour_picture", "grey_picture"]
+__all__ = ["bytes_of_array", "colour_picture", "decoding", "grey_picture"]
 
 #: Takes a line about what was read otherwise than it stands, and its kind.
 Tell = Callable[[str, str], None]
@@ -21,6 +23,27 @@ _TWELVE_BITS = 4095
 
 def _silent(_line: str, _kind: str) -> None:
     """Tell nobody."""
+
+
+@contextmanager
+def decoding(name: str) -> Iterator[None]:
+    """Raise what goes wrong while a picture is opened and decoded as `InvalidData`, and run no PostScript.
+
+    Raises
+    ------
+    InvalidData
+        For what is broken, and for pictures that unpack to more pixels than ``PIL.Image.MAX_IMAGE_PIXELS`` twice over.
+    """
+    from PIL import EpsImagePlugin
+
+    # PostScript is a program, which PIL would hand to Ghostscript.
+    kept = EpsImagePlugin.gs_binary
+    EpsImagePlugin.gs_binary = False
+    try:
+        with refusing(f"{name} cannot be read as an image"):
+            yield
+    finally:
+        EpsImagePlugin.gs_binary = kept
 
 
 def colour_picture(image: Any, name: str = "a picture", tell: Tell = _silent) -> Any:
