@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 from layerwise.checkpoints.read import SUFFIXES, WHOLE, read_pickle, weight_file, weight_files
 from layerwise.errors import InvalidData, UnknownName
 from layerwise.progress import logger
+from layerwise.runtime.refusing import refusing
 
 __all__ = ["Checkpoint", "find_checkpoints"]
 
@@ -71,9 +73,10 @@ def find_checkpoints(pattern: str | os.PathLike[str]) -> list[Checkpoint]:
     InvalidData
         If a checkpoint does not say of which epoch it is, or two are of the same.
     """
-    matches = _matches(os.path.expanduser(os.fspath(pattern)))
-    matches = [_only_adapter(path) for path in matches]
-    paths = [path for path in matches if weight_file(path) is not None]
+    with refusing(f"the checkpoints {os.fspath(pattern)!r:.200} cannot be looked up", OSError):
+        matches = _matches(os.path.expanduser(os.fspath(pattern)))
+        matches = [_only_adapter(path) for path in matches]
+        paths = [path for path in matches if weight_file(path) is not None]
     if not paths:
         raise UnknownName("checkpoint", os.fspath(pattern), _beside(pattern, matches), hint=_hint(matches))
     if len(paths) < len(matches):
@@ -158,13 +161,23 @@ def _checkpoint(path: Path) -> Checkpoint:
         named = named.parent
     state = named / "trainer_state.json"
     if named.is_dir() and state.exists():
-        said = json.loads(state.read_text())
-        return Checkpoint(path, float(said["epoch"]), int(said["global_step"]))
+        with refusing(f"{state} does not say of which epoch it is"):
+            said = json.loads(state.read_text())
+            return _made(path, said["epoch"], said["global_step"])
     if path.suffix == ".ckpt":
         content = read_pickle(path)
         if isinstance(content, Mapping) and "pytorch-lightning_version" in content:
-            return Checkpoint(path, _lightning_epochs(content), int(content["global_step"]))
+            with refusing(f"{path}, of Lightning, does not say of which epoch it is"):
+                return _made(path, _lightning_epochs(content), content["global_step"])
     return _by_name(path, named)
+
+
+def _made(path: Path, epoch: Any, step: Any) -> Checkpoint:
+    """A checkpoint of that epoch and step, as far as these are numbers that a training can have."""
+    found = Checkpoint(path, float(epoch), int(step))
+    if not (math.isfinite(found.epoch) and found.epoch >= 0 and found.step >= 0):
+        raise InvalidData(f"{path} is said to be of epoch {epoch!r:.40} and step {step!r:.40}; both are 0 or more")
+    return found
 
 
 def _says_when(folder: Path) -> bool:
@@ -192,5 +205,5 @@ def _by_name(path: Path, named: Path) -> Checkpoint:
             f"{path} does not say of which epoch it is: there is no number in its name"
             + (" and no trainer_state.json in it" if named.is_dir() else "")
         )
-    epoch = float(numbers[-1])
-    return Checkpoint(path, epoch, int(steps[-1]) if epochs and steps else int(epoch))
+    with refusing(f"the name of {path} does not say of which epoch it is"):
+        return _made(path, numbers[-1], steps[-1] if epochs and steps else int(float(numbers[-1])))

@@ -15,6 +15,7 @@ from layerwise.checkpoints.read import read_tensors
 from layerwise.checkpoints.transformers import ignored, is_pretrained, optional, renamed
 from layerwise.errors import InvalidData
 from layerwise.progress import logger
+from layerwise.runtime.refusing import refusing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,7 +68,8 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint) -> list[str]:
     except WeightsMismatch as error:
         trained = f". The network that was trained is hf/{checkpoint.path}" if _is_pretrained(checkpoint.path) else ""
         raise WeightsMismatch(f"{error}{trained}") from error
-    model.load_state_dict(named, strict=False)
+    with refusing(f"the tensors of {checkpoint.path} do not go into the network"):
+        model.load_state_dict(named, strict=False)
     return left_out
 
 
@@ -101,7 +103,8 @@ def _named(
     except WeightsMismatch:
         if not is_pretrained(model):
             raise
-        tensors, beside = renamed(model, tensors)
+        with refusing(f"{path} does not fit the network"):
+            tensors, beside = renamed(model, tensors)
         fit = best_fit(own, tensors, str(path), **options)
     kept = [name for name in fit.kept if not re.search(_COUNTERS, name)]
     if kept:

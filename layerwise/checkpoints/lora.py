@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from layerwise.checkpoints.names import Fit, WeightsMismatch, best_fit, some_names
 from layerwise.errors import InvalidData, LayerwiseError
+from layerwise.runtime.refusing import refusing
 
 __all__ = ["MissingPackage", "adapter_folder", "has_adapter", "load_adapter", "with_adapter", "without_adapter"]
 
@@ -22,6 +24,7 @@ __all__ = ["MissingPackage", "adapter_folder", "has_adapter", "load_adapter", "w
 _BESIDE = {
     *("base_model_name_or_path", "revision", "inference_mode", "auto_mapping", "peft_version", "task_type"),
     *("target_modules", "exclude_modules", "modules_to_save", "init_lora_weights", "init_weights", "lora_dropout"),
+    *("prompt_tuning_init", "prompt_tuning_init_text", "tokenizer_name_or_path", "tokenizer_kwargs"),
     *("runtime_config", "loftq_config", "eva_config", "corda_config", "lora_ga_config", "ensure_weight_tying"),
 }
 
@@ -67,10 +70,8 @@ def with_adapter(model: nn.Module, path: Path) -> nn.Module:
     if config.task_type is not None and getattr(model, "base_model", None) is model:
         # Without a head the network does no task, and PEFT must not hand it the arguments of one.
         config.task_type = peft.TaskType.FEATURE_EXTRACTION if config.is_prompt_learning else None
-    try:
+    with refusing(f"the network cannot take the adapter {path}"):
         wrapped: nn.Module = peft.get_peft_model(model, config)
-    except (ValueError, AttributeError) as error:
-        raise InvalidData(f"the network cannot take the adapter {path}: {error}") from error
     return wrapped
 
 
@@ -136,11 +137,21 @@ def without_adapter(model: Any) -> Iterator[None]:
 
 
 def _config(path: Path) -> Any:
-    folder = adapter_folder(path)
-    try:
-        return _peft().PeftConfig.from_pretrained(str(folder))
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise InvalidData(f"{folder / 'adapter_config.json'} cannot be read: {error}") from error
+    """What an adapter's folder says of its form, without what would run code of others.
+
+    Weights that a prompt is tuned from are replaced by the trained ones, so that no tokenizer is loaded for them.
+    """
+    file = adapter_folder(path) / "adapter_config.json"
+    peft = _peft()
+    with refusing(f"{file} cannot be read"):
+        # The library would ask the hub for what is not there.
+        json.loads(file.read_text())
+        config = peft.PeftConfig.from_pretrained(str(file.parent))
+        if getattr(config, "megatron_config", None):
+            raise InvalidData(f"{file} asks for the modules of {config.megatron_core!r:.60}, which are not imported")
+        if getattr(config, "prompt_tuning_init", None) is not None:
+            config.prompt_tuning_init = "RANDOM"
+        return config
 
 
 def _refuse_idle(model: nn.Module, path: Path) -> None:

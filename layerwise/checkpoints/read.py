@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
-import re
 import zipfile
 from argparse import Namespace
 from collections.abc import Mapping
@@ -15,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from layerwise.errors import InvalidData
+from layerwise.errors import InvalidData, listed
+from layerwise.runtime.refusing import refusing
 
 __all__ = ["SUFFIXES", "WHOLE", "read_pickle", "read_tensors", "weight_file", "weight_files"]
 
@@ -42,11 +41,12 @@ _WRAPPINGS = ("state_dict", "model_state_dict", "model", "module", "network", "n
 def weight_file(path: Path) -> Path | None:
     """The file with the weights: `path` itself, or the one in a folder; None if there is none, or no telling which."""
     if not path.is_dir():
-        return path if path.name.endswith(SUFFIXES) and path.exists() else None
+        return path if path.name.endswith(SUFFIXES) and path.is_file() else None
     for name in WHOLE:
-        if (path / name).exists():
+        if (path / name).is_file():
             return path / name
-    there = [item for item in path.iterdir() if item.name.endswith(SUFFIXES) and not item.name.startswith(_OTHERS)]
+    named = [item for item in path.iterdir() if item.name.endswith(SUFFIXES) and not item.name.startswith(_OTHERS)]
+    there = [item for item in named if item.is_file()]
     return there[0] if len(there) == 1 else None
 
 
@@ -60,13 +60,11 @@ def weight_files(file: Path) -> list[Path]:
     """
     if not file.name.endswith(".index.json"):
         return [file]
-    try:
+    with refusing(f"{file} is no index of weights"):
         names = sorted(set(json.loads(file.read_text())["weight_map"].values()))
-    except (ValueError, LookupError) as error:
-        raise InvalidData(f"{file} is no index of weights: {_first_line(error)}") from error
-    absent = [name for name in names if not (file.parent / name).exists()]
+        absent = [name for name in names if not (file.parent / name).is_file()]
     if absent:
-        raise InvalidData(f"{file} names {len(names)} files, of which {', '.join(absent)} is not there")
+        raise InvalidData(f"{file} names {len(names)} files, of which {listed(absent)} is not there")
     return [file.parent / name for name in names]
 
 
@@ -89,18 +87,19 @@ def read_pickle(file: Path) -> Any:
     InvalidData
         If the file is damaged, or holds objects that only running code can make.
     """
-    in_zip = zipfile.is_zipfile(file)
-    try:
-        with torch.serialization.safe_globals(_harmless()):
-            return torch.load(file, map_location="cpu", weights_only=True, mmap=in_zip)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError) as error:
-        unsafe = _unsafe(file) if in_zip else []
-        if not unsafe:
-            raise InvalidData(f"{file} cannot be read: {_first_line(error)}") from error
-        raise InvalidData(
-            f"{file} holds {', '.join(unsafe)} beside tensors, which are not unpickled, since that can run code; save "
-            "the state dict alone, or allow them with torch.serialization.add_safe_globals"
-        ) from error
+    with refusing(f"{file} cannot be read"):
+        in_zip = zipfile.is_zipfile(file)
+        try:
+            with torch.serialization.safe_globals(_harmless()):
+                return torch.load(file, map_location="cpu", weights_only=True, mmap=in_zip)
+        except Exception as error:
+            unsafe = _unsafe(file) if in_zip else []
+            if not unsafe:
+                raise
+            raise InvalidData(
+                f"{file} holds {listed(unsafe)} beside tensors, which are not unpickled, since that can run code; save "
+                "the state dict alone"
+            ) from error
 
 
 def _harmless() -> list[Any]:
@@ -112,13 +111,10 @@ def _harmless() -> list[Any]:
 
 
 def _read_safetensors(file: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    try:
+    with refusing(f"{file} cannot be read"):
         return load_file(file)
-    except SafetensorError as error:
-        raise InvalidData(f"{file} cannot be read: {_first_line(error)}") from error
 
 
 def _state_dict(content: Any, file: Path) -> dict[str, Tensor]:
@@ -140,11 +136,6 @@ def _unsafe(file: Path) -> list[str]:
     try:
         with torch.serialization.safe_globals(_harmless()):
             return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError):
+    except Exception:
+        # What cannot be looked through is told by what went wrong in the reading.
         return []
-
-
-def _first_line(error: BaseException) -> str:
-    """What an error says in one line; torch's own comes after much advice."""
-    said = re.search(r"WeightsUnpickler error:\s*(.+)", str(error))
-    return said[1] if said else (str(error).splitlines() or [type(error).__name__])[0]

@@ -82,7 +82,8 @@ def _array(file: np.lib.npyio.NpzFile, key: str, path: str) -> np.ndarray:
     if key not in file.files:
         raise UnknownName("array", key, file.files, hint=f"The file is {path!r}")
     with refusing(f"the array {key!r} of {path!r} cannot be read"):
-        size = max(item.file_size for item in file.zip.infolist() if item.filename in (key, f"{key}.npy"))
+        members = [] if file.zip is None else file.zip.infolist()
+        size = max(item.file_size for item in members if item.filename in (key, f"{key}.npy"))
         free = psutil.virtual_memory().available
         if size > free:
             raise InvalidData(f"the array {key!r} of {path!r} has {size:,} bytes, and {free:,} are free in memory")
