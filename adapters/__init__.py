@@ -6,6 +6,7 @@ one without a change here.
 
 from __future__ import annotations
 
+import inspect
 from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
@@ -44,8 +45,14 @@ def adapter_for(model: nn.Module) -> Adapter:
     return next(adapter for adapter in map(adapter_named, names) if adapter.claims(model))
 
 
-def load(name: str) -> tuple[nn.Module, Adapter]:
+def load(name: str, *, trust_remote_code: bool = False) -> tuple[nn.Module, Adapter]:
     """Load a model by name: ``timm/NAME``, ``hf/NAME`` or ``package.module:function``.
+
+    Parameters
+    ----------
+    name : str
+    trust_remote_code : bool
+        Whether code that comes with a model may run, where an adapter knows of such; otherwise it is refused.
 
     Raises
     ------
@@ -62,4 +69,6 @@ def load(name: str) -> tuple[nn.Module, Adapter]:
     if prefix not in adapters:
         raise UnknownName("kind of model", prefix, [key for key in adapters if key != "torch"])
     adapter = adapters[prefix]
-    return adapter.load(rest), adapter
+    takes = trust_remote_code and "trust_remote_code" in inspect.signature(adapter.load).parameters
+    options = {"trust_remote_code": True} if takes else {}
+    return adapter.load(rest, **options), adapter

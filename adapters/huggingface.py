@@ -15,10 +15,12 @@ from layerwise.adapters.peft import is_adapter_folder, load_with_adapter
 from layerwise.adapters.poolers import without_random_pooler
 from layerwise.adapters.protocol import Batch
 from layerwise.adapters.raw_inputs import RawInputs, accepted
+from layerwise.adapters.remote_code import code_of, refusing_code
 from layerwise.adapters.texts import beyond_limits
 from layerwise.adapters.torch import TorchAdapter
-from layerwise.errors import InvalidData, UnknownName
-from layerwise.progress import others_bars
+from layerwise.errors import InvalidData, LayerwiseError, UnknownName, listed
+from layerwise.progress import logger, others_bars
+from layerwise.runtime.refusing import reason, refusing
 
 __all__ = ["HuggingFaceAdapter"]
 
@@ -40,41 +42,45 @@ class HuggingFaceAdapter(TorchAdapter):
     masks: ClassVar[Mapping[str, bool]] = {"attention_mask": True, "padding_mask": True}
 
     def __init__(self) -> None:
-        self._origins: WeakKeyDictionary[nn.Module, tuple[str, dict[str, str]]] = WeakKeyDictionary()
+        self._origins: WeakKeyDictionary[nn.Module, tuple[str, dict[str, Any]]] = WeakKeyDictionary()
 
     def claims(self, model: nn.Module) -> bool:
         """Modules of transformers, and PEFT's around them, which answer for what they wrap."""
         return type(model).__module__.startswith("transformers.") or hasattr(model, "main_input_name")
 
-    def load(self, name: str) -> nn.Module:
+    def load(self, name: str, trust_remote_code: bool = False) -> nn.Module:
         """The model of that name.
 
         Raises
         ------
         UnknownName
             If there is no such folder or hub id.
+        RemoteCode
+            If it brings code of its own, and `trust_remote_code` does not allow it.
         InvalidData
-            If it is an adapter whose base is not to be had.
+            If it is broken, or an adapter whose base is not to be had.
         """
-        import transformers
-
-        if is_adapter_folder(name):
-            model, origin = load_with_adapter(name)
-            self._origins[model] = (origin, {})
-            return model.eval()
-        options = _gguf(name)
-        try:
-            with others_bars():
-                config = transformers.AutoConfig.from_pretrained(name, **options)
-                heads = (item for item in config.architectures or () if item.endswith(_OWN))
-                chosen = next((item for item in heads if hasattr(transformers, item)), "AutoModel")
-                loaded = getattr(transformers, chosen).from_pretrained(name, output_loading_info=True, **options)
-        except (OSError, ValueError) as error:
-            beside = Path(name).parent if name.startswith((".", "/")) else Path()
-            there = [item.name for item in beside.iterdir() if item.is_dir()] if beside.is_dir() else []
-            raise UnknownName("Hugging Face model", name, there, hint=str(error).splitlines()[0]) from error
-        model, info = loaded
-        model = without_random_pooler(model, info["missing_keys"])
+        trust = {"trust_remote_code": trust_remote_code}
+        with refusing(f"the model 'hf/{name:.200}' cannot be loaded"):
+            if is_adapter_folder(name):
+                model, origin = load_with_adapter(name, trust_remote_code)
+                self._origins[model] = (origin, trust)
+                return model.eval()
+            options = _gguf(name) | trust
+            try:
+                with others_bars(), refusing_code(name):
+                    model, info = _loaded(name, options)
+            except (OSError, ValueError) as error:
+                if Path(name).is_dir() or isinstance(error, LayerwiseError):
+                    raise
+                beside = Path(name).parent if name.startswith((".", "/")) else Path()
+                there = [item.name for item in beside.iterdir() if item.is_dir()] if beside.is_dir() else []
+                raise UnknownName("Hugging Face model", name, there, hint=reason(error)) from error
+            model = without_random_pooler(model, info["missing_keys"])
+            _check_values(model, info["missing_keys"], name)
+        unused = [] if trust_remote_code else code_of(name)
+        if unused:
+            logger.warning("%s brings code of its own, %s, which does not run", name, listed(unused))
         self._origins[model] = (name, options)
         return model.eval()
 
@@ -190,11 +196,45 @@ class HuggingFaceAdapter(TorchAdapter):
         ids = torch.arange(3, 19).repeat(2, 1)
         return {main: ids, "attention_mask": torch.ones_like(ids)}
 
-    def _origin(self, model: nn.Module) -> tuple[str, dict[str, str]]:
+    def _origin(self, model: nn.Module) -> tuple[str, dict[str, Any]]:
         if model in self._origins:
             return self._origins[model]
         config: Any = model.config
-        return str(getattr(model, "name_or_path", "") or config.name_or_path), {}
+        return str(getattr(model, "name_or_path", "") or config.name_or_path), {"trust_remote_code": False}
+
+
+def _loaded(name: str, options: Mapping[str, Any]) -> tuple[nn.Module, dict[str, Any]]:
+    """The network of a name, and what transformers says of the loading."""
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(name, **options)
+    heads = [item for item in config.architectures or () if item.endswith(_OWN)]
+    chosen = next((item for item in heads if hasattr(transformers, item)), None) or _class_in_code(config, heads)
+    loaded: tuple[nn.Module, dict[str, Any]] = getattr(transformers, chosen).from_pretrained(
+        name, output_loading_info=True, **options
+    )
+    return loaded
+
+
+def _check_values(model: nn.Module, missing: Collection[str], name: str) -> None:
+    """Refuse a network that is mostly random, and warn of one that is so in part."""
+    own = model.state_dict().keys()
+    random = sorted(own & set(missing))
+    if 2 * len(random) > len(own):
+        raise InvalidData(
+            f"'hf/{name:.200}' has values for {len(own) - len(random)} of the {len(own)} names of "
+            f"{type(model).__name__}, which its configuration asks for: its weights are of another network"
+        )
+    if random:
+        logger.warning("%s has no values for %s: they are random", name, listed(random))
+
+
+def _class_in_code(config: Any, heads: Sequence[str]) -> str:
+    """The class of transformers by which code that comes with a model is loaded; ``AutoModel`` where there is none."""
+    code = getattr(config, "auto_map", None) or {}
+    classes = [name for name in code if name.startswith("AutoModel")]
+    kept = [name for name in classes if code[name].rpartition(".")[2] in heads]
+    return next(iter([*kept, *(["AutoModel"] if "AutoModel" in classes else classes)]), "AutoModel")
 
 
 def _input_name(model: nn.Module, value: Tensor, taken: Collection[str]) -> str:

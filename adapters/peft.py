@@ -11,10 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from layerwise.adapters.poolers import without_random_pooler
+from layerwise.adapters.remote_code import refusing_code
 from layerwise.checkpoints.lora import load_adapter, with_adapter
 from layerwise.checkpoints.read import read_tensors, weight_file
-from layerwise.errors import InvalidData
+from layerwise.errors import InvalidData, LayerwiseError
 from layerwise.progress import logger, others_bars
+from layerwise.runtime.refusing import reason, refusing
 
 __all__ = ["is_adapter_folder", "load_with_adapter"]
 
@@ -35,7 +37,7 @@ def is_adapter_folder(name: str) -> bool:
     return (folder / "adapter_config.json").is_file() and not (folder / "config.json").exists()
 
 
-def load_with_adapter(name: str) -> tuple[nn.Module, str]:
+def load_with_adapter(name: str, trust_remote_code: bool = False) -> tuple[nn.Module, str]:
     """The base of an adapter with the adapter in it, and where its tokenizer or image processor is.
 
     Raises
@@ -55,7 +57,7 @@ def load_with_adapter(name: str) -> tuple[nn.Module, str]:
     # What nobody has values for is at least the same from load to load.
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
-        model, missing = _loaded(base, folder, said, tensors)
+        model, missing = _loaded(base, folder, said, tensors, trust_remote_code)
         model = with_adapter(model, folder)
     left_out = load_adapter(model, tensors, folder)
     if left_out:
@@ -70,10 +72,8 @@ def load_with_adapter(name: str) -> tuple[nn.Module, str]:
 
 
 def _said(folder: Path) -> dict[str, Any]:
-    try:
+    with refusing(f"{folder / 'adapter_config.json'} cannot be read"):
         said = json.loads((folder / "adapter_config.json").read_text())
-    except ValueError as error:
-        raise InvalidData(f"{folder / 'adapter_config.json'} cannot be read: {error}") from error
     if not isinstance(said, dict) or not said.get("base_model_name_or_path"):
         raise InvalidData(
             f"{folder / 'adapter_config.json'} does not say which network the adapter is for: write its folder or hub "
@@ -91,32 +91,41 @@ def _base(folder: Path, said: Mapping[str, Any]) -> str:
     return next((str(path) for path in beside if path.is_dir()), base)
 
 
+def _class_for(said: Mapping[str, Any]) -> Any:
+    """The class of transformers that an adapter was trained in the head of."""
+    import transformers
+
+    mapping = said.get("auto_mapping")
+    own = mapping.get("base_model_class") if isinstance(mapping, dict) else None
+    for name in (_TASKS.get(str(said.get("task_type"))), own):
+        found = getattr(transformers, name, None) if isinstance(name, str) else None
+        if isinstance(found, type) and (issubclass(found, transformers.PreTrainedModel) or str(name) in _TASKS.values()):
+            return found
+    return transformers.AutoModel
+
+
 def _loaded(
-    base: str, folder: Path, said: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    base: str, folder: Path, said: Mapping[str, Any], tensors: Mapping[str, Tensor], trust_remote_code: bool
 ) -> tuple[nn.Module, list[str]]:
     """The base with the head of the adapter's task, and the names of what it has no values for."""
     import transformers
 
-    mapping = said.get("auto_mapping") or {}
-    wanted = [_TASKS.get(str(said.get("task_type"))), mapping.get("base_model_class"), "AutoModel"]
-    made = next(getattr(transformers, name) for name in wanted if name is not None and hasattr(transformers, name))
+    options = {"revision": said.get("revision") or "main", "trust_remote_code": trust_remote_code}
     try:
-        with others_bars():
-            config = transformers.AutoConfig.from_pretrained(base, revision=said.get("revision") or "main")
+        with others_bars(), refusing_code(base):
+            config = transformers.AutoConfig.from_pretrained(base, **options)
             count = _scores(tensors)
             if count is not None and count != config.num_labels:
                 config.num_labels = count
-            model, info = made.from_pretrained(
-                base,
-                config=config,
-                revision=said.get("revision") or "main",
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,
+            model, info = _class_for(said).from_pretrained(
+                base, config=config, output_loading_info=True, ignore_mismatched_sizes=True, **options
             )
-    except (OSError, ValueError) as error:
+    except LayerwiseError:
+        raise
+    except Exception as error:
         raise InvalidData(
-            f"the adapter {folder} is for the network {base!r}, which cannot be loaded "
-            f"({str(error).splitlines()[0]}); bring it there, or write where it is into adapter_config.json as "
+            f"the adapter {folder} is for the network {base!r:.200}, which cannot be loaded "
+            f"({reason(error)}); bring it there, or write where it is into adapter_config.json as "
             '"base_model_name_or_path"'
         ) from error
     missing = [*info["missing_keys"], *(item[0] for item in info["mismatched_keys"])]

@@ -54,7 +54,11 @@ class Adapter(Protocol):
         """Whether this adapter knows the model; the most particular adapter that does is taken."""
 
     def load(self, name: str) -> nn.Module:
-        """The model of that name, with its weights, in evaluation mode."""
+        """The model of that name, with its weights, in evaluation mode.
+
+        An adapter whose models may bring code has a second parameter, ``trust_remote_code=False``, and runs none
+        without it.
+        """
 
     def batch(self, raw: Any, device: torch.device) -> Batch:
         """Split what a loader gives into inputs and labels, on the device."""

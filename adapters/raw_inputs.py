@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -11,10 +12,12 @@ import numpy as np
 from torch import nn
 
 from layerwise.adapters.pictures import PicturePreparation, averaged, check_channels
+from layerwise.adapters.remote_code import refusing_code
 from layerwise.adapters.texts import TextPreparation, most_tokens, vocabulary_size
-from layerwise.errors import InvalidData
+from layerwise.errors import InvalidData, LayerwiseError
 from layerwise.progress import others_bars
 from layerwise.runtime.notes import Notes
+from layerwise.runtime.refusing import reason, refusing
 
 __all__ = ["RawInputs", "accepted"]
 
@@ -27,8 +30,8 @@ class RawInputs:
     model : Module
     name : str
         Hub id or folder of the model.
-    options : mapping of str to str
-        As the tokenizer takes them.
+    options : mapping of str to str or bool
+        As the tokenizer takes them; ``trust_remote_code`` holds for the image processor, too.
 
     Attributes
     ----------
@@ -36,7 +39,7 @@ class RawInputs:
         What was guessed, or read otherwise than it stands.
     """
 
-    def __init__(self, model: nn.Module, name: str, options: Mapping[str, str]) -> None:
+    def __init__(self, model: nn.Module, name: str, options: Mapping[str, Any]) -> None:
         self.kind = type(model).__name__
         self.name = name
         self.notes = Notes()
@@ -66,10 +69,9 @@ class RawInputs:
         """What prepares pictures."""
         import transformers
 
-        try:
-            processor = transformers.AutoImageProcessor.from_pretrained(self.name)
-        except (OSError, ValueError, ImportError) as error:
-            raise self._missing("image processor", error) from error
+        trust = self._options.get("trust_remote_code", False)
+        with self._loading("image processor"):
+            processor = transformers.AutoImageProcessor.from_pretrained(self.name, trust_remote_code=trust)
         options: dict[str, Any] = {}
         if self._channels == 1:
             moments = {key: getattr(processor, key, None) for key in ("image_mean", "image_std")}
@@ -77,7 +79,8 @@ class RawInputs:
             options |= {"do_convert_rgb": False} if hasattr(processor, "do_convert_rgb") else {}
 
         def transform(images: list[Any]) -> dict[str, Any]:
-            batch = dict(processor(images=images, return_tensors="pt", **options))
+            with refusing(f"the image processor of {self.name!r} fails on the pictures"):
+                batch = dict(processor(images=images, return_tensors="pt", **options))
             check_channels(batch["pixel_values"], self._channels)
             return batch
 
@@ -139,11 +142,19 @@ class RawInputs:
     def _tokenizer(self) -> Any:
         import transformers
 
+        with self._loading("tokenizer"), others_bars():
+            return transformers.AutoTokenizer.from_pretrained(self.name, **self._options)
+
+    @contextmanager
+    def _loading(self, what: str) -> Iterator[None]:
+        """Say what the model lacks, whatever a library raises over what there is."""
         try:
-            with others_bars():
-                return transformers.AutoTokenizer.from_pretrained(self.name, **self._options)
-        except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
-            raise self._missing("tokenizer", error) from error
+            with refusing_code(self.name):
+                yield
+        except LayerwiseError:
+            raise
+        except Exception as error:
+            raise self._missing(what, error) from error
 
     def _tell_tower(self, tower: str, kind: str) -> None:
         if self._towers:
@@ -154,9 +165,8 @@ class RawInputs:
         return InvalidData(f"{self.kind} takes {takes}, and the data has {kind}")
 
     def _missing(self, what: str, error: Exception) -> InvalidData:
-        line = next(iter(str(error).splitlines()), type(error).__name__)
         where = (
-            f"can be had for the model {self.name!r} ({line})" if self.name else "is known for a model without a name"
+            f"can be had for the model {self.name!r} ({reason(error)})" if self.name else "is known for a model without a name"
         )
         return InvalidData(
             f"no {what} {where}, as data by name needs. Save it beside the weights and name the model "

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from layerwise.errors import InvalidData
 from layerwise.runtime.notes import Notes
+from layerwise.runtime.refusing import refusing
 
 __all__ = ["TextPreparation", "beyond_limits", "most_tokens", "vocabulary_size"]
 
@@ -53,14 +54,17 @@ class TextPreparation:
     def tokenizer(self) -> Any:
         """The tokenizer, with a padding token: the mask tells what is padding, whatever its id."""
         found = self._load()
-        if found.pad_token is None:
-            found.pad_token = found.eos_token or found.unk_token or found.convert_ids_to_tokens(0)
+        with refusing(f"the tokenizer of {_origin(found)} has no token for padding"):
+            if found.pad_token is None:
+                found.pad_token = found.eos_token or found.unk_token or found.convert_ids_to_tokens(0)
         return found
 
     @property
     def longest(self) -> int:
         """The tokens that a text is cut to."""
-        return min(int(self.tokenizer.model_max_length), self.positions or _LONGEST, _LONGEST)
+        tokenizer = self.tokenizer
+        with refusing(f"the tokenizer of {_origin(tokenizer)} does not say how long a text may be"):
+            return min(int(tokenizer.model_max_length), self.positions or _LONGEST, _LONGEST)
 
     def __call__(self, raw: Sequence[Any]) -> dict[str, Tensor]:
         """Prepare a batch.
@@ -101,6 +105,10 @@ class TextPreparation:
             self.notes.add(f"the tokenizer does not know {share:.0%} of the tokens of the texts", "unknown")
 
     def _encode(self, raw: Sequence[Any], **options: Any) -> Any:
+        with refusing(f"the tokenizer of {_origin(self.tokenizer)} fails on the texts"):
+            return self._tokens(raw, **options)
+
+    def _tokens(self, raw: Sequence[Any], **options: Any) -> Any:
         texts = [item if isinstance(item, str) else tuple(item) for item in raw]
         if any(isinstance(text, str) for text in texts):
             return self.tokenizer([str(text) for text in texts], **options)
@@ -199,6 +207,10 @@ def _text_config(model: nn.Module) -> Any:
     config: Any = getattr(model, "config", None)
     own = getattr(config, "get_text_config", None)
     return config if own is None else own()
+
+
+def _origin(tokenizer: Any) -> str:
+    return repr(str(getattr(tokenizer, "name_or_path", "") or "the model"))
 
 
 def _kind(value: Any) -> str:

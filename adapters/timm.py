@@ -13,6 +13,7 @@ from layerwise.adapters.pictures import PicturePreparation, averaged, check_chan
 from layerwise.adapters.protocol import Batch
 from layerwise.adapters.torch import TorchAdapter
 from layerwise.errors import InvalidData, UnknownName
+from layerwise.runtime.refusing import reason, refusing
 
 __all__ = ["TimmAdapter"]
 
@@ -57,10 +58,11 @@ class TimmAdapter(TorchAdapter):
             raise UnknownName("option of a timm model", next(iter(options)), known)
         try:
             model: nn.Module = timm.create_model(name, **settings)
-        except (OSError, RuntimeError) as error:
-            line = next(iter(str(error).splitlines()), type(error).__name__)
+        except Exception as error:
+            # Over a file that is broken timm and torch may raise anything.
+            own = settings.get("checkpoint_path") or settings.get("pretrained_cfg_overlay", {}).get("file")
             raise InvalidData(
-                f"the weights of {name!r} cannot be had or do not fit: {line}; ?file=PATH takes them from a file, "
+                f"the weights of {name!r}{f' in {own!r}' if own else ''} cannot be had or do not fit: {reason(error)}; ?file=PATH takes them from a file, "
                 "?pretrained=0 leaves them random"
             ) from error
         return model.eval()
@@ -143,8 +145,9 @@ def _check_name(name: str) -> None:
 
 def _file(name: str) -> str:
     path = Path(name)
-    if not path.is_file():
-        raise UnknownName("file of weights", name, map(str, path.parent.glob("*")))
+    with refusing(f"the file of weights {name!r:.200} cannot be looked up", OSError):
+        if not path.is_file():
+            raise UnknownName("file of weights", name, map(str, path.parent.glob("*")))
     return name
 
 

@@ -43,6 +43,10 @@ Layers = Annotated[
 Reduce = Annotated[str, typer.Option(help="auto, gap, grid:k, cls, mean, max, last, eos, flatten or sketch:k.")]
 Memory = Annotated[str | None, typer.Option(help="Budget of the statistics, such as 8GiB; half of what is free.")]
 Device = Annotated[str | None, typer.Option(help="Such as cpu or cuda:0; an accelerator where there is one.")]
+Trust = Annotated[
+    bool,
+    typer.Option("--trust-remote-code", help="Run Python code that comes with MODEL; it can do whatever you can."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
 
 
@@ -66,12 +70,21 @@ def layers(
     classes: Annotated[int, typer.Option(min=1, help="Number of classes to forecast for.")] = 10,
     samples: Annotated[int, typer.Option(min=1, help="Number of samples to forecast for.")] = 10_000,
     memory: Memory = None,
+    trust_remote_code: Trust = False,
     json: Json = False,
 ) -> None:
     """List the layers of a network, their shapes, and what a profile would cost."""
     from layerwise.forecast import forecast
 
-    found = forecast(model, layers=_one(layers), reduce=reduce, classes=classes, samples=samples, memory=memory)
+    found = forecast(
+        model,
+        layers=_one(layers),
+        reduce=reduce,
+        classes=classes,
+        samples=samples,
+        memory=memory,
+        trust_remote_code=trust_remote_code,
+    )
     typer.echo(found.json() if json else found.text())
 
 
@@ -117,6 +130,7 @@ def profile(
     ] = None,
     checkpoints: Annotated[str | None, typer.Option(help=_CHECKPOINTS)] = None,
     base: Annotated[bool, typer.Option("--base", help="With --checkpoints: MODEL as it is given is epoch 0.")] = False,
+    trust_remote_code: Trust = False,
     json: Json = False,
 ) -> None:
     """Measure how far every layer of a network has collapsed on your data: the main job."""
@@ -148,6 +162,7 @@ def profile(
             "jackknife": jackknife,
             "null": null,
             "check": check,
+            "trust_remote_code": trust_remote_code,
             "nonfinite": "drop" if drop_nonfinite else "raise",
             "partial": kept,
         }
@@ -223,6 +238,7 @@ def similarity(
     split: Annotated[str | None, typer.Option()] = None,
     device: Device = None,
     batch_size: Annotated[int, typer.Option(min=4)] = 64,
+    trust_remote_code: Trust = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="Picture (.png, .pdf, .svg) or numbers (.nc).")] = Path(
         "similarity.png"
     ),
@@ -240,6 +256,7 @@ def similarity(
         batch_size=batch_size,
         layers=_one(layers),
         reduce=reduce,
+        trust_remote_code=trust_remote_code,
     )
     draw_similarity(ds, output)
     typer.echo(f"wrote {output}")
@@ -259,6 +276,7 @@ def rank(
     memory: Memory = None,
     device: Device = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 64,
+    trust_remote_code: Trust = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Picture of networks by depth.")] = None,
     json: Json = False,
 ) -> None:
@@ -277,6 +295,7 @@ def rank(
         reduce=reduce,
         jackknife=jackknife,
         memory=memory,
+        trust_remote_code=trust_remote_code,
     )
     rows = ranking.frame.to_dict("records")
     typer.echo(_to_json({"by": by, "split": ranking.held_out, "layers": rows}) if json else ranking.text())

@@ -60,10 +60,11 @@ def forecast(
     classes: int = 10,
     samples: int = 10_000,
     memory: str | int | None = None,
+    trust_remote_code: bool = False,
 ) -> Forecast:
     """List the layers and plan a profile with every metric, on inputs that the adapter makes up."""
     check_reduction(reduce)
-    network, _ = find_network(model, None)
+    network, _ = find_network(model, None, trust_remote_code=trust_remote_code)
     inputs = network.adapter.example(network.model)
     batch = network.batch((inputs, torch.zeros(2, dtype=torch.int64)))
     traced = network.trace(batch).trace

@@ -19,6 +19,7 @@ from layerwise.offload import device_of
 from layerwise.passes.checks import one_hot_classes
 from layerwise.passes.matching import are_numbers
 from layerwise.progress import logger
+from layerwise.runtime.refusing import reason
 from layerwise.shares import place
 
 __all__ = [
@@ -77,8 +78,10 @@ class Loaders:
         return max(sizes) if len(sizes) == len(self.splits) else None
 
 
-def find_network(model: nn.Module | str, device: str | torch.device | None) -> tuple[Network, str]:
-    """A network and what to call it, from a model or a model's name.
+def find_network(
+    model: nn.Module | str, device: str | torch.device | None, *, trust_remote_code: bool = False
+) -> tuple[Network, str]:
+    """A network and what to call it, from a model or a model's name; code that comes with it runs where it is trusted.
 
     Raises
     ------
@@ -86,7 +89,7 @@ def find_network(model: nn.Module | str, device: str | torch.device | None) -> t
         If it is neither, or cannot be brought to the device.
     """
     if isinstance(model, str):
-        loaded, _ = load(model)
+        loaded, _ = load(model, trust_remote_code=trust_remote_code)
         # What a function gives may be a model of timm's, which knows its own preprocessing.
         network, _ = find_network(loaded, device or "cpu")
         return network, model
@@ -103,7 +106,7 @@ def find_network(model: nn.Module | str, device: str | torch.device | None) -> t
             module.to(device)
         except (RuntimeError, AssertionError) as error:
             there = f"there are cpu and {torch.cuda.device_count()} CUDA devices"
-            raise InvalidData(f"the network cannot be brought to {str(device)!r}; {there}: {_line(error)}") from error
+            raise InvalidData(f"the network cannot be brought to {str(device)!r}; {there}: {reason(error)}") from error
     return Network(module, adapter, torch.device(device)), _name_of(module)
 
 
@@ -259,11 +262,6 @@ def _dataset(loader: Any) -> Any:
     """A loader's dataset, or a sequence of batches' samples where they can be counted."""
     dataset = getattr(loader, "dataset", None)
     return dataset if hasattr(dataset, "__len__") else None
-
-
-def _line(error: BaseException) -> str:
-    """The first line of what an error says."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _name_of(module: nn.Module) -> str:

@@ -159,7 +159,7 @@ class Profiler:
         self.settings = settings
         own = convention(settings.convention)
         self.convention = replace(own, debiased=own.debiased or settings.debiased)
-        self.network, self.model_name = find_network(model, device)
+        self.network, self.model_name = find_network(model, device, trust_remote_code=settings.trust_remote_code)
         self.loaders = find_loaders(data, self.network.model, self.network.adapter, batch_size)
         first = self._first_batch()
         self.targets = tuple(first.labels)

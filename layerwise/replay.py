@@ -155,12 +155,14 @@ def profile_checkpoints(
 
     found = find_checkpoints(checkpoints)
     target = store if isinstance(store, Store) else open_store("memory://" if store is None else store)
-    network = load(model)[0] if isinstance(model, str) else model
+    asked = chosen(settings, options)
+    trusted = asked.trust_remote_code
+    network = load(model, trust_remote_code=trusted)[0] if isinstance(model, str) else model
     if isinstance(model, str) and has_adapter(found[0].path):
         network = with_adapter(network, found[0].path)
 
     def profiler_of(network: nn.Module) -> Profiler:
-        made = Profiler(network, data, chosen(settings, options), device=device, batch_size=batch_size)
+        made = Profiler(network, data, asked, device=device, batch_size=batch_size)
         made.model_name = model if isinstance(model, str) else made.model_name
         return made
 

@@ -90,6 +90,9 @@ class Settings:
     check : bool
         Whether a few samples are run again before every run, alone, in another order and with more padding, to see
         that their features do not depend on their company (`layerwise.features.check`).
+    trust_remote_code : bool
+        Whether Python code that comes with a model may run, where a model is given by name: it can do whatever you can.
+        By default it is refused and named.
     """
 
     layers: str | Sequence[str] | Callable[[Layer], bool] = "blocks"
@@ -111,6 +114,7 @@ class Settings:
     jackknife: int = 0
     null: int = 0
     check: bool = True
+    trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
         if self.nonfinite not in ("raise", "drop"):

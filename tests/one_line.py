@@ -7,7 +7,7 @@ from pathlib import Path
 __all__ = ["assert_one_line"]
 
 # Advice to run what a file holds, and remains of a library's own messages.
-_NEVER = ("weights_only=False", "allow_pickle=True", "trust_remote_code=True", "Traceback", "\n", "\r", "\x1b")
+_NEVER = ("weights_only=False", "allow_pickle=True", "add_safe_globals", "Traceback", "\n", "\r", "\x1b")
 
 
 def assert_one_line(error: BaseException, *names: str | Path) -> None:
