@@ -99,7 +99,9 @@ def _class_for(said: Mapping[str, Any]) -> Any:
     own = mapping.get("base_model_class") if isinstance(mapping, dict) else None
     for name in (_TASKS.get(str(said.get("task_type"))), own):
         found = getattr(transformers, name, None) if isinstance(name, str) else None
-        if isinstance(found, type) and (issubclass(found, transformers.PreTrainedModel) or str(name) in _TASKS.values()):
+        if isinstance(found, type) and (
+            issubclass(found, transformers.PreTrainedModel) or str(name) in _TASKS.values()
+        ):
             return found
     return transformers.AutoModel
 

@@ -166,7 +166,9 @@ class RawInputs:
 
     def _missing(self, what: str, error: Exception) -> InvalidData:
         where = (
-            f"can be had for the model {self.name!r} ({reason(error)})" if self.name else "is known for a model without a name"
+            f"can be had for the model {self.name!r} ({reason(error)})"
+            if self.name
+            else "is known for a model without a name"
         )
         return InvalidData(
             f"no {what} {where}, as data by name needs. Save it beside the weights and name the model "

@@ -61,9 +61,10 @@ class TimmAdapter(TorchAdapter):
         except Exception as error:
             # Over a file that is broken timm and torch may raise anything.
             own = settings.get("checkpoint_path") or settings.get("pretrained_cfg_overlay", {}).get("file")
+            where = f" in {own!r}" if own else ""
             raise InvalidData(
-                f"the weights of {name!r}{f' in {own!r}' if own else ''} cannot be had or do not fit: {reason(error)}; ?file=PATH takes them from a file, "
-                "?pretrained=0 leaves them random"
+                f"the weights of {name!r}{where} cannot be had or do not fit: {reason(error)}; ?file=PATH takes them "
+                "from a file, ?pretrained=0 leaves them random"
             ) from error
         return model.eval()
 

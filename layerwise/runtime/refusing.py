@@ -16,7 +16,9 @@ _LONGEST = 300
 _NAMED = 150
 
 # Advice to run what a file holds, or to lift a guard against it.
-_ADVICE = re.compile(r"weights_only|allow_pickle|pickle\.load|safe_globals|trust_remote_code|max_header_size|sandboxing|trusted")
+_ADVICE = re.compile(
+    r"weights_only|allow_pickle|pickle\.load|safe_globals|trust_remote_code|max_header_size|sandboxing|trusted"
+)
 _UNREAD = "it holds more than plain data, and no code is run to read it"
 
 # What libraries raise where they did not expect what they found: their text alone says little.

@@ -125,9 +125,7 @@ MODELS: dict[str, Harm] = {
     "no heads": changed("config.json", num_attention_heads=0),
     "an unknown activation": changed("config.json", hidden_act="jelu"),
     "architectures that are numbers": changed("config.json", architectures=[7]),
-
     "a type that there is not": changed("config.json", dtype="float17", torch_dtype="float17"),
-
     "quantization that is a number": changed("config.json", quantization_config=7),
     "quantization without its package": changed(
         "config.json", quantization_config={"quant_method": "gptq", "bits": 4, "group_size": 8}
@@ -188,7 +186,6 @@ TOKENIZERS: dict[str, Harm] = {
     "a tokenizer that is a folder": made_folder("tokenizer.json"),
     "settings of a tokenizer cut short": written("tokenizer_config.json", '{"tokenizer_cl'),
     "settings of a tokenizer that are a list": written("tokenizer_config.json", "[1]"),
-
     "a class of tokenizers that is a number": changed("tokenizer_config.json", tokenizer_class=7),
     "a longest text that is a word": changed("tokenizer_config.json", model_max_length="many"),
     "a padding token that is a number": changed("tokenizer_config.json", pad_token=7),
@@ -211,9 +208,7 @@ PROCESSORS: dict[str, Harm] = {
     "a mean that is a word": changed("preprocessor_config.json", image_mean="grey"),
     "a resampling that there is not": changed("preprocessor_config.json", resample=99),
     "an image processor that runs code": both(
-        changed(
-            "preprocessor_config.json", image_processor_type="Own", auto_map={"AutoImageProcessor": "own.Own"}
-        ),
+        changed("preprocessor_config.json", image_processor_type="Own", auto_map={"AutoImageProcessor": "own.Own"}),
         written("own.py", "import pathlib\npathlib.Path('marker').touch()\nclass Own: pass\n"),
     ),
 }
@@ -235,7 +230,6 @@ ADAPTERS: dict[str, Harm] = {
     "an adapter of layers that there are not": changed("adapter_config.json", target_modules=["bomb"]),
     "an adapter of layers that are a number": changed("adapter_config.json", target_modules=7),
     "an adapter of an unknown task": changed("adapter_config.json", task_type="BOMB"),
-
     "an adapter that imports": changed("adapter_config.json", megatron_config={"a": 1}, megatron_core="antigravity"),
     "an adapter without weights": without("adapter_model.safetensors"),
     "weights of an adapter cut short": cut("adapter_model.safetensors", 200),

@@ -234,9 +234,7 @@ def test_code_of_a_model_never_runs_unasked(tmp_path: Path) -> None:
     for measure in (lambda: load(f"hf/{folder}"), lambda: forecast(f"hf/{folder}")):
         with pytest.raises(RemoteCode) as caught:
             measure()
-        assert_one_line(
-            caught.value, folder, "own_code.py:OwnConfig, own_code.py:OwnModel", "--trust-remote-code"
-        )
+        assert_one_line(caught.value, folder, "own_code.py:OwnConfig, own_code.py:OwnModel", "--trust-remote-code")
     with pytest.raises(RemoteCode):
         profile(f"hf/{folder}", samples(tmp_path))
     assert not (tmp_path / "marker").exists()
@@ -271,7 +269,9 @@ def test_the_command_line_runs_code_with_its_flag_alone(
     assert (ended.value.code, said.startswith("error: ")) == (2, True)
     assert not (tmp_path / "marker").exists()
     monkeypatch.setattr("sys.argv", [*words, "--trust-remote-code"])
-    monkeypatch.setattr("layerwise.adapters.raw_inputs.RawInputs.__call__", lambda self, raw: torch.tensor(np.stack(raw)))
+    monkeypatch.setattr(
+        "layerwise.adapters.raw_inputs.RawInputs.__call__", lambda self, raw: torch.tensor(np.stack(raw))
+    )
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 0

@@ -19,7 +19,7 @@ from one_line import assert_one_line
 from PIL import Image
 
 from layerwise.data import Source, read, stack_arrays
-from layerwise.errors import InvalidData, LayerwiseError
+from layerwise.errors import LayerwiseError
 
 from .broken import ARRAYS, FOLDERS, PICTURES, POSTSCRIPT, TABLES, png_of_size
 from .files import reviews, write_csv, write_images, write_npz
