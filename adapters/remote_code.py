@@ -53,5 +53,6 @@ def refusing_code(name: str) -> Iterator[None]:
             raise
         code = listed(code_of(name)) or "as its configuration says"
         raise RemoteCode(
-            f"{name!r:.200} wants to run Python code of its own ({code}), and no code runs unasked: read it, and allow it with --trust-remote-code, or trust_remote_code=True"
+            f"{name!r:.200} wants to run Python code of its own ({code}), and no code runs unasked: read "
+            "it, and allow it with --trust-remote-code, or trust_remote_code=True"
         ) from error

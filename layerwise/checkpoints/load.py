@@ -68,6 +68,9 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint) -> list[str]:
     except WeightsMismatch as error:
         trained = f". The network that was trained is hf/{checkpoint.path}" if _is_pretrained(checkpoint.path) else ""
         raise WeightsMismatch(f"{error}{trained}") from error
+    odd = [name for name, value in named.items() if value.is_meta or value.layout != own[name].layout]
+    if odd:
+        raise InvalidData(f"{checkpoint.path} has {some_names(odd)} without values, or in another layout")
     with refusing(f"the tensors of {checkpoint.path} do not go into the network"):
         model.load_state_dict(named, strict=False)
     return left_out

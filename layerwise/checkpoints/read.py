@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path, PosixPath
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from layerwise.errors import InvalidData, listed
 from layerwise.runtime.refusing import refusing
@@ -33,6 +35,9 @@ WHOLE = (
 
 # Beside the weights lies what a training needs to go on.
 _OTHERS = ("optimizer", "scheduler", "scaler", "training_args", "rng_state", "random_states", "sampler")
+
+# Bytes that are read at once.
+_BLOCK = 2**22
 
 # Where trainings keep the state dict in what they save.
 _WRAPPINGS = ("state_dict", "model_state_dict", "model", "module", "network", "net")
@@ -76,7 +81,11 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
     InvalidData
         If the file is damaged, holds more than data, or no state dict.
     """
-    return _read_safetensors(file) if file.suffix == ".safetensors" else _state_dict(read_pickle(file), file)
+    if file.suffix == ".safetensors":
+        return _read_safetensors(file)
+    tensors = _state_dict(read_pickle(file), file)
+    _check_sums(file, tensors)
+    return tensors
 
 
 def read_pickle(file: Path) -> Any:
@@ -91,7 +100,7 @@ def read_pickle(file: Path) -> Any:
         in_zip = zipfile.is_zipfile(file)
         try:
             with torch.serialization.safe_globals(_harmless()):
-                return torch.load(file, map_location="cpu", weights_only=True, mmap=in_zip)
+                return torch.load(file, map_location="cpu", weights_only=True, mmap=in_zip and _is_stored(file))
         except Exception as error:
             unsafe = _unsafe(file) if in_zip else []
             if not unsafe:
@@ -100,6 +109,30 @@ def read_pickle(file: Path) -> Any:
                 f"{file} holds {listed(unsafe)} beside tensors, which are not unpickled, since that can run code; save "
                 "the state dict alone"
             ) from error
+
+
+def _is_stored(file: Path) -> bool:
+    """Whether a zip archive holds its content uncompressed, as it must for tensors to stay on disk."""
+    with zipfile.ZipFile(file) as archive:
+        return all(item.compress_type == zipfile.ZIP_STORED for item in archive.infolist())
+
+
+def _check_sums(file: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse a zip archive whose content is not what its sizes and checksums say, which torch does not look at."""
+    if not zipfile.is_zipfile(file):
+        return
+    plain = [value for value in tensors.values() if type(value) in (Tensor, Parameter)]
+    dense = [value.untyped_storage() for value in plain if value.layout == torch.strided and not value.is_meta]
+    storages = {storage.data_ptr(): storage for storage in dense}
+    with refusing(f"{file} is damaged"), zipfile.ZipFile(file) as archive:
+        sizes = Counter(item.file_size for item in archive.infolist())
+        if Counter(storage.nbytes() for pointer, storage in storages.items() if pointer) - sizes:
+            raise InvalidData(f"{file} is damaged: tensors are larger than what it holds of them")
+        # Torch can be told to write none.
+        for item in (item for item in archive.infolist() if item.CRC):
+            with archive.open(item) as member:
+                while member.read(_BLOCK):
+                    pass
 
 
 def _harmless() -> list[Any]:
