@@ -70,7 +70,7 @@ def _load(request: Request, path: Path) -> dict[str, Dataset]:
         elif request.scheme == "parquet":
             found = datasets.load_dataset("parquet", data_files={"train": str(path)})
         elif (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
-            found = datasets.load_from_disk(path)
+            found = _whole(datasets.load_from_disk(path))
         else:
             name = str(path) if path.is_dir() else request.path
             # Releases before 4 ask on the terminal whether to run a script.
@@ -81,6 +81,13 @@ def _load(request: Request, path: Path) -> dict[str, Dataset]:
         said = reason(innermost(error))
         raise InvalidData(f"{request.path!r} cannot be read as a table{where}: {said}") from error
     return {"train": found} if isinstance(found, Dataset) else dict(found)
+
+
+def _whole(found: Dataset | datasets.DatasetDict) -> Dataset | datasets.DatasetDict:
+    """What was mapped from a disk, if its values lie within it: to read others would end the process."""
+    for table in [found] if isinstance(found, Dataset) else found.values():
+        table.data.validate(full=True)
+    return found
 
 
 def _read_csv(path: Path) -> dict[str, Dataset]:

@@ -340,6 +340,14 @@ def _cut(name: str, size: int) -> Callable[[Path], object]:
     return lambda root: (root / name).write_bytes((root / name).read_bytes()[:size])
 
 
+def _beyond(root: Path) -> object:
+    """State that a text lies where the file has ended."""
+    file = root / "data-00000-of-00001.arrow"
+    content, starts = file.read_bytes(), struct.pack("<4i", 0, 3, 6, 9)
+    assert starts in content
+    return file.write_bytes(content.replace(starts, struct.pack("<4i", 0, 3, 2**30, 2**30)))
+
+
 def _state(**changes: object) -> Callable[[Path], object]:
     def change(root: Path) -> object:
         said = json.loads((root / "state.json").read_text())
@@ -423,6 +431,7 @@ TABLES: dict[str, Writer] = {
     "archives cut short": _files(train_zip=b"PK\x03\x04" + bytes(80)),
     "arrow cut short": on_disk(_cut("data-00000-of-00001.arrow", 700)),
     "arrow of no byte": on_disk(_cut("data-00000-of-00001.arrow", 0)),
+    "arrow of values beyond its end": on_disk(_beyond),
     "arrow that is gone": on_disk(lambda root: (root / "data-00000-of-00001.arrow").unlink()),
     "arrow without its description": on_disk(lambda root: (root / "dataset_info.json").unlink()),
     "a description cut short": on_disk(_cut("dataset_info.json", 60)),
