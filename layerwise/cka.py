@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
 
@@ -12,20 +13,33 @@ import xarray as xr
 from torch import Tensor, nn
 
 from layerwise.adapters.protocol import Batch
+from layerwise.arguments import checked
 from layerwise.errors import InvalidData, UnknownName
+from layerwise.failures import in_batch, read_batches
 from layerwise.layers import depths
 from layerwise.network import Reading
 from layerwise.pairing import Pairing
 from layerwise.profiling import Profiler
 from layerwise.progress import bar
 from layerwise.provenance import environment, weight_hash
+from layerwise.quiet import kept_buffers
 from layerwise.reduce import DENSE
-from layerwise.settings import Settings, chosen
+from layerwise.settings import ARGUMENTS, Settings, chosen, refuse_without_effect
 from layerwise.statistics import PairwiseHSIC, gram
 
 __all__ = ["similarity"]
 
+_STEP = "similarity"
+_WITHOUT_EFFECT = {
+    **dict.fromkeys(("jackknife", "null"), "the similarity of layers has no standard error, and nothing is shuffled"),
+    **dict.fromkeys(
+        ("metrics", "convention", "debiased", "frame", "standardize", "heads", "ridge", "probes"),
+        "the similarity of layers is no metric, and knows no labels",
+    ),
+}
 
+
+@checked(ARGUMENTS)
 def similarity(
     model: nn.Module | str,
     data: Any,
@@ -72,8 +86,8 @@ def similarity(
     UnknownName
         If there is no such split.
     InvalidData
-        If all batches have fewer than four samples, or the networks are given other samples, or the same in another
-        order.
+        If a setting is given that has no effect on it, such as ``jackknife``; if all batches have fewer than four
+        samples, or the networks are given other samples, or the same in another order.
 
     Examples
     --------
@@ -82,7 +96,9 @@ def similarity(
     >>> similarity(net, [(x, y)])["cka"].dims
     ('layer', 'other_layer')
     """
-    asked = chosen(settings, {"metrics": "feature_norm", **options})
+    asked = chosen(settings, options, ("other", "other_data", "split", "device", "batch_size", "settings"))
+    refuse_without_effect(asked, _WITHOUT_EFFECT)
+    asked = replace(asked, metrics="feature_norm")
     if asked.reduce in DENSE:
         raise InvalidData(f"similarity compares whole samples; reduce={asked.reduce!r} keeps their parts apart")
     one = Profiler(model, data, asked, device=device, batch_size=batch_size)
@@ -94,12 +110,18 @@ def similarity(
     pairing = Pairing(one.loaders.fingerprint, two.loaders.fingerprint)
     pairs = PairwiseHSIC(len(one.readings), len(two.readings))
     with ExitStack() as stack:
+        for profiler in (one, two):
+            stack.enter_context(kept_buffers(profiler.network.model))
         first = stack.enter_context(_grams(one))
         second = first if two is one else stack.enter_context(_grams(two))
         apart = isinstance(data, str) or other_data is not None
-        for batch, beside in _batches(one, two, name, pairing, apart=apart):
-            matrices = first(batch)
-            pairs.update(matrices, matrices if two is one else second(beside))
+        for number, (batch, beside) in enumerate(_batches(one, two, name, pairing, apart=apart)):
+            with in_batch(one.network.model, name, _STEP, number):
+                matrices = others = first(batch)
+            if two is not one:
+                with in_batch(two.network.model, name, _STEP, number):
+                    others = second(beside)
+            pairs.update(matrices, others)
     if not pairs.batches:
         raise InvalidData(f"every batch of split {name!r} has fewer than four samples: give larger ones")
     return _dataset(pairs, one, two, name, pairing.told())
@@ -133,16 +155,20 @@ def _batches(
     one: Profiler, two: Profiler, split: str, pairing: Pairing, *, apart: bool
 ) -> Iterator[tuple[Batch, Batch]]:
     """The same samples as each network takes them; each reads its own where data is read by name, or is `apart`."""
-    mine = bar(one.loaders.splits[split], f"{split} similarity")
+    mine = bar(one.loaders.splits[split], f"{split} {_STEP}")
     if apart and two is not one:
         theirs = two.network.batches(two.loaders.splits[_split(two, split)])
-        for batch, beside in zip_longest(one.network.batches(mine), theirs):
+        both = (read_batches(batches, split, _STEP) for batches in (one.network.batches(mine), theirs))
+        for batch, beside in zip_longest(*both):
             pairing.check(batch, beside)
             yield batch, beside
         return
-    for raw in mine:
+
+    def taken(raw: Any) -> tuple[Batch, Batch]:
         batch = one.network.batch(raw)
-        yield batch, batch if two is one else two.network.batch(raw)
+        return batch, batch if two is one else two.network.batch(raw)
+
+    yield from read_batches(map(taken, mine), split, _STEP)
 
 
 def _dataset(pairs: PairwiseHSIC, one: Profiler, two: Profiler, split: str, same_samples: str) -> xr.Dataset:

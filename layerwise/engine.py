@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from layerwise.adapters.protocol import Batch
 from layerwise.bank import Bank
 from layerwise.errors import EmptyData, NotRepeatable
+from layerwise.failures import in_batch, read_batches
 from layerwise.network import Network, first_samples
 from layerwise.partial import Holder, Partial
 from layerwise.passes import (
@@ -54,7 +55,7 @@ def look(network: Network, loader: Iterable[Any], request: Request, split: str =
     """
     own, indices = own_samples(loader), dealt_indices(loader)
     found: dict[str, list[Tensor]] = {}
-    for number, batch in enumerate(_counted(network, bar(loader, f"{split} labels"), own)):
+    for number, batch in enumerate(_counted(network, loader, own, split, "labels")):
         for target, given in batch.labels.items():
             if target in request.dimensions:
                 found.setdefault(target, []).append(checked_targets(given, target, request, number)[0].cpu())
@@ -72,7 +73,7 @@ def read_fingerprint(network: Network, loader: Iterable[Any], split: str) -> tup
     """Read a split without the network: its samples and their fingerprint, those of all processes."""
     own = own_samples(loader)
     found, samples = DataFingerprint(), 0
-    for batch in _counted(network, bar(loader, f"{split} fingerprint"), own):
+    for batch in _counted(network, loader, own, split, "fingerprint"):
         found.update(batch.inputs, batch.labels)
         samples += batch.size
     shared = own is not None
@@ -117,7 +118,7 @@ def run_split(
         if request.plan.second in ("memory", "disk"):
             bank = stack.enter_context(Bank(request.plan.second, None if partial is None else partial.bank(split)))
         # Tokens and pixels are counted before any is measured, if some of each class are to be drawn.
-        drawn = draws(request, _counted(network, bar(loader, f"{split} labels"), own), shared) if request.apart else []
+        drawn = draws(request, _counted(network, loader, own, split, "labels"), shared) if request.apart else []
         places, moved = _look_at_positions(network, loader, request, split, drawn) if request.apart else (None, [])
         sweep = _Sweep(network, loader, request, split, own, partial, digest_of([beforehand, drawn, places, moved]))
         first: FirstPass | FirstPassApart
@@ -198,33 +199,39 @@ class _Sweep:
         receive = taken.before(holder.receive) if unknown else holder.receive
         with self.network.reading(self.request.readings, receive) as run:
             for number, batch in batches:
-                holder.begin(batch, number)
-                answer = run(batch)
-                if unknown and self.partial is not None and not taken.ended:
-                    taken.end(answer)
-                    self.partial.features = taken.sums
-                holder.end(answer)
-                if not holder.finite:
-                    raise where_not_finite(self.request, self.network, batch, number)
+                with self._batch("pass 1", number):
+                    holder.begin(batch, number)
+                    answer = run(batch)
+                    if unknown and self.partial is not None and not taken.ended:
+                        taken.end(answer)
+                        self.partial.features = taken.sums
+                    holder.end(answer)
+                    if not holder.finite:
+                        raise where_not_finite(self.request, self.network, batch, number)
 
     def derivatives(self, holder: ComplexityPass) -> None:
         """Run the pass that derives."""
         batches = self._batches("derivatives", holder)
         with holder.open():
             for number, batch in batches:
-                holder.take(batch, number)
+                with self._batch("derivatives", number):
+                    holder.take(batch, number)
 
     def second(self, holder: SecondPass | SecondPassApart) -> None:
         """Run pass 2 through the network once more."""
         batches = self._batches("pass 2", holder)
         with self.network.reading(self.request.readings, holder.receive) as run:
-            for _, batch in batches:
-                holder.begin(batch)
-                holder.end(run(batch))
+            for number, batch in batches:
+                with self._batch("pass 2", number):
+                    holder.begin(batch)
+                    holder.end(run(batch))
+
+    def _batch(self, step: str, number: int) -> AbstractContextManager[None]:
+        return in_batch(self.network.model, self.split, step, number)
 
     def _batches(self, step: str, holder: Holder) -> Iterator[tuple[int, Batch]]:
         """The batches of a pass with their numbers, up to the samples that count, from where it was interrupted."""
-        counted = _counted(self.network, bar(self.loader, f"{self.split} {step}"), self.own)
+        counted = _counted(self.network, self.loader, self.own, self.split, step)
         if self.partial is None:
             return enumerate(counted)
         return self.partial.resumed(
@@ -247,10 +254,10 @@ def _check_repeated(seen: int, again: int) -> None:
         )
 
 
-def _counted(network: Network, loader: Iterable[Any], own: int | None) -> Iterator[Batch]:
+def _counted(network: Network, loader: Iterable[Any], own: int | None, split: str, step: str) -> Iterator[Batch]:
     """The batches, up to the samples that count."""
     left = own
-    for batch in network.batches(loader):
+    for batch in read_batches(network.batches(bar(loader, f"{split} {step}")), split, step):
         if not batch.size:
             continue
         if left is None:

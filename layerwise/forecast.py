@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from layerwise.arguments import checked, whole
 from layerwise.finding.blocks import choose
 from layerwise.inputs import find_network
 from layerwise.layers import depths
 from layerwise.metrics import select
 from layerwise.network import readings_of
 from layerwise.plan import Plan, make_plan, parse_memory, readable
-from layerwise.reduce import check_reduction
+from layerwise.settings import ARGUMENTS, KINDS
 
 __all__ = ["Forecast", "forecast"]
 
@@ -52,6 +53,11 @@ class Forecast:
         return json.dumps({"layers": self.rows, "plan": plan}, indent=2)
 
 
+@checked(
+    {**KINDS, **ARGUMENTS},
+    classes=whole("classes are a whole number of 1 or more", 1, 10**9),
+    samples=whole("samples are a whole number of 1 or more", 1),
+)
 def forecast(
     model: nn.Module | str,
     *,
@@ -63,7 +69,6 @@ def forecast(
     trust_remote_code: bool = False,
 ) -> Forecast:
     """List the layers and plan a profile with every metric, on inputs that the adapter makes up."""
-    check_reduction(reduce)
     network, _ = find_network(model, None, trust_remote_code=trust_remote_code)
     inputs = network.adapter.example(network.model)
     batch = network.batch((inputs, torch.zeros(2, dtype=torch.int64)))

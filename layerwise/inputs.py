@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,9 @@ import torch
 from torch import nn
 
 from layerwise.adapters import Adapter, Batch, adapter_for, load
+from layerwise.arguments import NAME
 from layerwise.capture import unwrap
-from layerwise.errors import InvalidData, InvalidLabels, UnknownName
+from layerwise.errors import InvalidArgument, InvalidData, InvalidLabels, UnknownName, shown
 from layerwise.loaders import is_repeatable, looked
 from layerwise.metrics import Metric
 from layerwise.network import Network
@@ -20,6 +22,7 @@ from layerwise.passes.checks import one_hot_classes
 from layerwise.passes.matching import are_numbers
 from layerwise.progress import logger
 from layerwise.runtime.refusing import reason
+from layerwise.settings import CLASSES
 from layerwise.shares import place
 
 __all__ = [
@@ -99,15 +102,29 @@ def find_network(
         )
     adapter = adapter_for(unwrap(model))
     module = unwrap(model)
-    if device is None:
-        device = device_of(module)
-    else:
+    _refuse_without_values(module)
+    before = device_of(module)
+    if device is not None:
         try:
             module.to(device)
-        except (RuntimeError, AssertionError) as error:
+        except Exception as error:
+            # Some of the weights may have gone before one did not.
+            with suppress(Exception):
+                module.to(before)
             there = f"there are cpu and {torch.cuda.device_count()} CUDA devices"
             raise InvalidData(f"the network cannot be brought to {str(device)!r}; {there}: {reason(error)}") from error
-    return Network(module, adapter, torch.device(device)), _name_of(module)
+    return Network(module, adapter, before if device is None else torch.device(device)), _name_of(module)
+
+
+def _refuse_without_values(module: nn.Module) -> None:
+    """Refuse weights on the device meta, unless accelerate brings their values when they are needed."""
+    offloaded = any(hasattr(part, "_hf_hook") for part in module.modules())
+    lacking = next((name for name, value in module.named_parameters() if value.is_meta), None)
+    if lacking is not None and not offloaded:
+        raise InvalidData(
+            f"the network's weights have no values: {shown(lacking)} is on the device 'meta'; load them, or bring the "
+            "network to a device by module.to_empty(device=...) and load_state_dict"
+        )
 
 
 def find_loaders(data: Any, model: nn.Module, adapter: Adapter, batch_size: int) -> Loaders:
@@ -122,17 +139,18 @@ def find_loaders(data: Any, model: nn.Module, adapter: Adapter, batch_size: int)
         return _named_loaders(data, model, adapter, batch_size)
     splits = dict(data) if isinstance(data, Mapping) else {"train": data}
     for split, loader in splits.items():
+        NAME.read("split", split)
         if not isinstance(loader, Iterable) or isinstance(loader, (str, torch.Tensor)):
             raise InvalidData(
-                f"split {split!r} is a {type(loader).__name__}; data is a name such as 'imagefolder:photos/', a loader "
-                "of (inputs, labels), or a mapping of split to loader"
+                f"split {shown(split)} is a {type(loader).__name__}; data is a name such as 'imagefolder:photos/', a "
+                "loader of (inputs, labels), or a mapping of split to loader"
             )
     if not splits:
         raise InvalidData("there is no split: the mapping of split to loader is empty")
     splits = {split: looked(loader, split) for split, loader in splits.items()}
     first = _dataset(next(iter(splits.values())))
-    classes = getattr(first, "classes", ()) or ()
-    return Loaders(splits, type(first).__name__ if first is not None else "loader", tuple(map(str, classes)))
+    name = type(first).__name__ if first is not None else "loader"
+    return Loaders(splits, name, _classes_of(first))
 
 
 def _named_loaders(name: str, model: nn.Module, adapter: Adapter, batch_size: int) -> Loaders:
@@ -184,8 +202,6 @@ def class_names(
     ------
     UnknownName
         If classes of a target are declared that the data does not have.
-    InvalidData
-        If they are neither a number above 0 nor names.
     InvalidLabels
         If classes were declared for labels of floating type.
     """
@@ -253,9 +269,15 @@ def score_names(model: nn.Module) -> tuple[str, ...]:
 
 
 def _names(value: int | Sequence[str]) -> tuple[str, ...]:
-    if isinstance(value, str) or (isinstance(value, int) and value < 1):
-        raise InvalidData(f"classes are a number above 0 or a list of names, not {value!r}")
     return tuple(map(str, range(value))) if isinstance(value, int) else tuple(map(str, value))
+
+
+def _classes_of(dataset: Any) -> tuple[str, ...]:
+    """What a dataset calls its classes, or the ids of as many as it says; none where it says neither."""
+    try:
+        return _names(CLASSES.read("classes", getattr(dataset, "classes", ())))
+    except InvalidArgument:
+        return ()
 
 
 def _dataset(loader: Any) -> Any:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from layerwise.adapters.protocol import Adapter, Batch
 from layerwise.capture import Capture
-from layerwise.errors import InvalidData, LayerwiseError
+from layerwise.errors import InvalidData, LayerwiseError, cause_text
+from layerwise.failures import where_it_failed
 from layerwise.features.end import End, token_ids
 from layerwise.features.mask_names import named_inputs, named_tensors, with_masks
 from layerwise.features.masks import Rescale, check_some_real, mask_of_layer, mask_that_follows
@@ -277,7 +278,8 @@ class Network:
         except LayerwiseError:
             raise
         except Exception as error:
-            raise InvalidData(f"the network fails on the first batch: {type(error).__name__}: {error}") from error
+            where = where_it_failed(self.model, error)
+            raise InvalidData(f"the network fails on the first batch: {cause_text(error)} {where}".strip()) from error
 
     @contextmanager
     def reading(

@@ -41,7 +41,9 @@ def partial_folder(store: str, run: str) -> Path:
     """Where what is not finished waits: beside a local store, for any other in the cache of the user."""
     place = store.removeprefix("file://")
     beside = (
-        Path("~/.cache/layerwise/partial").expanduser() / place.replace("/", "-") if "://" in place else Path(place)
+        Path("~/.cache/layerwise/partial").expanduser() / place.replace("/", "-")
+        if "://" in place
+        else Path(place).absolute()
     )
     return beside.with_name(f"{beside.name}.partial") / run
 

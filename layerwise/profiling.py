@@ -16,6 +16,7 @@ import torch
 
 from layerwise.adapters.protocol import Batch
 from layerwise.apart import check_apart, most_samples, nothing_apart, of_positions
+from layerwise.arguments import checked
 from layerwise.assembly import CLASS_NETWORK_ERROR, NETWORK_ERROR, NETWORK_MIOU, NETWORK_MSE, assemble_profile
 from layerwise.attributes import (
     classes_told,
@@ -29,6 +30,7 @@ from layerwise.attributes import (
 from layerwise.engine import look, run_split
 from layerwise.errors import EmptyData, InvalidData, NotRepeatable, UnknownName, listed
 from layerwise.evaluation import Evaluation
+from layerwise.failures import in_reading
 from layerwise.features.check import check_company
 from layerwise.features.padding import padding_of
 from layerwise.features.pooling import Poolings
@@ -58,9 +60,10 @@ from layerwise.passes.vocabulary import expected_classes, vocabularies_of
 from layerwise.plan import Plan, make_plan, parse_memory
 from layerwise.progress import logger
 from layerwise.provenance import environment, weight_hash
+from layerwise.quiet import kept_buffers
 from layerwise.reduce import DENSE
 from layerwise.schema import Variable
-from layerwise.settings import Settings, chosen
+from layerwise.settings import ARGUMENTS, SETTINGS, Settings, chosen
 from layerwise.shares import agreed, dealt_indices, gathered, is_follower, is_shared, needs_numbers
 from layerwise.uncertainty import error_variable, variables_of, with_chance
 
@@ -74,6 +77,7 @@ __all__ = ["Profiler", "profile"]
 _FEW = 4
 
 
+@checked(ARGUMENTS)
 def profile(
     model: nn.Module | str,
     data: Any,
@@ -128,7 +132,7 @@ def profile(
     >>> ds["nc1"].dims
     ('epoch', 'split', 'target', 'layer')
     """
-    settings = chosen(settings, options)
+    settings = chosen(settings, options, ("device", "batch_size", "settings", "partial"))
     kept = partial if partial is None or isinstance(partial, Partial) else Partial(partial)
     with nullcontext() if kept is None else kept:
         measured = Profiler(model, data, settings, device=device, batch_size=batch_size).measure(partial=kept)
@@ -147,6 +151,7 @@ class Profiler:
     settings : Settings
     """
 
+    @checked(ARGUMENTS, settings=SETTINGS)
     def __init__(
         self,
         model: nn.Module | str,
@@ -160,6 +165,12 @@ class Profiler:
         own = convention(settings.convention)
         self.convention = replace(own, debiased=own.debiased or settings.debiased)
         self.network, self.model_name = find_network(model, device, trust_remote_code=settings.trust_remote_code)
+        with kept_buffers(self.network.model):
+            self._prepare(data, batch_size)
+
+    def _prepare(self, data: Any, batch_size: int) -> None:
+        """Read the first batch, find the layers, and plan."""
+        settings = self.settings
         self.loaders = find_loaders(data, self.network.model, self.network.adapter, batch_size)
         first = self._first_batch()
         self.targets = tuple(first.labels)
@@ -246,6 +257,7 @@ class Profiler:
         """The layers that are measured, in execution order."""
         return [reading.layer for reading in self.readings]
 
+    @checked(ARGUMENTS)
     def measure(self, epoch: float = 0, step: int | None = None, *, partial: Partial | None = None) -> xr.Dataset:
         """Measure the network as it is now.
 
@@ -258,8 +270,11 @@ class Profiler:
         partial : Partial, optional
             Where what is accumulated is kept, and goes on from.
         """
-        if partial is None:
-            return self._measure(epoch, step)
+        with kept_buffers(self.network.model):
+            return self._measure(epoch, step) if partial is None else self._go_on(epoch, step, partial)
+
+    def _go_on(self, epoch: float, step: int | None, partial: Partial) -> xr.Dataset:
+        """Measure, from where an earlier measurement was stopped; anew where that was of something else."""
         plan = self.plan
         with partial:
             try:
@@ -379,8 +394,9 @@ class Profiler:
 
     def _first_batch(self) -> Batch:
         split, loader = next(iter(self.loaders.splits.items()))
-        raw = first_batch(loader)
-        batch = None if raw is None else self.network.batch(raw)
+        with in_reading(split, "a first look", 0):
+            raw = first_batch(loader)
+            batch = None if raw is None else self.network.batch(raw)
         if batch is None or not batch.size:
             raise EmptyData(f"split {split!r} is empty: its loader gave no batch")
         return batch

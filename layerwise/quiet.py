@@ -8,9 +8,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-__all__ = ["own_casts", "quiet"]
+__all__ = ["kept_buffers", "own_casts", "quiet"]
 
 
 @contextmanager
@@ -32,6 +32,32 @@ def quiet(model: nn.Module) -> Iterator[None]:
             torch.backends.mha.set_fastpath_enabled(fused)
             for module, training in modes:
                 module.training = training
+
+
+@contextmanager
+def kept_buffers(model: nn.Module) -> Iterator[None]:
+    """Put back every buffer of a model afterwards, to the bit, one that was replaced too.
+
+    Observers of quantisation and counters write to theirs in evaluation mode, and spectral norm to its vectors whenever
+    a weight is read in training mode.
+    """
+    held = [(module, name, buffer) for module in model.modules() for name, buffer in module._buffers.items()]
+    copies = {id(buffer): (buffer, buffer.clone()) for buffer in model.buffers() if not buffer.is_meta}
+    try:
+        yield
+    finally:
+        for module, name, buffer in held:
+            module._buffers[name] = buffer
+        for buffer, before in copies.values():
+            _put_back(buffer, before)
+
+
+def _put_back(buffer: Tensor, before: Tensor) -> None:
+    with torch.no_grad():
+        if buffer.shape != before.shape:
+            buffer.data = before
+        elif not torch.equal(buffer, before):
+            buffer.data.copy_(before)
 
 
 @contextmanager

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from layerwise.arguments import NAME, checked, choice
 from layerwise.derive import pooled_layers, refuse_data
-from layerwise.errors import InvalidData, UnknownName
+from layerwise.errors import InvalidArgument, InvalidData, UnknownName, shown
 from layerwise.metrics import get
 from layerwise.profiling import profile
-from layerwise.settings import Settings, chosen
+from layerwise.settings import ARGUMENTS, Settings, chosen
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,6 +67,7 @@ class Ranking:
         return "\n\n".join(parts)
 
 
+@checked(ARGUMENTS, by=choice("ranking", RANKED))
 def rank(
     models: Mapping[str, nn.Module | str] | Sequence[str],
     data: Any,
@@ -119,12 +121,10 @@ def rank(
     >>> ranking.best[["model", "layer"]].shape
     (1, 2)
     """
-    if by not in RANKED:
-        raise UnknownName("ranking", by, RANKED)
-    named = dict(models) if isinstance(models, Mapping) else dict(zip(models, models, strict=True))
-    if not named or len(named) < len(models):
-        raise InvalidData("name at least one network, and each once")
-    asked = chosen(settings, {"metrics": list(RANKED), **options})
+    named = _named(models)
+    asked = chosen(settings, options, ("by", "target", "device", "batch_size", "settings"))
+    beside = [asked.metrics] if isinstance(asked.metrics, str) else list(asked.metrics or ())
+    asked = replace(asked, metrics=[*RANKED, *beside])
     profiles: dict[str, xr.Dataset] = {}
     for name, model in named.items():
         profiles[name] = profile(model, data, device=device, batch_size=batch_size, settings=asked)
@@ -146,6 +146,29 @@ def rank(
         [by, "depth"], ascending=[get(by).variable.direction == "down", True], na_position="last"
     )
     return Ranking(profiles, ordered.reset_index(drop=True), by, held_out)
+
+
+def _named(models: Mapping[str, nn.Module | str] | Sequence[str]) -> dict[str, nn.Module | str]:
+    """The networks by name.
+
+    Raises
+    ------
+    InvalidData
+        If there is none, or they are not named, each once.
+    """
+    if isinstance(models, Mapping):
+        named = dict(models)
+    elif isinstance(models, (list, tuple)) and all(isinstance(model, str) for model in models):
+        named = dict(zip(models, models, strict=True))
+    else:
+        raise InvalidArgument(
+            f"models={shown(models)}: networks are a list of names, or a mapping of what they are called to modules"
+        )
+    if not named or len(named) < len(models):
+        raise InvalidData("name at least one network, and each once")
+    for name in named:
+        NAME.read("models", name)
+    return named
 
 
 def _frame(profiles: Mapping[str, xr.Dataset], held_out: str, target: str) -> pd.DataFrame:

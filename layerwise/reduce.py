@@ -52,7 +52,7 @@ def check_reduction(name: str) -> None:
     """
     kind, _, number = name.partition(":")
     wants_number = f"{kind}:k" in REDUCTIONS
-    is_number = number.isascii() and number.isdecimal() and int(number) > 0
+    is_number = number.isascii() and number.isdecimal() and len(number) < 7 and int(number) > 0
     if wants_number != is_number or (not wants_number and name not in REDUCTIONS):
         raise UnknownName("reduction", name, REDUCTIONS)
 

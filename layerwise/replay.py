@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layerwise.adapters import load
+from layerwise.arguments import checked
 from layerwise.checkpoints import (
     Checkpoint,
     find_checkpoints,
@@ -24,7 +25,7 @@ from layerwise.errors import InvalidData, NotRepeatable
 from layerwise.profiling import Profiler
 from layerwise.progress import bar, logger
 from layerwise.provenance import weight_hash
-from layerwise.settings import Settings, chosen
+from layerwise.settings import ARGUMENTS, Settings, chosen
 
 if TYPE_CHECKING:
     import os
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["profile_checkpoints"]
 
+_ARGUMENTS = ("store", "run", "overwrite", "base", "device", "batch_size", "settings", "partial")
 _MEND = "another name keeps both, and overwriting measures all anew"
 
 
@@ -93,6 +95,7 @@ class Base:
         return cls(name, stamp, isinstance(model, str), type(found[0].epoch)(0))
 
 
+@checked(ARGUMENTS)
 def profile_checkpoints(
     model: nn.Module | str,
     data: Any,
@@ -153,9 +156,10 @@ def profile_checkpoints(
     """
     from layerwise.store import Store, open_store
 
+    asked = chosen(settings, options, _ARGUMENTS)
     found = find_checkpoints(checkpoints)
     target = store if isinstance(store, Store) else open_store("memory://" if store is None else store)
-    asked = chosen(settings, options)
+    target.check(run)
     trusted = asked.trust_remote_code
     network = load(model, trust_remote_code=trusted)[0] if isinstance(model, str) else model
     if isinstance(model, str) and has_adapter(found[0].path):

@@ -9,9 +9,11 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
+from layerwise.arguments import NAME, Kind, instance, one_name, optional, whole
 from layerwise.errors import SchemaMismatch
 
 __all__ = [
+    "ARGUMENTS",
     "CHANCE",
     "COMPANIONS",
     "DIMS",
@@ -44,6 +46,18 @@ COMPANIONS = ("_se", "_bias", *CHANCE)
 
 #: The ``reference`` of standard errors and biases that are of groups of samples.
 JACKKNIFE = "delete-a-group jackknife (Kott 2001)"
+
+#: What the arguments of functions that take profiles can be.
+ARGUMENTS: dict[str, Kind] = {
+    **dict.fromkeys(("ds", "dataset", "a", "b"), instance("a profile is an xarray Dataset", xr.Dataset)),
+    "metric": one_name("it is the name of one metric"),
+    "variable": one_name("it is the name of one variable"),
+    "error": one_name("it is the name of one variable"),
+    "split": optional(NAME),
+    "target": optional(NAME),
+    "layer": optional(NAME),
+    "epoch": whole("an epoch is called by its label, or counted from the last as -1, -2, ...", -(2**53)),
+}
 
 #: Which way a metric moves as the representation collapses.
 Direction = Literal["down", "up", "none"]

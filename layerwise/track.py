@@ -11,11 +11,12 @@ import numpy as np
 import torch
 import xarray as xr
 
+from layerwise.arguments import FLAG, checked, choice, whole
 from layerwise.continued import refuse_other_data, refuse_other_settings
 from layerwise.errors import EmptyData, InvalidData, NotRepeatable, UnknownName
 from layerwise.profiling import Profiler
-from layerwise.quiet import own_casts
-from layerwise.settings import Settings, chosen
+from layerwise.quiet import kept_buffers, own_casts
+from layerwise.settings import ARGUMENTS, Settings, chosen
 from layerwise.shares import agreed, is_follower, is_shared
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class Tracker:
     [0, 1, 2, 4, 8]
     """
 
+    @checked(ARGUMENTS, by=choice("way to count", ("epoch", "step")))
     def __init__(
         self,
         model: nn.Module,
@@ -98,8 +100,7 @@ class Tracker:
         settings: Settings | None = None,
         **options: Any,
     ) -> None:
-        if by not in ("epoch", "step"):
-            raise UnknownName("way to count", by, ["epoch", "step"])
+        asked = chosen(settings, options, ("store", "run", "every", "by", "resume", "settings"))
         self.run = run
         self._by = by
         self._due = _schedule(every)
@@ -110,7 +111,7 @@ class Tracker:
         self._generators = _generators(data)
         self._measured: dict[float, xr.Dataset] = {}
         with _untouched(model, self._generators):
-            self._profiler = Profiler(model, data, chosen(settings, options))
+            self._profiler = Profiler(model, data, asked)
         if not self._profiler.loaders.repeatable:
             raise NotRepeatable("a tracker runs the data again and again, and a loader runs once: give a DataLoader")
         if resume:
@@ -122,6 +123,7 @@ class Tracker:
     def __exit__(self, *_: object) -> None:
         """Nothing is open between measurements: what was measured is written already."""
 
+    @checked(ARGUMENTS, last=FLAG)
     def measure(self, epoch: float, step: int | None = None, *, last: bool = False) -> xr.Dataset | None:
         """Measure now, if the schedule wants it.
 
@@ -186,7 +188,10 @@ class Tracker:
 
     def _refuse_to_mix(self) -> None:
         """Raise, before anything is trained, if measurements would land among those of another training."""
-        if self._store is None or self._resume or self.run not in self._store:
+        if self._store is None:
+            return
+        self._store.check(self.run)
+        if self._resume or self.run not in self._store:
             return
         from layerwise.store import EpochExists
 
@@ -225,9 +230,8 @@ def _schedule(every: Schedule) -> Callable[[int], bool]:
         if every != "log":
             raise UnknownName("schedule", every, ["log"])
         return lambda count: count & (count - 1) == 0
-    if every < 1:
-        raise InvalidData(f"every={every} measures nothing: give 1 or more, 'log' or a function")
-    return lambda count: count % every == 0
+    count_of = whole("it measures nothing: give 1 or more, 'log' or a function", 1).read("every", every)
+    return lambda count: bool(count % count_of == 0)
 
 
 def _opened(store: Store | str | os.PathLike[str] | None) -> Store | None:
@@ -253,11 +257,10 @@ def _generators(data: Any) -> list[torch.Generator]:
 def _untouched(model: nn.Module, generators: Iterable[torch.Generator]) -> Iterator[None]:
     """Put back what loaders and forwards change, though no gradient flows: random numbers, buffers, autocast's copies.
 
-    Observers of quantisation and counters, for example, write to their buffers in evaluation mode too.
+    What a loader makes of the model, before or between forwards, is put back too.
     """
-    buffers = [(buffer, buffer.clone()) for buffer in model.buffers() if not buffer.is_meta]
     with ExitStack() as stack:
-        stack.callback(_put_back, buffers)
+        stack.enter_context(kept_buffers(model))
         stack.callback(random.setstate, random.getstate())
         stack.callback(np.random.set_state, np.random.get_state())
         for generator in generators:
@@ -265,13 +268,6 @@ def _untouched(model: nn.Module, generators: Iterable[torch.Generator]) -> Itera
         stack.enter_context(torch.random.fork_rng(_cuda_devices(model)))
         stack.enter_context(own_casts())
         yield
-
-
-def _put_back(buffers: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> None:
-    with torch.no_grad():
-        for buffer, before in buffers:
-            if not torch.equal(buffer, before):
-                buffer.copy_(before)
 
 
 def _cuda_devices(model: nn.Module) -> list[int]:

@@ -158,8 +158,10 @@ def test_a_failure_in_the_middle_leaves_no_hooks_and_the_modes_as_they_were(netw
         def __iter__(self):
             return broken()
 
-    with pytest.raises(OSError, match="the disk is gone"):
+    told = "split 'train', batch 2, pass 1: reading the data failed: OSError: the disk is gone"
+    with pytest.raises(errors.RunFailed, match=told) as failed:
         profile(network, Broken())
+    assert isinstance(failed.value.__cause__, OSError)
     assert hooks_of(network) == 0
     assert network.training
     assert network.first.training
@@ -200,11 +202,11 @@ def test_options_go_before_settings(network):
     ("options", "message"),
     [
         ({"nonfinite": "ignore"}, "no way to treat NaN 'ignore'; there are: raise, drop"),
-        ({"ridge": -1.0}, "ridge=-1.0: the regularisation is 0 or more"),
+        ({"ridge": -1.0}, "ridge=-1.0: the regularisation is a number of 0 or more"),
         ({"reduce": "sketch:000"}, "no reduction 'sketch:000'"),
         ({"reduce": "grid:²"}, "no reduction 'grid:²'"),
-        ({"classes": 0}, "classes are a number above 0 or a list of names, not 0"),
-        ({"classes": "ten"}, "not 'ten'"),
+        ({"classes": 0}, "classes=0: classes are a number above 0 or a list of names"),
+        ({"classes": "ten"}, "classes='ten': classes are a number above 0"),
         ({"classes": {"lable": 3}}, "no target 'lable'; nearest: label"),
         ({"layers": []}, r"no layer 'chosen by \[\]'"),
         ({"layers": lambda layer: False}, "no layer 'chosen by the function <lambda>'"),

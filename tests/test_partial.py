@@ -27,7 +27,7 @@ TESTS = Path(__file__).parent
 profile = partial(measure, memory="1GiB", convention="ibrahim")
 
 
-class Interrupted(Exception):
+class Interrupted(BaseException):
     """In place of a kill."""
 
 

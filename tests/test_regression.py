@@ -316,7 +316,7 @@ def test_wide_layers_are_measured_on_a_projection_and_say_so(monkeypatch):
 
 
 def test_a_profile_goes_on_where_it_was_killed(network, tmp_path):
-    class Interrupted(Exception):
+    class Interrupted(BaseException):
         """In place of a kill."""
 
     class Loader:

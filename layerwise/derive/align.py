@@ -8,10 +8,12 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
+from layerwise.arguments import FLAG, checked, choice, optional, whole
 from layerwise.derive._match import goes_further, match
 from layerwise.derive._places import at_depths, at_labels, at_layers, shortened
 from layerwise.derive._unlike import differences, refuse_any, refuse_targets
-from layerwise.errors import InvalidData, UnknownName
+from layerwise.errors import InvalidData
+from layerwise.schema import ARGUMENTS
 
 __all__ = ["align"]
 
@@ -19,6 +21,12 @@ __all__ = ["align"]
 _DEFINING = ("convention", "debiased", "standardize")
 
 
+@checked(
+    ARGUMENTS,
+    on=optional(choice("way to compare", ("layers", "depth"))),
+    points=optional(whole("a grid has 2 places or more", 2, 10**6)),
+    strict=FLAG,
+)
 def align(
     a: xr.Dataset,
     b: xr.Dataset,
@@ -68,8 +76,6 @@ def align(
     UnknownName
         If `on` is something else.
     """
-    if on not in (None, "layers", "depth"):
-        raise UnknownName("way to compare", str(on), ("layers", "depth"))
     for name in _DEFINING:
         own = a.attrs.get(name), b.attrs.get(name)
         if None not in own and own[0] != own[1]:
@@ -82,8 +88,10 @@ def align(
     unlike = differences(a, b)
     differs = {"differs": json.dumps(unlike)} if unlike else {}
     shared = [name for name, array in a.data_vars.items() if name in b.data_vars and array.dtype.kind in "fiub"]
-    if not shared:
-        raise InvalidData(f"the profiles have no metric in common: {shortened(a.data_vars)}; {shortened(b.data_vars)}")
+    of_layers = [[name for name, array in ds.data_vars.items() if "layer" in array.dims] for ds in (a, b)]
+    if any(set(shared).isdisjoint(names) for names in of_layers):
+        one, other = map(shortened, of_layers)
+        raise InvalidData(f"the profiles have no metric in common: {one}; {other}")
     a, b = a[shared], b[shared]
     pairs = None if on == "depth" else _pairs(a, b, whatever=on == "layers")
     if pairs is None:

@@ -7,12 +7,17 @@ from itertools import pairwise
 
 import xarray as xr
 
+from layerwise.arguments import anything, checked, either, number, several
 from layerwise.errors import InvalidData, UnknownName
-from layerwise.schema import is_standard_error
+from layerwise.schema import ARGUMENTS, is_standard_error
 
 __all__ = ["by_class_size"]
 
+_SIZE = number("", 0)
+_EDGES = either("edges of groups are a list of sizes", anything("", lambda value: value == ()), several("", _SIZE))
 
+
+@checked(ARGUMENTS, edges=_EDGES)
 def by_class_size(ds: xr.Dataset, edges: Sequence[float] = ()) -> xr.Dataset:
     """Average every per-class variable over classes of like size.
 

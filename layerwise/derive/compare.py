@@ -7,12 +7,19 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
+from layerwise.arguments import FLAG, checked, choice, optional, whole
 from layerwise.derive.align import align
-from layerwise.schema import VERSION, is_chance, is_standard_error
+from layerwise.schema import ARGUMENTS, VERSION, is_chance, is_standard_error
 
 __all__ = ["compare"]
 
 
+@checked(
+    ARGUMENTS,
+    on=optional(choice("way to compare", ("layers", "depth"))),
+    points=optional(whole("a grid has 2 places or more", 2, 10**6)),
+    strict=FLAG,
+)
 def compare(
     a: xr.Dataset,
     b: xr.Dataset,

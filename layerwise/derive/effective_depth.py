@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from layerwise.arguments import checked, number
 from layerwise.derive._values import values_over
+from layerwise.schema import ARGUMENTS
 
 __all__ = ["effective_depth"]
 
 
+@checked(ARGUMENTS, eps=number("eps is a level: a number"))
 def effective_depth(ds: xr.Dataset, eps: float = 0.02, metric: str = "ncc_error") -> xr.DataArray:
     """Position of the first layer from which on a metric stays at or below `eps`.
 

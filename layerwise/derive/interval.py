@@ -5,12 +5,14 @@ from __future__ import annotations
 import xarray as xr
 from scipy import stats
 
-from layerwise.errors import InvalidData, UnknownName
-from layerwise.schema import JACKKNIFE
+from layerwise.arguments import checked, fraction
+from layerwise.errors import UnknownName
+from layerwise.schema import ARGUMENTS, JACKKNIFE
 
 __all__ = ["interval", "with_interval"]
 
 
+@checked(ARGUMENTS, level=fraction("an interval holds a share of cases between 0 and 1, 0.95 is usual"))
 def interval(ds: xr.Dataset, metric: str, level: float = 0.95) -> xr.Dataset:
     """Confidence interval of a metric, about what was measured and what it is without the bias of few samples.
 
@@ -51,8 +53,6 @@ def interval(ds: xr.Dataset, metric: str, level: float = 0.95) -> xr.Dataset:
     >>> print(f"{float(found.low):.3f} to {float(found.high):.3f}")
     0.277 to 0.373
     """
-    if not 0 < level < 1:
-        raise InvalidData(f"level={level}: an interval holds a share of cases between 0 and 1, 0.95 is usual")
     there = with_interval(ds)
     if metric not in there:
         raise UnknownName("metric with an interval", metric, there, "jackknife=10 measures what it takes")

@@ -5,11 +5,14 @@ from __future__ import annotations
 import xarray as xr
 from scipy.stats import rankdata
 
+from layerwise.arguments import checked
 from layerwise.derive._values import values_over
+from layerwise.schema import ARGUMENTS
 
 __all__ = ["monotonicity"]
 
 
+@checked(ARGUMENTS)
 def monotonicity(ds: xr.Dataset, metric: str) -> xr.DataArray:
     """Spearman correlation of a metric with depth, in ``[-1, 1]``; -1 where it falls at every layer.
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from layerwise.arguments import checked, number
 from layerwise.derive._values import values_over
 from layerwise.errors import InvalidData
+from layerwise.schema import ARGUMENTS
 
 __all__ = ["onset"]
 
 
+@checked(ARGUMENTS, level=number("a level is a number"))
 def onset(ds: xr.Dataset, metric: str, level: float) -> xr.DataArray:
     """First epoch at which each layer reaches a level, in the metric's direction of collapse; NaN where it never does.
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from layerwise.arguments import FLAG, checked
 from layerwise.derive._values import values_over
+from layerwise.schema import ARGUMENTS
 
 __all__ = ["separation_law"]
 
 
+@checked(ARGUMENTS, every=FLAG)
 def separation_law(ds: xr.Dataset, *, every: bool = False) -> xr.Dataset:
     """Least-squares line of `separation` against the layer index: ``log10 D_l = intercept + slope l``.
 

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from layerwise.finding.trace import same_draws
+from layerwise.quiet import kept_buffers
 
 __all__ = ["kept_state"]
 
@@ -20,15 +21,12 @@ _OWN = frozenset(("_parameters", "_buffers", "_modules", "training"))
 def kept_state(model: nn.Module) -> Iterator[None]:
     """Run a network in here and leave no trace: its buffers, other attributes and random numbers are put back."""
     held = [(module, _attributes(module)) for module in model.modules()]
-    buffers = [(buffer, buffer.clone()) for buffer in model.buffers() if not buffer.is_meta]
-    with same_draws(model):
+    with kept_buffers(model), same_draws(model):
         try:
             yield
         finally:
             for module, attributes in held:
                 _put_back(vars(module), attributes)
-            for buffer, before in buffers:
-                _refill(buffer, before)
 
 
 def _attributes(module: nn.Module) -> dict[str, tuple[Any, Any]]:

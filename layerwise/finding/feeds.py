@@ -12,6 +12,7 @@ from torch import nn
 from layerwise.finding.trace import Call, Operation, Slot, Trace
 from layerwise.layers import Layer
 from layerwise.offload import filled, plain
+from layerwise.quiet import quiet
 from layerwise.statistics.weights import Weights
 
 __all__ = ["MIXING", "head_paths", "named_heads", "next_linear", "previous_linear", "weight_matrix", "weights_beside"]
@@ -227,6 +228,12 @@ def weights_beside(model: nn.Module, reading: Sequence[str], giving: str | None,
     features : int
         The layer's features after reduction.
     """
+    with quiet(model):
+        # Spectral norm takes a step whenever a weight is read in training mode.
+        return _weights_beside(model, reading, giving, features)
+
+
+def _weights_beside(model: nn.Module, reading: Sequence[str], giving: str | None, features: int) -> Weights | None:
     modules = [model.get_submodule(path) for path in reading]
     matrices = [matrix for module in modules if (matrix := weight_matrix(module, features)) is not None]
     if not matrices or len(matrices) < len(modules):

@@ -8,13 +8,15 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from layerwise.errors import UnknownName
+from layerwise.arguments import checked, choice
+from layerwise.plot._arguments import ARGUMENTS
 from layerwise.plot._cells import heatmap
 from layerwise.plot._choose import Choice, choose, describe, expect, heading, over_seeds, values_of
 
 __all__ = ["class_heatmap"]
 
 
+@checked(ARGUMENTS, order=choice("order of classes", ("label", "size")))
 def class_heatmap(
     ds: xr.Dataset,
     variable: str = "class_variance",
@@ -58,8 +60,6 @@ def class_heatmap(
     UnknownName
         If there is no such variable, split, target or epoch, or the variable has no classes.
     """
-    if order not in ("label", "size"):
-        raise UnknownName("order of classes", str(order), ["label", "size"])
     array, seeds = over_seeds(values_of(ds, variable, per_class=True))
     array, words = choose(array, Choice(split, target, epoch))
     expect(array, "layer", "class")

@@ -13,9 +13,11 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import Normalize
 from matplotlib.ticker import AutoLocator
 
+from layerwise.arguments import NAME, checked, several
 from layerwise.derive import compare, pooling_text
 from layerwise.derive._unlike import Differences, differences
 from layerwise.errors import InvalidData
+from layerwise.plot._arguments import ARGUMENTS, METRICS
 from layerwise.plot._axes import DEPTH_LABEL, SMALL, fit, label_layers, label_rows, new_panels, points
 from layerwise.plot._cells import CELL, COLOURS, ROW_ENDS, colour_bar, draw_cells, write_ranges, write_values
 from layerwise.plot._choose import Choice, describe
@@ -32,6 +34,7 @@ from layerwise.plot._scales import (
 
 __all__ = ["compare_heatmap"]
 
+_NAMES = several("two profiles have two names", NAME, least=2, most=2)
 # Neither red nor green; white where nothing differs.
 DIVERGING = "PuOr_r"
 DIVERGING_ENDS = ("lower", "no difference", "higher")
@@ -53,6 +56,7 @@ class Line(NamedTuple):
     diverging: Normalize
 
 
+@checked(ARGUMENTS, metrics=METRICS, names=_NAMES)
 def compare_heatmap(
     a: xr.Dataset,
     b: xr.Dataset,

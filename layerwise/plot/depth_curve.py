@@ -12,8 +12,10 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from layerwise.arguments import checked, choice, optional
 from layerwise.derive.interval import interval, with_interval
-from layerwise.errors import SchemaMismatch, UnknownName
+from layerwise.errors import SchemaMismatch
+from layerwise.plot._arguments import ARGUMENTS, PROFILES
 from layerwise.plot._axes import (
     DEPTH_LABEL,
     NAMED_LAYERS,
@@ -71,6 +73,7 @@ class Curve(NamedTuple):
     chance: Chance | None = None
 
 
+@checked(ARGUMENTS, ds=PROFILES, hue=optional(choice("hue", get_args(Hue))))
 def depth_curve(
     ds: Profiles,
     metric: str,
@@ -118,8 +121,6 @@ def depth_curve(
     SchemaMismatch
         If several runs are given and `hue` is something else.
     """
-    if hue is not None and hue not in get_args(Hue):
-        raise UnknownName("hue", hue, get_args(Hue))
     choice = Choice(split, target, epoch)
     runs = by_run(ds, ("run", "seed") if hue == "run" else ("run",))
     if runs is not None and hue in (None, "run"):

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 import xarray as xr
 from matplotlib.axes import Axes
 
+from layerwise.arguments import checked, optional
 from layerwise.derive.pooling import poolings
 from layerwise.errors import UnknownName
+from layerwise.plot._arguments import ARGUMENTS, METRICS, PROFILES
 from layerwise.plot._cells import heatmap
 from layerwise.plot._choose import (
     Choice,
@@ -29,6 +31,7 @@ from layerwise.plot._rows import rows_of_metrics, rows_of_splits
 __all__ = ["depth_heatmap"]
 
 
+@checked(ARGUMENTS, ds=PROFILES, metrics=optional(METRICS))
 def depth_heatmap(
     ds: Profiles,
     metrics: str | Sequence[str] | None = None,

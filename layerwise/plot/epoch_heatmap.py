@@ -5,12 +5,15 @@ from __future__ import annotations
 import xarray as xr
 from matplotlib.axes import Axes
 
+from layerwise.arguments import checked
+from layerwise.plot._arguments import ARGUMENTS
 from layerwise.plot._cells import heatmap
 from layerwise.plot._choose import Choice, choose, describe, expect, heading, over_seeds, values_of
 
 __all__ = ["epoch_heatmap"]
 
 
+@checked(ARGUMENTS)
 def epoch_heatmap(
     ds: xr.Dataset,
     metric: str,

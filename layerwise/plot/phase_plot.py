@@ -7,7 +7,9 @@ import seaborn as sns
 import xarray as xr
 from matplotlib.axes import Axes
 
+from layerwise.arguments import checked, number
 from layerwise.errors import UnknownName
+from layerwise.plot._arguments import ARGUMENTS
 from layerwise.plot._axes import SMALL, axes_or_new, fit, points, wrapped
 from layerwise.plot._cells import COLOURS, colour_bar
 from layerwise.plot._choose import Choice, choose, describe, expect, heading, over_seeds, values_of
@@ -19,6 +21,7 @@ __all__ = ["phase_plot"]
 MANY_POINTS = 60
 
 
+@checked(ARGUMENTS, tolerance=number("a tolerance is a number of 0 or more", 0))
 def phase_plot(
     ds: xr.Dataset,
     metric: str = "nc1",

@@ -6,7 +6,9 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 
+from layerwise.arguments import checked
 from layerwise.derive.pooling import pooling_text
+from layerwise.plot._arguments import ARGUMENTS
 from layerwise.plot._axes import short_names
 from layerwise.plot._cells import heatmap
 from layerwise.plot._choose import describe, values_of
@@ -14,6 +16,7 @@ from layerwise.plot._choose import describe, values_of
 __all__ = ["similarity_heatmap"]
 
 
+@checked(ARGUMENTS)
 def similarity_heatmap(ds: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     """Draw the similarity of all pairs of layers, from 0 to 1.
 

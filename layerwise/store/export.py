@@ -12,14 +12,16 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
+from layerwise.arguments import FLAG, PATH, checked
 from layerwise.errors import NotAStore, UnknownName
-from layerwise.schema import validate
+from layerwise.schema import ARGUMENTS, validate
 from layerwise.store.read import restore, with_objects
 from layerwise.store.runs import NotWritable, reason
 
 __all__ = ["export", "import_profile", "tidy"]
 
 
+@checked(ARGUMENTS, path=PATH, overwrite=FLAG)
 def export(dataset: xr.Dataset, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
     """Write a profile to a file, in the format that its suffix names.
 
@@ -60,6 +62,7 @@ def export(dataset: xr.Dataset, path: str | os.PathLike[str], *, overwrite: bool
         _remove(draft)
 
 
+@checked(path=PATH)
 def import_profile(path: str | os.PathLike[str]) -> xr.Dataset:
     """Read a profile from a Zarr or NetCDF file that `export`, or another program, wrote.
 
@@ -87,6 +90,7 @@ def import_profile(path: str | os.PathLike[str]) -> xr.Dataset:
     return restore(dataset)
 
 
+@checked(ARGUMENTS)
 def tidy(dataset: xr.Dataset) -> pd.DataFrame:
     """A profile as a table: one row for every combination of coordinates, one column a metric.
 

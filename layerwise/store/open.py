@@ -13,7 +13,8 @@ import icechunk
 import zarr
 from zarr.errors import GroupNotFoundError
 
-from layerwise.errors import NotAStore, UnknownName
+from layerwise.arguments import PATH
+from layerwise.errors import NotAStore, UnknownName, shown
 from layerwise.store.runs import BRANCH, NotWritable, Store, reason
 
 __all__ = ["new_or_open", "open_store"]
@@ -53,7 +54,7 @@ def open_store(path: str | os.PathLike[str], *, create: bool = True) -> Store:
     # written anew.
     if "ICECHUNK_LOG" not in os.environ:
         icechunk.set_logs_filter("icechunk::storage::object_store=error,icechunk::session=error,warn")
-    place = os.fspath(path)
+    place = os.fspath(PATH.read("path", path))
     scheme, separator, rest = place.partition("://")
     if not separator or scheme == "file":
         return _open_local(Path(rest if separator else place), create)
@@ -66,7 +67,7 @@ def open_store(path: str | os.PathLike[str], *, create: bool = True) -> Store:
 @contextmanager
 def new_or_open(path: str | os.PathLike[str]) -> Iterator[Store]:
     """A store that is taken away again if it was made for this, and an exception leaves it without a run."""
-    place = Path(os.fspath(path).removeprefix("file://"))
+    place = Path(os.fspath(PATH.read("path", path)).removeprefix("file://"))
     is_new = "://" not in str(path).removeprefix("file://") and not place.exists()
     store = open_store(path)
     try:
@@ -115,6 +116,7 @@ def _open_remote(place: str, storage: icechunk.Storage, create: bool) -> Store:
 
 
 def _open_local(path: Path, create: bool) -> Store:
+    path = _reachable(path)
     # Icechunk makes the folder even to look into it, so what is there is found out first.
     if not _looks_like_repository(path):
         what = _what_is_there(path)
@@ -129,6 +131,22 @@ def _open_local(path: Path, create: bool) -> Store:
         raise NotAStore(f"{path} is not a layerwise store: {reason(error)}") from error
     _check(repository, str(path))
     return Store(repository, str(path), lock=path / ".lock")
+
+
+def _reachable(path: Path) -> Path:
+    """The path by its full name, which `.` and `..` have too.
+
+    Raises
+    ------
+    NotAStore
+        If no file can be called so, or what leads there cannot be read.
+    """
+    try:
+        found = path.resolve() if path.name in ("", "..") else path
+        found.exists()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise NotAStore(f"no store can be opened at {shown(str(path))}: {reason(error)}") from error
+    return found
 
 
 def _make_local(path: Path) -> None:

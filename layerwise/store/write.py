@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from layerwise.errors import LayerwiseError, SchemaMismatch
+from layerwise.errors import LayerwiseError, SchemaMismatch, is_escaped, shown
 from layerwise.schema import validate
 from layerwise.store.read import LOG, is_run, list_runs, open_unsorted, with_objects
 
@@ -26,6 +26,7 @@ _CHUNK_EPOCHS = 1024
 _LOG_EPOCHS = 64
 
 # Zarr keeps names that start with two underscores to itself.
+_LONGEST_PART = 200
 _PART = re.compile(r"(?!__)(?!\.+$)[^/\\\x00-\x1f]+")
 
 _ZARR: dict[str, Any] = {"consolidated": False, "zarr_format": 3}
@@ -41,8 +42,14 @@ class InvalidRun(LayerwiseError, ValueError):
 
 def check_name(run: str) -> None:
     """Raise `InvalidRun` for what no run can be called."""
-    if not all(_PART.fullmatch(part) for part in run.split("/")):
-        raise InvalidRun(f"no run can be called {run!r}: use words separated by single slashes")
+    if not isinstance(run, str):
+        raise InvalidRun(f"no run can be called {shown(run)}: a name is text")
+    if not is_escaped(run):
+        raise InvalidRun(f"no run can be called {shown(run)}: a name has no characters that control or turn text")
+    if not all(_PART.fullmatch(part) and part.strip() for part in run.split("/")):
+        raise InvalidRun(f"no run can be called {shown(run)}: use words separated by single slashes")
+    if any(len(part.encode()) > _LONGEST_PART for part in run.split("/")):
+        raise InvalidRun(f"no run can be called {shown(run)}: a name has at most {_LONGEST_PART} bytes between slashes")
 
 
 def prepare(dataset: xr.Dataset, run: str) -> xr.Dataset:
