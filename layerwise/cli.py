@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from layerwise.errors import InvalidData, LayerwiseError
+from layerwise.errors import InvalidArgument, InvalidData, LayerwiseError, escaped
 
 __all__ = ["app", "main"]
 
@@ -52,14 +52,47 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to
 
 def main() -> None:
     """Run the command line; a mistake of the caller's is one line and exit code 2."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    told = logging.StreamHandler(sys.stderr)
+    told.setFormatter(_Escaping("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[told])
     logging.getLogger("layerwise").setLevel(logging.INFO)
-    warnings.showwarning = lambda message, *_: typer.echo(f"warning: {message}", err=True)
+    warnings.showwarning = lambda message, *_: _echo(f"warning: {message}", err=True)
     try:
-        app()
-    except LayerwiseError as error:
-        typer.echo(f"error: {error}", err=True)
+        code = app(standalone_mode=False)
+    except typer.Abort:
+        _echo("stopped", err=True)
+        sys.exit(1)
+    except Exception as error:
+        mistake = error if isinstance(error, LayerwiseError) else _mistyped(error)
+        if mistake is None:
+            raise
+        if str(mistake):
+            _echo(f"error: {mistake}", err=True)
         sys.exit(2)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+class _Escaping(logging.Formatter):
+    """Spells out the characters of data that would control the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _escaped_lines(super().format(record))
+
+
+def _mistyped(error: Exception) -> LayerwiseError | None:
+    """What a command line that cannot be read lacks, as an error of ours; None for any other error."""
+    # Typer brings its parser along, whose errors have no public name; after no words at all it has shown the help.
+    message = getattr(error, "format_message", None)
+    return None if message is None else InvalidArgument(str(message()))
+
+
+def _echo(text: str, *, err: bool = False) -> None:
+    """Print lines, without what in them would control the terminal."""
+    typer.echo(_escaped_lines(text), err=err)
+
+
+def _escaped_lines(text: str) -> str:
+    return "\n".join(map(escaped, text.split("\n")))
 
 
 @app.command()
@@ -67,8 +100,8 @@ def layers(
     model: Model,
     layers: Layers = ["blocks"],  # noqa: B006
     reduce: Reduce = "auto",
-    classes: Annotated[int, typer.Option(min=1, help="Number of classes to forecast for.")] = 10,
-    samples: Annotated[int, typer.Option(min=1, help="Number of samples to forecast for.")] = 10_000,
+    classes: Annotated[int, typer.Option(help="Number of classes to forecast for.")] = 10,
+    samples: Annotated[int, typer.Option(help="Number of samples to forecast for.")] = 10_000,
     memory: Memory = None,
     trust_remote_code: Trust = False,
     json: Json = False,
@@ -85,7 +118,7 @@ def layers(
         memory=memory,
         trust_remote_code=trust_remote_code,
     )
-    typer.echo(found.json() if json else found.text())
+    _echo(found.json() if json else found.text())
 
 
 @app.command()
@@ -106,14 +139,14 @@ def profile(
     ] = False,
     memory: Memory = None,
     device: Device = None,
-    batch_size: Annotated[int, typer.Option(min=1)] = 64,
+    batch_size: Annotated[int, typer.Option()] = 64,
     probes: Annotated[str, typer.Option(help="Random directions for geometric complexity, or exact.")] = "8",
     jackknife: Annotated[
-        int, typer.Option(min=0, help="Groups of samples for standard errors and intervals; 0 for none, 10 are usual.")
+        int, typer.Option(help="Groups of samples for standard errors and intervals; 0 for none, 10 are usual.")
     ] = 0,
     null: Annotated[
         int,
-        typer.Option(min=0, help="Shuffles of labels for what chance gives; 0 for none, 39 for a 95% band."),
+        typer.Option(help="Shuffles of labels for what chance gives; 0 for none, 39 for a 95% band."),
     ] = 0,
     check: Annotated[
         bool, typer.Option(help="Run a few samples again beforehand: features must not depend on their company.")
@@ -139,13 +172,14 @@ def profile(
     from layerwise.replay import profile_checkpoints
     from layerwise.shares import is_follower, together
     from layerwise.store.open import new_or_open
+    from layerwise.store.write import check_name
 
-    name = run or _run_name(_fixed_part(checkpoints) if checkpoints else model, data)
-    kept = Partial(partial or partial_folder(store, name))
+    name = _run_name(_fixed_part(checkpoints) if checkpoints else model, data) if run is None else run
+    check_name(name)
     with ExitStack() as stack:
         own_device = stack.enter_context(together())
-        stack.enter_context(kept)
         target = None if is_follower() else stack.enter_context(new_or_open(store))
+        kept = stack.enter_context(Partial(partial or partial_folder(store, name)))
         options: dict[str, Any] = {
             "device": device or own_device or _accelerator(),
             "batch_size": batch_size,
@@ -158,7 +192,7 @@ def profile(
             "frame": frame,
             "standardize": standardize,
             "memory": memory,
-            "probes": int(probes) if probes.isdigit() else probes,
+            "probes": int(probes) if probes.isascii() and probes.isdecimal() and len(probes) < 10 else probes,
             "jackknife": jackknife,
             "null": null,
             "check": check,
@@ -188,7 +222,7 @@ def profile(
         return
     _print(ds, json)
     epochs = f"{ds.sizes['epoch']} epochs are in" if checkpoints else "wrote"
-    typer.echo(f"{epochs} run {name!r} {'of' if checkpoints else 'to'} {store}", err=True)
+    _echo(f"{epochs} run {name!r} {'of' if checkpoints else 'to'} {store}", err=True)
 
 
 @app.command()
@@ -205,7 +239,7 @@ def plot(
 
     path = output or Path(f"{run.replace('/', '-')}-{kind}.png")
     draw(store, run, list(metric or ()), kind=kind, split=split, path=path)
-    typer.echo(f"wrote {path}")
+    _echo(f"wrote {path}")
 
 
 @app.command()
@@ -224,8 +258,8 @@ def compare(
     from layerwise.draw import compare_runs
 
     path = output or Path(f"{first}-{second}-compare.png".replace("/", "-"))
-    typer.echo(compare_runs(store, first, second, list(metric or ()), split=split, strict=strict, path=path))
-    typer.echo(f"wrote {path}")
+    _echo(compare_runs(store, first, second, list(metric or ()), split=split, strict=strict, path=path))
+    _echo(f"wrote {path}")
 
 
 @app.command()
@@ -237,7 +271,7 @@ def similarity(
     reduce: Reduce = "auto",
     split: Annotated[str | None, typer.Option()] = None,
     device: Device = None,
-    batch_size: Annotated[int, typer.Option(min=4)] = 64,
+    batch_size: Annotated[int, typer.Option()] = 64,
     trust_remote_code: Trust = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="Picture (.png, .pdf, .svg) or numbers (.nc).")] = Path(
         "similarity.png"
@@ -259,7 +293,7 @@ def similarity(
         trust_remote_code=trust_remote_code,
     )
     draw_similarity(ds, output)
-    typer.echo(f"wrote {output}")
+    _echo(f"wrote {output}")
 
 
 @app.command()
@@ -275,7 +309,7 @@ def rank(
     jackknife: Annotated[int, typer.Option(help="Groups of samples for standard errors; 0 for none.")] = 0,
     memory: Memory = None,
     device: Device = None,
-    batch_size: Annotated[int, typer.Option(min=1)] = 64,
+    batch_size: Annotated[int, typer.Option()] = 64,
     trust_remote_code: Trust = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Picture of networks by depth.")] = None,
     json: Json = False,
@@ -298,10 +332,10 @@ def rank(
         trust_remote_code=trust_remote_code,
     )
     rows = ranking.frame.to_dict("records")
-    typer.echo(_to_json({"by": by, "split": ranking.held_out, "layers": rows}) if json else ranking.text())
+    _echo(_to_json({"by": by, "split": ranking.held_out, "layers": rows}) if json else ranking.text())
     if output is not None:
         draw_ranking(ranking, output)
-        typer.echo(f"wrote {output}", err=json)
+        _echo(f"wrote {output}", err=json)
 
 
 @app.command()
@@ -312,11 +346,11 @@ def ls(store: StorePath, json: Json = False) -> None:
     opened = open_store(store, create=False)
     rows = [{"run": name, **_sizes(opened[name])} for name in opened.runs()]
     if json:
-        typer.echo(_to_json(rows))
+        _echo(_to_json(rows))
         return
     for row in rows:
         splits = ", ".join(row["splits"])
-        typer.echo(f"{row['run']}: {row['epochs']} epochs, {row['layers']} layers, splits {splits}; {row['model']}")
+        _echo(f"{escaped(row['run'])}: {row['epochs']} epochs, {row['layers']} layers, splits {splits}; {row['model']}")
 
 
 @app.command()
@@ -331,7 +365,7 @@ def export(
     from layerwise.store import open_store
 
     write(open_store(store, create=False)[run], path, overwrite=overwrite)
-    typer.echo(f"wrote {path}")
+    _echo(f"wrote {path}")
 
 
 @app.command("import")
@@ -345,9 +379,9 @@ def import_(
     """Bring a profile in a plain file into a store."""
     from layerwise.store import import_profile, open_store
 
-    name = run or path.stem
+    name = path.stem if run is None else run
     open_store(store).write(import_profile(path), run=name)
-    typer.echo(f"wrote run {name!r} to {store}")
+    _echo(f"wrote run {name!r} to {store}")
 
 
 @app.command()
@@ -358,7 +392,7 @@ def metrics(
     """List the metrics: what each measures, which way collapse is, its dims, the passes it takes, and its source."""
     from layerwise.table import metric_rows, metric_table
 
-    typer.echo(_to_json(metric_rows(pattern)) if json else metric_table(pattern))
+    _echo(_to_json(metric_rows(pattern)) if json else metric_table(pattern))
 
 
 @app.command()
@@ -368,14 +402,14 @@ def demo(
     """See where two real networks collapse: a pretrained text transformer, and a small network in training."""
     from layerwise.demo import run_demo
 
-    run_demo(folder, typer.echo)
+    run_demo(folder, _echo)
 
 
 @app.command()
 def study(
     name: Annotated[str | None, typer.Argument(help="A study or a group of them, as --list shows it, or all.")] = None,
     scale: Annotated[str, typer.Option(help="quick, default or full (the paper's own, for a GPU).")] = "default",
-    seeds: Annotated[int | None, typer.Option(min=1, help="How many; five by default.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="How many; five by default.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="key=value, such as recipe.epochs=20; repeatable.")
     ] = None,
@@ -392,15 +426,15 @@ def study(
     from layerwise.studies.frame.command import list_text, run_all, run_one
 
     if show or name is None:
-        typer.echo(list_text())
+        _echo(list_text())
         return
     changes: dict[str, Any] = {"seeds": seeds, "words": settings, "config": config}
     if name == "all":
-        run_all(scale, store, output or Path("docs"), typer.echo, **changes)
+        run_all(scale, store, output or Path("docs"), _echo, **changes)
     elif is_group(name):
-        run_all(scale, store, output or Path(), typer.echo, group=name, **changes)
+        run_all(scale, store, output or Path(), _echo, group=name, **changes)
     else:
-        run_one(name, scale, store, output or Path(), typer.echo, **changes)
+        run_one(name, scale, store, output or Path(), _echo, **changes)
 
 
 def _one(chosen: list[str]) -> str | list[str]:
@@ -433,14 +467,14 @@ def _print(ds: Any, json: bool) -> None:
     if json:
         frames = {split: profile_frame(ds, split, metrics=list(ds.data_vars)) for split in ds["split"].values}
         rows = {split: frame.reset_index().to_dict("records") for split, frame in frames.items()}
-        typer.echo(_to_json({"layers": rows, "attributes": ds.attrs}))
+        _echo(_to_json({"layers": rows, "attributes": ds.attrs}))
         return
     pooling = pooling_text(ds)
     pooled = f"; pooling: {pooling}" if pooling else ""
     for split in ds["split"].values:
-        typer.echo(f"\n{split} ({ds.attrs['data']}{pooled})\n{profile_table(ds, split)}")
+        _echo(f"\n{split} ({ds.attrs['data']}{pooled})\n{profile_table(ds, split)}")
     if said := summary(ds):
-        typer.echo(said)
+        _echo(said)
 
 
 def _sizes(ds: Any) -> dict[str, Any]:

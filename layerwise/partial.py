@@ -41,10 +41,11 @@ def partial_folder(store: str, run: str) -> Path:
     """Where what is not finished waits: beside a local store, for any other in the cache of the user."""
     place = store.removeprefix("file://")
     beside = (
-        Path("~/.cache/layerwise/partial").expanduser() / place.replace("/", "-")
-        if "://" in place
-        else Path(place).absolute()
+        Path("~/.cache/layerwise/partial").expanduser() / place.replace("/", "-") if "://" in place else Path(place)
     )
+    if beside.name in ("", ".."):
+        # The folder of the moment, or one above it, has a name all the same.
+        beside = beside.resolve()
     return beside.with_name(f"{beside.name}.partial") / run
 
 

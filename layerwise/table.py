@@ -10,8 +10,9 @@ import numpy as np
 import xarray as xr
 
 from layerwise.derive import align, differences_text, effective_depth, pooled_layers
-from layerwise.errors import UnknownName
+from layerwise.errors import UnknownName, escaped
 from layerwise.metrics import get, list_metrics
+from layerwise.schema import is_companion
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,13 +47,17 @@ def profile_frame(
 ) -> pd.DataFrame:
     """The last epoch of one split as a frame: a row a layer, with its depth and the metrics that there are.
 
-    A metric's standard error stands beside it, where there is one. With several targets, and none chosen, there is a
-    row for each target and layer.
+    By default the metrics of `SHOWN` that were measured, or all where none of them was. A metric's standard error
+    stands beside it, where there is one. With several targets, and none chosen, there is a row for each target and
+    layer.
     """
     chosen = _one_split(ds, split, target)
     there = _over_layers(chosen)
-    names = dict.fromkeys(own for name in metrics for own in (name, f"{name}_se") if own in there)
-    return _frame(chosen, list(names))
+    names = [name for name in metrics if name in there]
+    if not names and metrics is SHOWN:
+        names = [name for name in there if not is_companion(name, there)]
+    both = dict.fromkeys(own for name in names for own in (name, f"{name}_se") if own in there)
+    return _frame(chosen, list(both))
 
 
 def profile_table(ds: xr.Dataset, split: str, metrics: Sequence[str] = SHOWN, target: str | None = None) -> str:
@@ -256,8 +261,9 @@ def _over_layers(ds: xr.Dataset) -> list[str]:
 
 
 def _frame(ds: xr.Dataset, names: Sequence[str]) -> pd.DataFrame:
-    dims = [dim for dim in ("target", "layer") if dim in ds.dims]
-    frame: pd.DataFrame = ds[list(names)].to_dataframe(dim_order=dims)
+    shown = ds[list(names)].assign(depth=ds["depth"]) if names else ds[[]].assign(depth=("layer", ds["depth"].values))
+    dims = [dim for dim in ("target", "layer") if dim in shown.dims]
+    frame: pd.DataFrame = shown.to_dataframe(dim_order=dims)
     return frame[["depth", *names]]
 
 
@@ -276,7 +282,7 @@ def _text(frame: pd.DataFrame, beside: Mapping[Any, Sequence[str]]) -> str:
             texts = list(map(form, frame[column]))
             shown[column] = _with_errors(texts, frame[own]) if own in errors else texts
     shown |= {name: [*words] * (len(frame) // max(len(words), 1)) for name, words in beside.items()}
-    text: str = type(frame)(shown, index=frame.index).to_string(index_names=False)
+    text: str = type(frame)(shown, index=frame.index).rename(index=escaped).to_string(index_names=False)
     return text
 
 
