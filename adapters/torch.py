@@ -96,6 +96,10 @@ class TorchAdapter:
         if len(sizes) != 1:
             raise InvalidData(f"labels of a batch must be vectors of one length; there are {sorted(sizes) or 'none'}")
         size = sizes.pop()
+        if isinstance(inputs, Tensor) and not inputs.is_nested and inputs.layout is not torch.strided:
+            raise InvalidData("the inputs of a batch are sparse: give inputs.to_dense()")
+        if isinstance(inputs, Tensor) and inputs.is_meta:
+            raise InvalidData("the inputs of a batch have no values: they are on the device 'meta'")
         if isinstance(inputs, Tensor) and inputs.ndim > 1 and len(inputs) != size:
             raise InvalidData(f"a batch has {len(inputs)} inputs and {size} labels")
         return Batch(inputs, tensors, size, mask if isinstance(mask, Tensor) and mask.ndim == 2 else None)
@@ -166,7 +170,8 @@ def move(value: Any, device: torch.device) -> Any:
 
 def _as_labels(value: Any, target: str) -> Tensor:
     try:
-        return torch.as_tensor(value)
+        labels = torch.as_tensor(value)
+        return labels.to_dense() if labels.layout is not torch.strided else labels
     except (TypeError, ValueError, RuntimeError) as error:
         example = next(iter(value), value) if isinstance(value, Iterable) else value
         raise InvalidLabels(f"labels of {target!r} must be numbers, not {example!r}; encode them") from error

@@ -112,18 +112,18 @@ def fraction(takes: str) -> Kind:
 
 
 def names(takes: str, *, least: int = 0) -> Kind:
-    """One name, or several of them in a list."""
+    """One name, or several of them in a list; none of them empty."""
 
     def convert(value: Any) -> str | list[str]:
-        if isinstance(value, str):
-            return value
-        if isinstance(value, (bytes, Mapping)):
+        if isinstance(value, str) and value.strip():
+            return str(value)
+        if isinstance(value, (str, bytes, Mapping)):
             raise _Unfit
         try:
             found = [str(item) if isinstance(item, str) else item for item in value]
         except TypeError:
             raise _Unfit from None
-        if len(found) < least or not all(isinstance(item, str) for item in found):
+        if len(found) < least or not all(isinstance(item, str) and item.strip() for item in found):
             raise _Unfit
         return found
 
@@ -241,10 +241,12 @@ def anything(takes: str, fits: Callable[[Any], bool]) -> Kind:
 def checked(table: Mapping[str, Kind] | None = None, /, **own: Kind) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Decorate a function so that its arguments are read by kinds, before it does anything.
 
+    Arguments without a kind, that are annotated as a plain number, a truth value or text, have to be that.
+
     Parameters
     ----------
     table : mapping of str to Kind, optional
-        Kinds by the name of an argument; arguments of other names are not read.
+        Kinds by the name of an argument.
     **own
         Kinds that go before those of the table.
 
@@ -260,7 +262,9 @@ def checked(table: Mapping[str, Kind] | None = None, /, **own: Kind) -> Callable
         signature = inspect.signature(function)
         called = function.__qualname__.removesuffix(".__init__")
         assert own.keys() <= signature.parameters.keys(), f"{called} has no such arguments: {list(own)}"
-        kinds = {name: kind for name, kind in {**(table or {}), **own}.items() if name in signature.parameters}
+        plain = {name: _PLAIN.get(str(item.annotation)) for name, item in signature.parameters.items()}
+        known = {name: kind for name, kind in plain.items() if kind is not None} | {**(table or {}), **own}
+        kinds = {name: kind for name, kind in known.items() if name in signature.parameters}
         there = [name for name in signature.parameters if name != "self"]
         takes_any = any(item.kind is item.VAR_KEYWORD for item in signature.parameters.values())
 
@@ -294,10 +298,18 @@ def _is_name(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip()) and len(value) <= 1000 and is_escaped(value)
 
 
+def _is_path(value: Any) -> bool:
+    return isinstance(value, (str, os.PathLike)) and bool(str(value).strip()) and "\0" not in str(value)
+
+
 def _flag(value: Any) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise _Unfit
     return bool(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_))
 
 
 #: A truth value.
@@ -305,4 +317,12 @@ FLAG = Kind("it is True or False", _flag)
 #: What a thing can be called.
 NAME = anything("a name is printable text, not empty and of at most 1,000 characters", _is_name)
 #: Where a file is, or can be.
-PATH = anything("it is a path", lambda value: isinstance(value, (str, os.PathLike)) and bool(str(value).strip()))
+PATH = anything("it is a path", _is_path)
+
+# Kinds by annotation. What bounds a number has is for the function to say.
+_PLAIN = {
+    "int": anything("it is a whole number", lambda value: _is_number(value) and isinstance(value, numbers.Integral)),
+    "float": anything("it is a number", _is_number),
+    "bool": FLAG,
+    "str": anything("it is text", lambda value: isinstance(value, str)),
+}

@@ -72,7 +72,7 @@ class UnknownName(LayerwiseError, LookupError):
 
     def __init__(self, what: str, asked: str, available: Iterable[str], hint: str = "") -> None:
         names = list(dict.fromkeys(map(str, available)))
-        near = nearest(asked, names)
+        near = nearest(asked, names) if isinstance(asked, str) else []
         if near:
             there = f"nearest: {', '.join(near)}"
         elif names:

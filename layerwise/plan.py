@@ -10,7 +10,7 @@ from typing import Literal
 
 import psutil
 
-from layerwise.errors import BudgetExceeded, InvalidData, NotRepeatable
+from layerwise.errors import BudgetExceeded, InvalidData, NotRepeatable, shown
 from layerwise.memory import Load
 from layerwise.metrics import Metric
 from layerwise.shares import neighbours
@@ -194,7 +194,7 @@ def parse_memory(value: str | int | None) -> int | None:
     except (ValueError, OverflowError):
         count = 0
     if count <= 0:
-        raise InvalidData(f"a memory budget is written like '8GiB' or '500MiB', not {value!r}")
+        raise InvalidData(f"a memory budget is written like '8GiB' or '500MiB', not {shown(value)}")
     return count
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from layerwise.arguments import checked
 from layerwise.data.digest import digest
 from layerwise.data.draw import hold_out, limit
 from layerwise.data.labels import are_numbers, encode, numbers
@@ -18,6 +19,7 @@ from layerwise.runtime.refusing import refusing
 __all__ = ["read"]
 
 
+@checked()
 def read(name: str) -> Source:
     """Read data by name.
 

@@ -7,6 +7,7 @@ import math
 from torch import Tensor, nn
 from torch.nn.functional import linear, normalize
 
+from layerwise.arguments import checked
 from layerwise.errors import InvalidData
 from layerwise.heads.frames import simplex_etf
 
@@ -41,6 +42,7 @@ class FixedClassifier(nn.Linear):
     []
     """
 
+    @checked()
     def __init__(self, frame: Tensor, *, feature_norm: float | None = None) -> None:
         if frame.ndim != 2:
             raise InvalidData(f"a classifier's rows have shape (K, d), not {tuple(frame.shape)}")
@@ -97,6 +99,7 @@ class ETFClassifier(FixedClassifier):
     >>> dot_regression(logits, torch.arange(8) % 4, head.scale).backward()
     """
 
+    @checked()
     def __init__(
         self, features: int, classes: int, *, norm: float = 1.0, feature_norm: float | None = 1.0, seed: int = 0
     ) -> None:

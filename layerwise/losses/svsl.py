@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from layerwise.adapters.protocol import Batch
+from layerwise.arguments import checked, number, whole
 from layerwise.capture import Capture
 from layerwise.errors import InvalidData, InvalidLabels, LayerNeverFired
 from layerwise.features.end import token_ids
@@ -23,7 +23,8 @@ from layerwise.layers import Layer
 from layerwise.losses.variability import within_class_variability
 from layerwise.network import Network, Reading, readings_of
 from layerwise.quiet import own_casts
-from layerwise.reduce import DENSE, check_reduction
+from layerwise.reduce import DENSE
+from layerwise.settings import KINDS
 
 __all__ = ["SVSL"]
 
@@ -74,6 +75,12 @@ class SVSL:
     ...     loss.backward()
     """
 
+    @checked(
+        KINDS,
+        alpha=number("alpha is a finite weight of 0 or more", 0),
+        gamma=whole("gamma is a whole number of 0 or more"),
+        warmup=whole("warmup is a whole number of 0 or more"),
+    )
     def __init__(
         self,
         model: nn.Module,
@@ -84,11 +91,6 @@ class SVSL:
         warmup: int = 0,
         reduce: str = "auto",
     ) -> None:
-        if not (math.isfinite(alpha) and alpha >= 0):
-            raise InvalidData(f"alpha is a finite weight of 0 or more, not {alpha}")
-        if gamma < 0 or warmup < 0:
-            raise InvalidData(f"gamma and warmup are 0 or more, not {gamma} and {warmup}")
-        check_reduction(reduce)
         if reduce in DENSE:
             raise InvalidData(f"the term has one label a sample, and reduce={reduce!r} makes many samples of one")
         if isinstance(model, nn.DataParallel) and len(model.device_ids) > 1:

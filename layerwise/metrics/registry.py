@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from layerwise.arguments import checked
 from layerwise.errors import InvalidData, UnknownName
 from layerwise.metrics.convention import Convention
 from layerwise.metrics.sizes import Sizes, copies
@@ -191,11 +192,13 @@ def metric(
     return register
 
 
+@checked()
 def list_metrics(pattern: str = "*") -> list[str]:
     """Names of the registered metrics that match a glob pattern, in the order of registration."""
     return [name for name in _REGISTRY if fnmatchcase(name, pattern)]
 
 
+@checked()
 def get(name: str) -> Metric:
     """The metric of that name.
 

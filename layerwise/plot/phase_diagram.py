@@ -8,14 +8,24 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 
+from layerwise.arguments import checked, instance, number, optional, several
 from layerwise.errors import SchemaMismatch
+from layerwise.plot._arguments import ARGUMENTS
 from layerwise.plot._axes import SMALL, TINY, axes_or_new, fit, points, wrapped
 from layerwise.plot._cells import COLOURS
 from layerwise.plot._choose import describe
 
 __all__ = ["phase_diagram"]
 
+_ARRAY = instance("it is an xarray DataArray", xr.DataArray)
 
+
+@checked(
+    ARGUMENTS,
+    values=_ARRAY,
+    boundary=optional(_ARRAY),
+    scale=optional(several("a scale is its two ends", number(""), least=2, most=2)),
+)
 def phase_diagram(
     values: xr.DataArray,
     boundary: xr.DataArray | None = None,

@@ -226,7 +226,7 @@ class Store:
 
     def _known(self, run: str) -> icechunk.IcechunkStore:
         latest = self._latest()
-        if not read.is_run(latest, run):
+        if not isinstance(run, str) or not read.is_run(latest, run):
             raise UnknownName("run", run, read.list_runs(latest))
         return latest
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from layerwise.arguments import checked
 from layerwise.theory.problems import class_means
 from layerwise.theory.ranges import class_counts, require
 
@@ -44,6 +45,7 @@ class LossParts:
         return self.least + self.distance
 
 
+@checked()
 def least_squares(features: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Weight ``(K, d)`` and bias ``(K,)`` with the least ``1/(2N) sum ||W h_i + b - y_i||^2``, those of least norm."""
     centre, level = features.mean(0), targets.mean(0)
@@ -51,6 +53,7 @@ def least_squares(features: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray
     return weight, level - weight @ centre
 
 
+@checked()
 def loss_parts(
     features: np.ndarray, labels: np.ndarray, weight: np.ndarray | None = None, bias: np.ndarray | None = None
 ) -> LossParts:

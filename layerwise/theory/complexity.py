@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from layerwise.arguments import checked
 from layerwise.theory.ranges import positive, require
 
 __all__ = ["cdnv_bound", "pair_cdnv"]
 
 
+@checked()
 def pair_cdnv(means: np.ndarray, variances: np.ndarray) -> np.ndarray:
     """Class-distance normalised variance of each pair, ``(v_i + v_j)/(2 ||mu_i - mu_j||^2)``, shape ``(K, K)``.
 
@@ -26,6 +28,7 @@ def pair_cdnv(means: np.ndarray, variances: np.ndarray) -> np.ndarray:
     return np.asarray((variances[:, None] + variances[None]) / (2 * apart))
 
 
+@checked()
 def cdnv_bound(means: np.ndarray, complexities: np.ndarray, variance: float) -> np.ndarray:
     """Upper bound on the class-distance normalised variance of each pair, shape ``(K, K)``, NaN on the diagonal.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from layerwise.arguments import checked
 from layerwise.theory.frames import simplex_etf_gram
 from layerwise.theory.minimiser import Minimiser
 from layerwise.theory.ranges import positive, require
@@ -29,6 +30,7 @@ class CrossEntropyMinimiser(Minimiser):
     zero: bool
 
 
+@checked()
 def cross_entropy_minimiser(
     classes: int, samples: int, weight_decay: float, feature_decay: float, *, dimension: int | None = None
 ) -> CrossEntropyMinimiser:
@@ -92,6 +94,7 @@ def cross_entropy_minimiser(
     )
 
 
+@checked()
 def normalised_minimiser(classes: int, temperature: float, *, dimension: int | None = None) -> CrossEntropyMinimiser:
     """Global minimiser of the balanced cross entropy with features and classifier on the unit sphere.
 

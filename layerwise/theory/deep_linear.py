@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import brentq
 
+from layerwise.arguments import checked
 from layerwise.theory.frames import orthogonal_frame_gram
 from layerwise.theory.minimiser import Minimiser
 from layerwise.theory.ranges import class_counts, positive, require
@@ -31,6 +32,7 @@ class DeepLinearMinimiser(Minimiser):
     alive: np.ndarray
 
 
+@checked()
 def deep_linear_minimiser(
     counts: Sequence[int] | np.ndarray,
     weight_decays: Sequence[float],

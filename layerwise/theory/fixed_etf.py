@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from layerwise.arguments import checked
 from layerwise.theory.frames import simplex_etf_gram
 from layerwise.theory.minimiser import Minimiser
 from layerwise.theory.problems import Fit
@@ -30,6 +31,7 @@ class FixedClassifierMinimiser(Minimiser):
     dot_regression: float
 
 
+@checked()
 def fixed_classifier_minimiser(
     classes: int, feature_energy: float, classifier_energy: float
 ) -> FixedClassifierMinimiser:
@@ -78,6 +80,7 @@ def fixed_classifier_minimiser(
     )
 
 
+@checked()
 def dot_regression(labels: np.ndarray, feature_energy: float, classifier_energy: float) -> Fit:
     """Dot-regression loss of logits ``(N, K)``, ``1/(2 s) mean (z_{i, y_i} - s)^2`` with ``s = sqrt(E_W E_H)``.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from layerwise.arguments import checked
 from layerwise.errors import InvalidData, UnknownName
 from layerwise.theory.ranges import require
 
@@ -24,6 +25,7 @@ __all__ = [
 ]
 
 
+@checked()
 def simplex_etf_gram(classes: int, norm: float = 1.0) -> np.ndarray:
     """Gram matrix of a simplex equiangular tight frame, ``norm^2 K/(K-1) (I - 11^T/K)``, shape ``(K, K)``.
 

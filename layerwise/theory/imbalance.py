@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from layerwise.arguments import checked
 from layerwise.theory.frames import orthogonal_frame_gram
 from layerwise.theory.minimiser import Minimiser
 from layerwise.theory.ranges import class_counts, positive, require
@@ -36,6 +37,7 @@ class NonnegativeMinimiser(Minimiser):
     alive: np.ndarray
 
 
+@checked()
 def nonnegative_minimiser(
     counts: Sequence[int] | np.ndarray, weight_decay: float, feature_decay: float, *, dimension: int | None = None
 ) -> NonnegativeMinimiser:
@@ -121,6 +123,7 @@ class MinorityCollapse:
     zero: bool
 
 
+@checked()
 def minority_collapse(
     counts: Sequence[int] | np.ndarray, weight_decay: float, feature_decay: float, *, dimension: int | None = None
 ) -> MinorityCollapse:
@@ -166,6 +169,7 @@ def minority_collapse(
     )
 
 
+@checked()
 def zero_threshold(counts: Sequence[int] | np.ndarray) -> float:
     """Least ``sqrt(lW lH)`` at which features and classifier of the cross entropy without a bias are zero.
 

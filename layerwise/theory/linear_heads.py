@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import brentq
 
+from layerwise.arguments import checked
 from layerwise.theory.ranges import positive, require
 
 __all__ = ["LinearHead", "linear_head", "whitened_head"]
@@ -34,6 +35,7 @@ class LinearHead:
     penalty: float
 
 
+@checked()
 def linear_head(features: np.ndarray, targets: np.ndarray, depth: int) -> LinearHead:
     """Limit of the best linear head on frozen features for weight decay to zero.
 
@@ -86,6 +88,7 @@ def linear_head(features: np.ndarray, targets: np.ndarray, depth: int) -> Linear
     return LinearHead(product, layer, float(layer[0] / layer[-1]), depth / 2 * float((layer**2).sum()))
 
 
+@checked()
 def whitened_head(strengths: np.ndarray, weight_decay: float, depth: int) -> np.ndarray:
     """Singular values ``(r,)`` of the product of the best linear head on whitened features, at any weight decay.
 

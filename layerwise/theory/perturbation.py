@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.integrate import solve_ivp
 
+from layerwise.arguments import checked
 from layerwise.theory.minimiser import Minimiser
 from layerwise.theory.optimise import Point, Problem
 from layerwise.theory.problems import class_means, labels_of
@@ -17,6 +18,7 @@ from layerwise.theory.squared_error import squared_error_minimiser
 __all__ = ["FeatureFlow", "feature_flow", "optimal_classifier", "perturbed", "perturbed_minimiser"]
 
 
+@checked()
 def perturbed_minimiser(classes: int, samples: int, weight_decay: float, feature_decay: float) -> Minimiser:
     """Global minimiser of the model of Tirer et al. where nothing holds the features to where they were.
 
@@ -101,6 +103,7 @@ class FeatureFlow:
     between: np.ndarray
 
 
+@checked()
 def feature_flow(
     given: np.ndarray, classes: int, weight_decay: float, feature_decay: float, times: Sequence[float] | np.ndarray
 ) -> FeatureFlow:

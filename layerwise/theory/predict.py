@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from layerwise.arguments import checked
 from layerwise.errors import UnknownName
 from layerwise.theory.cross_entropy import cross_entropy_minimiser
 from layerwise.theory.deep_linear import deep_linear_minimiser
@@ -22,6 +23,7 @@ __all__ = ["Loss", "implied_feature_decay", "predict"]
 Loss = Literal["cross_entropy", "squared_error"]
 
 
+@checked()
 def predict(
     counts: Sequence[int] | np.ndarray,
     weight_decay: float,
@@ -105,6 +107,7 @@ def predict(
     return _found_by_descent(sizes, weight_decay, feature_decay, bias_decay if biased else None, loss)
 
 
+@checked()
 def implied_feature_decay(weight_decay: float, classifier: np.ndarray, features: np.ndarray) -> float:
     """The ``lH`` at which a classifier ``(K, d)`` and features ``(N, d)`` are in balance, ``lW ||W||^2 / ||H||^2``.
 

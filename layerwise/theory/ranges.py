@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,12 +25,16 @@ def require(holds: bool, theorem: str, assumption: str) -> None:
 def positive(theorem: str, **values: float) -> None:
     """Raise `OutOfRange` where a value is not a positive, finite number."""
     for name, value in values.items():
-        require(bool(np.isfinite(value) and value > 0), theorem, f"{name} > 0, not {value}")
+        held = isinstance(value, numbers.Real) and bool(np.isfinite(float(value))) and value > 0
+        require(held, theorem, f"{name} > 0, not {value}")
 
 
 def class_counts(theorem: str, counts: Sequence[int] | np.ndarray) -> np.ndarray:
     """Samples of each class as an integer array ``(K,)``, once they are at least two classes of at least one sample."""
-    found = np.asarray(counts)
+    try:
+        found = np.asarray(counts, dtype=np.float64)
+    except (TypeError, ValueError):
+        found = np.empty(0)
     require(found.ndim == 1 and len(found) >= 2, theorem, f"at least two classes, not {counts}")
     whole = bool(np.isfinite(found).all()) and np.array_equal(found, np.round(found)) and bool((found >= 1).all())
     require(whole, theorem, f"a whole number of samples, at least one, in every class, not {counts}")

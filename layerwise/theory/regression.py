@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from layerwise.arguments import checked
 from layerwise.theory.ranges import positive, require
 
 __all__ = ["RegressionMinimiser", "regression_minimiser"]
@@ -42,6 +43,7 @@ class RegressionMinimiser:
     kept: int
 
 
+@checked()
 def regression_minimiser(
     targets: np.ndarray, weight_decay: float, feature_decay: float, *, dimension: int | None = None
 ) -> RegressionMinimiser:

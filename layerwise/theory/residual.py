@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import brentq
 
+from layerwise.arguments import checked
 from layerwise.theory.cross_entropy import CrossEntropyMinimiser
 from layerwise.theory.frames import simplex_etf_gram
 from layerwise.theory.ranges import positive, require
@@ -12,6 +13,7 @@ from layerwise.theory.ranges import positive, require
 __all__ = ["residual_minimiser"]
 
 
+@checked()
 def residual_minimiser(classes: int, weight_decay: float, *, dimension: int | None = None) -> CrossEntropyMinimiser:
     """Global minimiser of the balanced cross entropy with features of length one and a penalised classifier.
 

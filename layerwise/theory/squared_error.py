@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from layerwise.arguments import checked
 from layerwise.theory.minimiser import Minimiser
 from layerwise.theory.ranges import positive, require
 
@@ -32,6 +33,7 @@ class SquaredErrorMinimiser(Minimiser):
     etf: bool
 
 
+@checked()
 def squared_error_minimiser(
     classes: int,
     samples: int,
