@@ -174,14 +174,14 @@ def profile(
     from layerwise.store.open import new_or_open
     from layerwise.store.write import check_name
 
-    name = _run_name(_fixed_part(checkpoints) if checkpoints else model, data) if run is None else run
+    name = _run_name(model if checkpoints is None else _fixed_part(checkpoints), data) if run is None else run
     check_name(name)
     with ExitStack() as stack:
         own_device = stack.enter_context(together())
         target = None if is_follower() else stack.enter_context(new_or_open(store))
         kept = stack.enter_context(Partial(partial or partial_folder(store, name)))
         options: dict[str, Any] = {
-            "device": device or own_device or _accelerator(),
+            "device": own_device or _accelerator() if device is None else device,
             "batch_size": batch_size,
             "layers": _one(layers),
             "reduce": reduce,
@@ -200,11 +200,11 @@ def profile(
             "nonfinite": "drop" if drop_nonfinite else "raise",
             "partial": kept,
         }
-        if checkpoints and own_device:
+        if checkpoints is not None and own_device:
             raise InvalidData("checkpoints are profiled by one process: leave torchrun away")
-        if base and not checkpoints:
+        if base and checkpoints is None:
             raise InvalidData("--base is the network before the training that --checkpoints are of, and there are none")
-        if checkpoints:
+        if checkpoints is not None:
             options |= {"store": target, "run": name, "overwrite": overwrite, "base": base}
             ds = profile_checkpoints(model, data, checkpoints, **options)
         else:
@@ -215,7 +215,7 @@ def profile(
                         f"{store} has a run {name!r} already; choose another with --run, or --overwrite it"
                     )
             ds = measure(model, data, **options)
-        if target is not None and not checkpoints:
+        if target is not None and checkpoints is None:
             (target.replace if overwrite else target.write)(ds, run=name)
         kept.remove()
     if target is None:
@@ -286,7 +286,7 @@ def similarity(
         data,
         other,
         split=split,
-        device=device or _accelerator(),
+        device=_accelerator() if device is None else device,
         batch_size=batch_size,
         layers=_one(layers),
         reduce=reduce,
@@ -323,7 +323,7 @@ def rank(
         data,
         by=by,
         target=target,
-        device=device or _accelerator(),
+        device=_accelerator() if device is None else device,
         batch_size=batch_size,
         layers=_one(layers),
         reduce=reduce,
@@ -377,10 +377,13 @@ def import_(
     ] = None,
 ) -> None:
     """Bring a profile in a plain file into a store."""
-    from layerwise.store import import_profile, open_store
+    from layerwise.store import import_profile
+    from layerwise.store.open import new_or_open
 
     name = path.stem if run is None else run
-    open_store(store).write(import_profile(path), run=name)
+    profile = import_profile(path)
+    with new_or_open(store) as target:
+        target.write(profile, run=name)
     _echo(f"wrote run {name!r} to {store}")
 
 
@@ -409,7 +412,7 @@ def demo(
 def study(
     name: Annotated[str | None, typer.Argument(help="A study or a group of them, as --list shows it, or all.")] = None,
     scale: Annotated[str, typer.Option(help="quick, default or full (the paper's own, for a GPU).")] = "default",
-    seeds: Annotated[int | None, typer.Option(help="How many; five by default.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="How many; five by default.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="key=value, such as recipe.epochs=20; repeatable.")
     ] = None,
@@ -445,7 +448,8 @@ def _run_name(model: str, data: str) -> str:
     """A name that a store takes, of the last parts of model and data."""
     scheme, _, path = data.partition("?")[0].partition(":")
     parts = (Path(model.rstrip("/")).name.replace(":", "."), f"{scheme}-{Path(path.rstrip('/')).stem}")
-    return "/".join("".join(sign if sign.isalnum() or sign in "._-" else "-" for sign in part) for part in parts)
+    plain = ["".join(sign if sign.isalnum() or sign in "._-" else "-" for sign in part) for part in parts if part]
+    return "/".join(part.encode()[:200].decode(errors="ignore") for part in plain)
 
 
 def _fixed_part(pattern: str) -> str:

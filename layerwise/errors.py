@@ -43,6 +43,8 @@ _DIRECTIONS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u206
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
 # A word of this length is no path, and drowns the message that it stands in.
 _LONGEST_WORD = 400
+# Of what another's error says, this much is repeated; it is the cause, and says the rest itself.
+_LONGEST_CAUSE = 300
 # A value is shown with at most so many characters.
 _LONGEST = 80
 
@@ -194,13 +196,15 @@ def cause_text(error: BaseException) -> str:
     Examples
     --------
     >>> cause_text(ValueError("no such column\\nin the table"))
-    'ValueError: no such column'
+    'ValueError: no such column in the table'
     """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     # A worker of a DataLoader puts its whole traceback into the message, the error itself last.
     if any(line.startswith("Original Traceback") for line in lines):
-        return _shortened(lines[-1], _LONGEST_WORD)
-    return f"{type(error).__name__}: {_shortened(lines[0], _LONGEST_WORD)}" if lines else type(error).__name__
+        return lines[-1]
+    text = " ".join(lines)
+    cut = f"{text[:_LONGEST_CAUSE]}..." if len(text) > _LONGEST_CAUSE else text
+    return f"{type(error).__name__}: {cut}" if text else type(error).__name__
 
 
 class _Repr(reprlib.Repr):

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from layerwise.derive import align, differences_text, effective_depth, pooled_layers
-from layerwise.errors import UnknownName, escaped
+from layerwise.errors import InvalidData, UnknownName, escaped
 from layerwise.metrics import get, list_metrics
 from layerwise.schema import is_companion
 
@@ -103,6 +103,8 @@ def comparison_frame(
     for name in names:
         if name not in there:
             raise UnknownName("metric of both profiles with one value a layer", name, there)
+    if not names:
+        raise InvalidData("the profiles have no metric in common that has one value a layer")
     pair = [_one_split(ds, split, target) for ds in align(_last_epoch(a), _last_epoch(b))]
     both = [*names, *(f"{name}_se" for name in names if f"{name}_se" in there)]
     one, two = (_frame(ds, both) for ds in pair)
@@ -261,9 +263,12 @@ def _over_layers(ds: xr.Dataset) -> list[str]:
 
 
 def _frame(ds: xr.Dataset, names: Sequence[str]) -> pd.DataFrame:
-    shown = ds[list(names)].assign(depth=ds["depth"]) if names else ds[[]].assign(depth=("layer", ds["depth"].values))
-    dims = [dim for dim in ("target", "layer") if dim in shown.dims]
-    frame: pd.DataFrame = shown.to_dataframe(dim_order=dims)
+    import pandas as pd
+
+    if not names:
+        return pd.DataFrame({"depth": ds["depth"].values}, index=pd.Index(ds["layer"].values, name="layer"))
+    dims = [dim for dim in ("target", "layer") if dim in ds.dims]
+    frame: pd.DataFrame = ds[list(names)].to_dataframe(dim_order=dims)
     return frame[["depth", *names]]
 
 
@@ -282,8 +287,12 @@ def _text(frame: pd.DataFrame, beside: Mapping[Any, Sequence[str]]) -> str:
             texts = list(map(form, frame[column]))
             shown[column] = _with_errors(texts, frame[own]) if own in errors else texts
     shown |= {name: [*words] * (len(frame) // max(len(words), 1)) for name, words in beside.items()}
-    text: str = type(frame)(shown, index=frame.index).rename(index=escaped).to_string(index_names=False)
+    text: str = type(frame)(shown, index=frame.index).rename(index=_label).to_string(index_names=False)
     return text
+
+
+def _label(name: object) -> str:
+    return escaped(str(name))
 
 
 def _error_of(column: str | tuple[str, ...]) -> str | tuple[str, ...]:

@@ -17,6 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
+from layerwise.errors import escaped
+
 __all__ = [
     "DEPTH_LABEL",
     "NAMED_LAYERS",
@@ -140,7 +142,7 @@ def short_names(names: Sequence[str]) -> tuple[list[str], str]:
 
 def label_layers(ax: Axes, names: Sequence[str]) -> None:
     """Label the layers at x = 0, 1, ...: level where that fits, numbers thinned, else upright."""
-    labels, pattern = short_names(names)
+    labels, pattern = short_names([escaped(name) for name in names])
     low, high = sorted(ax.get_xlim())
     spacing = points(ax)[0] / (high - low)
     line = text_size("", SMALL)[1]
@@ -191,7 +193,7 @@ def label_rows(ax: Axes, labels: Sequence[str], height: float | None) -> None:
     line = text_size("", SMALL)[1]
     step = next((step for step in STEPS if step * spacing >= line), len(labels))
     # An arrow behind a name is one sign wide, however it is spelled.
-    parts = [label.partition(" $") for label in labels]
+    parts = [escaped(label).partition(" $") for label in labels]
     # Long names tend to differ at their ends.
     half = LONGEST // 2
     shown = [

@@ -68,7 +68,7 @@ def open_store(path: str | os.PathLike[str], *, create: bool = True) -> Store:
 def new_or_open(path: str | os.PathLike[str]) -> Iterator[Store]:
     """A store that is taken away again if it was made for this, and an exception leaves it without a run."""
     place = Path(os.fspath(PATH.read("path", path)).removeprefix("file://"))
-    is_new = "://" not in str(path).removeprefix("file://") and not place.exists()
+    is_new = "://" not in str(path).removeprefix("file://") and not _is_there(place)
     store = open_store(path)
     try:
         yield store
@@ -116,14 +116,15 @@ def _open_remote(place: str, storage: icechunk.Storage, create: bool) -> Store:
 
 
 def _open_local(path: Path, create: bool) -> Store:
-    path = _reachable(path)
     # Icechunk makes the folder even to look into it, so what is there is found out first.
-    if not _looks_like_repository(path):
+    if not (_is_there(path) and _looks_like_repository(path)):
         what = _what_is_there(path)
         if what is not None:
             raise NotAStore(f"{path} is not a layerwise store: it is {what}")
         if not create:
             raise NotAStore(f"there is no store at {path}")
+        if Path.cwd().is_relative_to(path.resolve()):
+            raise NotAStore(f"no store is made of {path}, the folder that this runs in: name a new one, as runs.lw")
         _make_local(path)
     try:
         repository = icechunk.Repository.open(icechunk.local_filesystem_storage(str(path)))
@@ -133,8 +134,8 @@ def _open_local(path: Path, create: bool) -> Store:
     return Store(repository, str(path), lock=path / ".lock")
 
 
-def _reachable(path: Path) -> Path:
-    """The path by its full name, which `.` and `..` have too.
+def _is_there(path: Path) -> bool:
+    """Whether anything is at a path.
 
     Raises
     ------
@@ -142,11 +143,9 @@ def _reachable(path: Path) -> Path:
         If no file can be called so, or what leads there cannot be read.
     """
     try:
-        found = path.resolve() if path.name in ("", "..") else path
-        found.exists()
-    except (OSError, RuntimeError, ValueError) as error:
+        return path.exists()
+    except OSError as error:
         raise NotAStore(f"no store can be opened at {shown(str(path))}: {reason(error)}") from error
-    return found
 
 
 def _make_local(path: Path) -> None:
