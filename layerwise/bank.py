@@ -13,6 +13,7 @@ from torch import Tensor
 
 from layerwise.errors import BudgetExceeded
 from layerwise.provenance import bytes_of
+from layerwise.runtime.scratch import Scratch
 from layerwise.runtime.sealed_files import Damaged, checksum
 
 __all__ = ["Bank", "Contents", "Shelf"]
@@ -43,9 +44,9 @@ class Bank:
         self._filed: dict[str, Batches] = {}
         self._checksums: dict[str, xxhash.xxh3_128] = {}
         self._temporary = (
-            tempfile.TemporaryDirectory(prefix="layerwise-bank-") if where == "disk" and not folder else None
+            Scratch(Path(tempfile.gettempdir()), "layerwise-bank-") if where == "disk" and folder is None else None
         )
-        self._folder = Path(self._temporary.name) if self._temporary is not None else folder
+        self._folder = folder if self._temporary is None else self._temporary.__enter__()
 
     def __enter__(self) -> Bank:
         return self
@@ -53,7 +54,7 @@ class Bank:
     def __exit__(self, *_: object) -> None:
         self._kept.clear()
         if self._temporary is not None:
-            self._temporary.cleanup()
+            self._temporary.__exit__()
 
     def put(self, key: str, values: Tensor) -> None:
         """Append a batch under a key.

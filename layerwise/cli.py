@@ -339,18 +339,33 @@ def rank(
 
 
 @app.command()
-def ls(store: StorePath, json: Json = False) -> None:
-    """List the runs of a store."""
-    from layerwise.store import open_store
+def ls(
+    store: StorePath,
+    check: Annotated[bool, typer.Option("--check", help="Read every value, to find runs that are damaged.")] = False,
+    json: Json = False,
+) -> None:
+    """List the runs of a store; a damaged one is a line on stderr, and the exit code is then 1."""
+    from layerwise.store import NotReadable, open_store
 
     opened = open_store(store, create=False)
-    rows = [{"run": name, **_sizes(opened[name])} for name in opened.runs()]
+    rows, errors = [], {}
+    for name, found in opened.contents().items():
+        error = found if isinstance(found, NotReadable) else opened.damage(name) if check else None
+        if error is not None:
+            errors[name] = error
+        else:
+            rows.append({"run": name, **found})
     if json:
-        _echo(_to_json(rows))
-        return
-    for row in rows:
-        splits = ", ".join(row["splits"])
-        _echo(f"{escaped(row['run'])}: {row['epochs']} epochs, {row['layers']} layers, splits {splits}; {row['model']}")
+        _echo(_to_json([*rows, *({"run": name, "error": str(error)} for name, error in errors.items())]))
+    else:
+        for row in rows:
+            splits = ", ".join(row["splits"])
+            name = escaped(row["run"])
+            _echo(f"{name}: {row['epochs']} epochs, {row['layers']} layers, splits {splits}; {row['model']}")
+    for error in errors.values():
+        _echo(f"damaged: {error}", err=True)
+    if errors:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -479,16 +494,6 @@ def _print(ds: Any, json: bool) -> None:
         _echo(f"\n{split} ({ds.attrs['data']}{pooled})\n{profile_table(ds, split)}")
     if said := summary(ds):
         _echo(said)
-
-
-def _sizes(ds: Any) -> dict[str, Any]:
-    return {
-        "model": ds.attrs.get("model", ""),
-        "epochs": ds.sizes["epoch"],
-        "layers": ds.sizes["layer"],
-        "splits": ds["split"].values.tolist(),
-        "metrics": list(map(str, ds.data_vars)),
-    }
 
 
 def _to_json(value: Any) -> str:

@@ -4,8 +4,9 @@ On disk it is Icechunk, that is, Zarr with transactions: a commit is all or noth
 """
 
 from layerwise.store.export import export, import_profile
+from layerwise.store.failures import NotReadable, NotWritable
 from layerwise.store.open import open_store
-from layerwise.store.runs import NotWritable, Store
+from layerwise.store.runs import Store
 from layerwise.store.write import EpochExists, InvalidRun
 
-__all__ = ["EpochExists", "InvalidRun", "NotWritable", "Store", "export", "import_profile", "open_store"]
+__all__ = ["EpochExists", "InvalidRun", "NotReadable", "NotWritable", "Store", "export", "import_profile", "open_store"]

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import os
-import shutil
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5netcdf
 import pandas as pd
 import xarray as xr
+from zarr.core.buffer import Buffer
+from zarr.storage import MemoryStore
 
 from layerwise.arguments import FLAG, PATH, checked
 from layerwise.errors import NotAStore, UnknownName
+from layerwise.runtime.scratch import Scratch
 from layerwise.schema import ARGUMENTS, validate
+from layerwise.store.failures import NotWritable, reason
 from layerwise.store.read import restore, with_objects
-from layerwise.store.runs import NotWritable, reason
 
 __all__ = ["export", "import_profile", "tidy"]
 
@@ -49,17 +52,16 @@ def export(dataset: xr.Dataset, path: str | os.PathLike[str], *, overwrite: bool
     validate(dataset)
     if path.exists() and not overwrite:
         raise NotWritable(f"{path} is already there; overwrite=True replaces it")
-    draft = path.with_name(f".{path.stem}.{uuid.uuid4().hex}{path.suffix}")
+    loaded = dataset.compute().drop_encoding()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(dataset.compute().drop_encoding(), draft)
-        if path.is_dir():
-            shutil.rmtree(path)
-        draft.replace(path)
+        with Scratch(path.parent, f".{path.name}.") as folder:
+            draft = folder / path.name
+            write(loaded, draft)
+            if path.is_dir():
+                path.rename(folder / "replaced")
+            draft.replace(path)
     except OSError as error:
         raise NotWritable(f"{path} cannot be written: {reason(error)}") from error
-    finally:
-        _remove(draft)
 
 
 @checked(path=PATH)
@@ -115,11 +117,21 @@ def tidy(dataset: xr.Dataset) -> pd.DataFrame:
 
 
 def _write_zarr(dataset: xr.Dataset, path: Path) -> None:
-    with_objects(dataset).to_zarr(path, mode="w-", consolidated=False, zarr_format=3)
+    # In memory first: where the disk is full, Zarr's threads go on making files after the error.
+    content: dict[str, Buffer] = {}
+    with_objects(dataset).to_zarr(MemoryStore(content), mode="w-", consolidated=False, zarr_format=3)
+    for key, value in content.items():
+        file = path / key
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(value.to_bytes())
 
 
 def _write_netcdf(dataset: xr.Dataset, path: Path) -> None:
-    dataset.to_netcdf(path, engine="h5netcdf")
+    # In memory first: where the disk is full, HDF5 ends the whole process.
+    content = io.BytesIO()
+    with h5netcdf.File(content, "w") as file:
+        dataset.dump_to_store(xr.backends.H5NetCDFStore(file))
+    path.write_bytes(content.getbuffer())
 
 
 def _write_parquet(dataset: xr.Dataset, path: Path) -> None:
@@ -128,13 +140,6 @@ def _write_parquet(dataset: xr.Dataset, path: Path) -> None:
 
 def _write_csv(dataset: xr.Dataset, path: Path) -> None:
     tidy(dataset).to_csv(path, index=False)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
 
 
 _WRITERS: dict[str, Callable[[xr.Dataset, Path], None]] = {

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import icechunk
@@ -15,12 +14,16 @@ from zarr.errors import GroupNotFoundError
 
 from layerwise.arguments import PATH
 from layerwise.errors import NotAStore, UnknownName, shown
-from layerwise.store.runs import BRANCH, NotWritable, Store, reason
+from layerwise.runtime.scratch import Scratch
+from layerwise.store.failures import NotWritable, reading, reason
+from layerwise.store.runs import BRANCH, Store
+from layerwise.store.sealed import SealedStore
 
 __all__ = ["new_or_open", "open_store"]
 
-#: Version of the store's layout, an attribute of its root group.
-VERSION = 1
+#: Version of the store's layout, an attribute of its root group. Since version 2 metadata is sealed, and variables of
+#: the same dims and type share an array.
+VERSION = 2
 _MARK = "layerwise_store"
 
 
@@ -66,15 +69,29 @@ def open_store(path: str | os.PathLike[str], *, create: bool = True) -> Store:
 
 @contextmanager
 def new_or_open(path: str | os.PathLike[str]) -> Iterator[Store]:
-    """A store that is taken away again if it was made for this, and an exception leaves it without a run."""
+    """A store that is taken away again if it was made for this, and an exception leaves it without a run.
+
+    Parameters
+    ----------
+    path : str or path
+        As for `open_store`; a store that is not in a local folder stays.
+    """
     place = Path(os.fspath(PATH.read("path", path)).removeprefix("file://"))
-    is_new = "://" not in str(path).removeprefix("file://") and not _is_there(place)
+    is_local = "://" not in str(path).removeprefix("file://")
+    was_there = [item for item in (place, *place.parents) if _is_there(item)]
+    is_new = is_local and _what_is_there(place) is None
     store = open_store(path)
     try:
         yield store
     except BaseException:
         if is_new and not store.runs():
             shutil.rmtree(place, ignore_errors=True)
+            with suppress(OSError):
+                for item in (place, *place.parents):
+                    if item in was_there:
+                        item.mkdir(exist_ok=True)
+                        break
+                    item.rmdir() if item.exists() else None
         raise
 
 
@@ -107,18 +124,26 @@ def _open_remote(place: str, storage: icechunk.Storage, create: bool) -> Store:
         if not icechunk.Repository.exists(storage):
             if not create:
                 raise NotAStore(f"there is no store at {place}")
-            _make(storage)
+            # Another may be making it at the same time.
+            with suppress(icechunk.IcechunkError):
+                icechunk.Repository.create(storage)
         repository = icechunk.Repository.open(storage)
     except icechunk.IcechunkError as error:
         raise NotAStore(f"no store can be opened at {place}: {reason(error)}") from error
-    _check(repository, place)
-    return Store(repository, place)
+    if _version(repository, place) is None and _is_empty(repository, place):
+        # Its maker was killed, or is not that far yet.
+        if not create:
+            raise NotAStore(f"the store at {place} was not made to its end; opening it with create=True finishes it")
+        with suppress(icechunk.ConflictError, icechunk.RebaseFailedError):
+            _mark(repository, place)
+    return Store(repository, place, seals=_check(repository, place) > 1)
 
 
 def _open_local(path: Path, create: bool) -> Store:
-    # Icechunk makes the folder even to look into it, so what is there is found out first.
-    if not (_is_there(path) and _looks_like_repository(path)):
-        what = _what_is_there(path)
+    # Icechunk makes the folder even to look into it, so what is there is found out first; and before it is judged,
+    # since another may be making a store, which appears as a whole.
+    what = _what_is_there(path) if _is_there(path) else None
+    if not _looks_like_repository(path):
         if what is not None:
             raise NotAStore(f"{path} is not a layerwise store: it is {what}")
         if not create:
@@ -126,12 +151,9 @@ def _open_local(path: Path, create: bool) -> Store:
         if Path.cwd().is_relative_to(path.resolve()):
             raise NotAStore(f"no store is made of {path}, the folder that this runs in: name a new one, as runs.lw")
         _make_local(path)
-    try:
+    with reading(f"the store {path}"):
         repository = icechunk.Repository.open(icechunk.local_filesystem_storage(str(path)))
-    except icechunk.IcechunkError as error:
-        raise NotAStore(f"{path} is not a layerwise store: {reason(error)}") from error
-    _check(repository, str(path))
-    return Store(repository, str(path), lock=path / ".lock")
+    return Store(repository, str(path), seals=_check(repository, str(path)) > 1, lock=path / ".lock")
 
 
 def _is_there(path: Path) -> bool:
@@ -150,36 +172,48 @@ def _is_there(path: Path) -> bool:
 
 def _make_local(path: Path) -> None:
     """Make a store beside `path` and rename it: a kill leaves none or a whole one, and of two makers one wins."""
-    draft = path.parent / f".{path.name}.{uuid.uuid4().hex}"
     try:
-        draft.mkdir(parents=True)
-        _make(icechunk.local_filesystem_storage(str(draft)))
-        draft.rename(path)
+        with Scratch(path.parent, f".{path.name}.") as draft:
+            _mark(icechunk.Repository.create(icechunk.local_filesystem_storage(str(draft))), str(path))
+            draft.rename(path)
     except (OSError, icechunk.IcechunkError) as error:
         if not _looks_like_repository(path):
             raise NotWritable(f"no store can be made at {path}: {reason(error)}") from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
-def _make(storage: icechunk.Storage) -> None:
-    with icechunk.Repository.create(storage).transaction(BRANCH, message="new store") as target:
-        zarr.open_group(target, mode="w", zarr_format=3).attrs[_MARK] = VERSION
+def _mark(repository: icechunk.Repository, place: str) -> None:
+    """Make an empty repository a store."""
+    session = repository.writable_session(BRANCH)
+    zarr.open_group(SealedStore(session.store, place), mode="w", zarr_format=3).attrs[_MARK] = VERSION
+    session.commit("new store")
 
 
-def _check(repository: icechunk.Repository, place: str) -> None:
-    """Raise `NotAStore` unless the repository is ours and not newer than this layerwise."""
-    try:
-        root = zarr.open_group(repository.readonly_session(BRANCH).store, mode="r", zarr_format=3)
-        version = root.attrs.get(_MARK)
-    except GroupNotFoundError:
-        version = None
-    if not isinstance(version, int):
+def _version(repository: icechunk.Repository, place: str) -> int | None:
+    """The version of a store, or None if it is none."""
+    with reading(f"the store {place}"):
+        source = SealedStore(repository.readonly_session(BRANCH).store, place, seals=False)
+        try:
+            version = zarr.open_group(source, mode="r", zarr_format=3).attrs.get(_MARK)
+        except GroupNotFoundError:
+            version = None
+    return version if isinstance(version, int) else None
+
+
+def _is_empty(repository: icechunk.Repository, place: str) -> bool:
+    with reading(f"the store {place}"):
+        return len(list(repository.ancestry(branch=BRANCH))) == 1
+
+
+def _check(repository: icechunk.Repository, place: str) -> int:
+    """The version; raises `NotAStore` unless the repository is ours and not newer than this layerwise."""
+    version = _version(repository, place)
+    if version is None:
         raise NotAStore(f"{place} is not a layerwise store: it is an Icechunk repository of something else")
     if version > VERSION:
         raise NotAStore(
             f"the store {place} has version {version}, this layerwise reads up to {VERSION}: upgrade layerwise"
         )
+    return version
 
 
 def _looks_like_repository(path: Path) -> bool:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from typing import Any
 
-import icechunk
 import numpy as np
 import pandas as pd
 import xarray as xr
 import zarr
 
 from layerwise.schema import validate
+from layerwise.store.failures import NotReadable
+from layerwise.store.layout import unpack
+from layerwise.store.sealed import SealedStore
 
 __all__ = [
+    "CONTENTS",
     "LOG",
     "SCHEMA",
+    "contents_of",
     "find_group",
     "is_run",
-    "list_runs",
+    "open_packed",
     "open_run",
     "open_unsorted",
     "read_attributes",
@@ -32,8 +36,11 @@ LOG = "_attributes"
 #: The attribute that tells a run from a group that only holds runs.
 SCHEMA = "layerwise_schema"
 
+#: The attribute of a run that says what is in it, so that a listing need not open it, and nothing can go missing.
+CONTENTS = "layerwise_contents"
 
-def find_group(source: icechunk.IcechunkStore, path: str) -> zarr.Group | None:
+
+def find_group(source: SealedStore, path: str) -> zarr.Group | None:
     """The Zarr group at a path, or None; also for an array's path, and for what no path can be."""
     try:
         return zarr.open_group(source, path=path, mode="r", zarr_format=3)
@@ -41,48 +48,56 @@ def find_group(source: icechunk.IcechunkStore, path: str) -> zarr.Group | None:
         return None
 
 
-def is_run(source: icechunk.IcechunkStore, run: str) -> bool:
+def is_run(source: SealedStore, run: str) -> bool:
     """Whether there is a run of this name."""
     group = find_group(source, run)
     return group is not None and group.path == run and SCHEMA in group.attrs
 
 
-def list_runs(source: icechunk.IcechunkStore, under: str = "") -> list[str]:
-    """The names of the runs below a path, sorted."""
-    group = find_group(source, under)
-    return sorted(_descend(group)) if group is not None else []
-
-
-def _descend(group: zarr.Group) -> Iterator[str]:
-    for _, child in group.groups():
-        if SCHEMA in child.attrs:
-            yield child.path
-        else:
-            yield from _descend(child)
-
-
-def open_unsorted(source: icechunk.IcechunkStore, run: str) -> xr.Dataset:
-    """A run as it is on disk, lazily: its epochs in the order of the writes.
-
-    Raises
-    ------
-    SchemaMismatch
-        If it was written by a newer layerwise.
-    """
+def open_packed(source: SealedStore, path: str, drop: list[str] | None = None) -> xr.Dataset:
+    """What is at a path as it is on disk, lazily."""
     dataset: xr.Dataset = xr.open_zarr(
         source,
-        group=run,
+        group=path,
         consolidated=False,
         zarr_format=3,
         chunks=None,
         decode_timedelta=False,
-        drop_variables=[LOG],
+        drop_variables=drop,
     )
-    validate(dataset)
     return dataset
 
 
-def open_run(source: icechunk.IcechunkStore, run: str) -> xr.Dataset:
+def open_unsorted(source: SealedStore, run: str) -> xr.Dataset:
+    """A run, lazily: its epochs in the order of the writes.
+
+    Raises
+    ------
+    NotReadable
+        If it is damaged.
+    SchemaMismatch
+        If it was written by a newer layerwise.
+    """
+    dataset = unpack(open_packed(source, run, drop=[LOG]))
+    contents = dataset.attrs.pop(CONTENTS, None)
+    validate(dataset)
+    if contents is not None and contents != contents_of(dataset):
+        raise NotReadable(f"the run {run!r} of {source.place} cannot be read: a part of it is missing")
+    return dataset
+
+
+def contents_of(dataset: xr.Dataset) -> dict[str, Any]:
+    """What a listing says of a run."""
+    return {
+        "model": str(dataset.attrs.get("model", "")),
+        "epochs": dataset.sizes["epoch"],
+        "layers": dataset.sizes["layer"],
+        "splits": [str(split) for split in dataset["split"].values],
+        "metrics": sorted(map(str, dataset.data_vars)),
+    }
+
+
+def open_run(source: SealedStore, run: str) -> xr.Dataset:
     """A run as a lazy Dataset, its epochs ascending and its strings as they were given; raises as `open_unsorted`."""
     dataset = restore(open_unsorted(source, run))
     return dataset if dataset.indexes["epoch"].is_monotonic_increasing else dataset.sortby("epoch")
@@ -112,14 +127,14 @@ def with_objects(dataset: xr.Dataset) -> xr.Dataset:
     )
 
 
-def read_attributes(source: icechunk.IcechunkStore, run: str) -> pd.DataFrame:
+def read_attributes(source: SealedStore, run: str) -> pd.DataFrame:
     """The run's log of attributes: one row an epoch, one column an attribute that ever differed."""
-    group = zarr.open_group(source, path=run, mode="r", zarr_format=3)
-    first = dict(group.attrs)
-    rows = [json.loads(str(text)) for text in np.asarray(group[LOG])]
+    dataset = open_packed(source, run)
+    first = dataset.attrs
+    rows = [json.loads(str(text)) for text in dataset[LOG].values]
     names = list(dict.fromkeys(name for row in rows for name in row))
     return pd.DataFrame(
         [[row.get(name, first.get(name)) for name in names] for row in rows],
-        index=pd.Index(np.asarray(group["epoch"]), name="epoch"),
+        index=pd.Index(unpack(dataset)["epoch"].values, name="epoch"),
         columns=names,
     ).sort_index()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import icechunk
 import xarray as xr
 import zarr
 
-from layerwise.store.read import SCHEMA, find_group, restore, with_objects
+from layerwise.store.layout import encodings, pack, unpack
+from layerwise.store.read import SCHEMA, find_group, open_packed, restore, with_objects
+from layerwise.store.sealed import SealedStore
 
 __all__ = ["is_result", "read_result", "write_result"]
 
@@ -15,22 +16,21 @@ __all__ = ["is_result", "read_result", "write_result"]
 _MARK = "layerwise_result"
 
 
-def is_result(source: icechunk.IcechunkStore, name: str) -> bool:
+def is_result(source: SealedStore, name: str) -> bool:
     """Whether there is a result of this name."""
     group = find_group(source, name)
     return group is not None and group.path == name and _MARK in group.attrs
 
 
-def read_result(source: icechunk.IcechunkStore, name: str) -> xr.Dataset:
+def read_result(source: SealedStore, name: str) -> xr.Dataset:
     """A result, loaded."""
-    dataset = xr.open_zarr(source, group=name, consolidated=False, zarr_format=3, chunks=None, decode_timedelta=False)
-    loaded = restore(dataset.load())
+    loaded = restore(unpack(open_packed(source, name)).load())
     if schema := loaded.attrs.pop(_MARK):
         loaded.attrs[SCHEMA] = schema
     return loaded
 
 
-def write_result(target: icechunk.IcechunkStore, name: str, dataset: xr.Dataset) -> None:
+def write_result(target: SealedStore, name: str, dataset: xr.Dataset) -> None:
     """Write a result in a session, in place of the one that was there, without committing."""
     if is_result(target, name):
         del zarr.open_group(target, mode="r+", zarr_format=3)[name]
@@ -38,4 +38,13 @@ def write_result(target: icechunk.IcechunkStore, name: str, dataset: xr.Dataset)
     whole.attrs = {**dataset.attrs, _MARK: dataset.attrs.get(SCHEMA, 0)}
     # What was made of profiles may say that it is one.
     whole.attrs.pop(SCHEMA, None)
-    whole.to_zarr(target, group=name, mode="w", consolidated=False, zarr_format=3)
+    whole = pack(whole) if target.seals else whole
+    whole.to_zarr(
+        target,
+        group=name,
+        mode="w",
+        encoding=encodings(whole),
+        consolidated=False,
+        zarr_format=3,
+        write_empty_chunks=True,
+    )

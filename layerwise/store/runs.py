@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import icechunk
 import pandas as pd
 import xarray as xr
 from filelock import FileLock
 
-from layerwise.errors import LayerwiseError, UnknownName
+from layerwise.errors import UnknownName
+from layerwise.progress import logger
 from layerwise.store import read, results, write
+from layerwise.store.failures import NotReadable, NotWritable, is_failure, reading, reason
+from layerwise.store.listing import list_contents, list_runs
+from layerwise.store.sealed import SealedStore
 
-__all__ = ["BRANCH", "NotWritable", "Store", "reason"]
+__all__ = ["BRANCH", "Store"]
 
 BRANCH = "main"
 
 # How often a write starts anew because others were faster; each time one of those others got through.
 _ATTEMPTS = 100
-
-# The lines that Icechunk draws before the words of a message.
-_BRANCHES = re.compile(r"^[^\w\[('\"/]*(?:x )?")
-
-
-class NotWritable(LayerwiseError, OSError):
-    """A place that cannot be written to: read-only, full, or out of reach."""
 
 
 class Store:
@@ -43,13 +40,18 @@ class Store:
         Where the runs are.
     place : str
         What to call it in messages.
+    seals : bool
+        Whether its metadata is sealed; that of stores of version 1 is not.
     lock : path, optional
         File that writers lock, where the storage itself does not serialise commits.
     """
 
-    def __init__(self, repository: icechunk.Repository, place: str, lock: Path | None = None) -> None:
+    def __init__(
+        self, repository: icechunk.Repository, place: str, *, seals: bool = True, lock: Path | None = None
+    ) -> None:
         self.place = place
         self._repository = repository
+        self._seals = seals
         self._lock = FileLock(lock) if lock is not None else contextlib.nullcontext()
 
     def __repr__(self) -> str:
@@ -62,6 +64,8 @@ class Store:
         ------
         UnknownName
             If there is no such run.
+        NotReadable
+            If the run is damaged or out of reach; what is read later may raise it too.
         SchemaMismatch
             If the run was written by a newer layerwise.
         """
@@ -77,12 +81,45 @@ class Store:
         return len(self.runs())
 
     def runs(self) -> list[str]:
-        """The names of the runs, in alphabetical order."""
-        return read.list_runs(self._latest())
+        """The names of the runs, in alphabetical order; those that are damaged are among them."""
+        return list_runs(self._latest())
+
+    def contents(self) -> dict[str, dict[str, Any] | NotReadable]:
+        """By name what is in every run: ``model``, ``epochs``, ``layers``, ``splits`` and ``metrics``.
+
+        For a run that is damaged it is the error that says so. Values are not read, so that thousands of runs take a
+        moment.
+        """
+        return list_contents(self._latest())
+
+    def damage(self, run: str) -> NotReadable | None:
+        """Read every value of a run; the error that says what is damaged, or None.
+
+        Raises
+        ------
+        UnknownName
+            If there is no such run.
+        """
+        source = self._known(run)
+        try:
+            read.open_run(source, run).load()
+            read.read_attributes(source, run)
+        except NotReadable as error:
+            return error
+        return None
 
     def tree(self) -> xr.DataTree:
-        """All runs as one tree, opened lazily; the slashes in a run's name are its path."""
-        return xr.DataTree.from_dict({run: self[run] for run in self})
+        """All runs as one tree, opened lazily; the slashes in a run's name are its path.
+
+        A run that is damaged is left out, and one line says so.
+        """
+        opened = {}
+        for run in self:
+            try:
+                opened[run] = self[run]
+            except NotReadable as error:
+                logger.warning("%s", error)
+        return xr.DataTree.from_dict(opened)
 
     def write(self, dataset: xr.Dataset, run: str, *, overwrite: bool = False) -> None:
         """Write epochs of a run: the first write makes the run, later ones append, all or nothing.
@@ -114,7 +151,7 @@ class Store:
         prepared = write.prepare(dataset, run)
         epochs = prepared["epoch"].values.tolist()
 
-        def change(target: icechunk.IcechunkStore) -> None:
+        def change(target: SealedStore) -> None:
             write.write_run(target, run, prepared, overwrite=overwrite)
 
         self._commit(change, f"{run}: {_name_epochs(epochs)}", run=run, epochs=epochs)
@@ -124,7 +161,7 @@ class Store:
         prepared = write.prepare(dataset, run)
         epochs = prepared["epoch"].values.tolist()
 
-        def change(target: icechunk.IcechunkStore) -> None:
+        def change(target: SealedStore) -> None:
             if read.is_run(target, run):
                 write.delete_run(target, run)
             write.write_run(target, run, prepared, overwrite=False)
@@ -172,7 +209,7 @@ class Store:
         if name in self:
             raise write.InvalidRun(f"no result can be called {name!r}: it is a run")
 
-        def change(target: icechunk.IcechunkStore) -> None:
+        def change(target: SealedStore) -> None:
             results.write_result(target, name, dataset)
 
         self._commit(change, f"{name}: result", run=name, epochs=[])
@@ -195,7 +232,8 @@ class Store:
 
     def history(self) -> pd.DataFrame:
         """Every write and deletion, oldest first: ``when``, ``run``, ``epochs``, ``message``."""
-        commits = [item for item in self._repository.ancestry(branch=BRANCH) if "run" in item.metadata]
+        with reading(f"the history of the store {self.place}"):
+            commits = [item for item in self._repository.ancestry(branch=BRANCH) if "run" in item.metadata]
         rows = [(item.written_at, item.metadata["run"], item.metadata["epochs"], item.message) for item in commits]
         return pd.DataFrame(rows[::-1], columns=["when", "run", "epochs", "message"])
 
@@ -221,13 +259,18 @@ class Store:
             self._repository.expire_snapshots(older_than=before)
             return int(self._repository.garbage_collect(before).bytes_deleted)
 
-    def _latest(self) -> icechunk.IcechunkStore:
-        return self._repository.readonly_session(BRANCH).store
+    def _latest(self) -> SealedStore:
+        with reading(f"the store {self.place}"):
+            session = self._repository.readonly_session(BRANCH)
+        return self._sealed(session)
 
-    def _known(self, run: str) -> icechunk.IcechunkStore:
+    def _sealed(self, session: icechunk.Session) -> SealedStore:
+        return SealedStore(session.store, self.place, seals=self._seals)
+
+    def _known(self, run: str) -> SealedStore:
         latest = self._latest()
         if not isinstance(run, str) or not read.is_run(latest, run):
-            raise UnknownName("run", run, read.list_runs(latest))
+            raise UnknownName("run", run, list_runs(latest))
         return latest
 
     @contextlib.contextmanager
@@ -236,32 +279,23 @@ class Store:
         try:
             with self._lock:
                 yield
-        except (OSError, icechunk.IcechunkError) as error:
-            if isinstance(error, LayerwiseError):
+        except BaseException as error:
+            if not is_failure(error):
                 raise
             raise NotWritable(f"nothing was written to {self.place}, it is as it was: {reason(error)}") from error
 
-    def _commit(
-        self, change: Callable[[icechunk.IcechunkStore], None], message: str, *, run: str, epochs: list[object]
-    ) -> None:
+    def _commit(self, change: Callable[[SealedStore], None], message: str, *, run: str, epochs: list[object]) -> None:
         """Make a change and commit it; start anew if another writer changed the same arrays or groups meanwhile."""
         for _ in range(_ATTEMPTS):
             with self._writing():
                 session = self._repository.writable_session(BRANCH)
-                change(session.store)
+                change(self._sealed(session))
                 try:
                     session.commit(message, {"run": run, "epochs": epochs}, rebase_with=icechunk.ConflictDetector())
                 except (icechunk.ConflictError, icechunk.RebaseFailedError):
                     continue
                 return
         raise NotWritable(f"nothing was written to {self.place}: {_ATTEMPTS} times another writer was faster")
-
-
-def reason(error: BaseException) -> str:
-    """The cause of an error in one line; Icechunk's messages draw a tree of many, with the innermost cause last."""
-    lines = [_BRANCHES.sub("", line).strip() for line in str(error).splitlines()]
-    written = [line for line in lines if line] or [type(error).__name__]
-    return written[-1 if isinstance(error, icechunk.IcechunkError) else 0]
 
 
 def _name_epochs(epochs: list[object]) -> str:

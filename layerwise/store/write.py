@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import Any
 
-import icechunk
 import numpy as np
 import xarray as xr
 import zarr
 
 from layerwise.errors import LayerwiseError, SchemaMismatch, is_escaped, shown
 from layerwise.schema import validate
-from layerwise.store.read import LOG, is_run, list_runs, open_unsorted, with_objects
+from layerwise.store.layout import encodings, names_by_array, pack
+from layerwise.store.listing import list_runs
+from layerwise.store.read import CONTENTS, LOG, contents_of, is_run, open_packed, open_unsorted, with_objects
+from layerwise.store.sealed import SealedStore
 
 __all__ = ["EpochExists", "InvalidRun", "check_name", "check_surroundings", "delete_run", "prepare", "write_run"]
 
-# A chunk spans as many epochs as fit in so many bytes: 68 for 60 layers and two splits. Larger ones are fewer
-# to read; but every write rewrites one of each variable.
-_CHUNK_BYTES = 2**16
-_CHUNK_EPOCHS = 1024
 _LOG_EPOCHS = 64
 
 # Zarr keeps names that start with two underscores to itself.
 _LONGEST_PART = 200
 _PART = re.compile(r"(?!__)(?!\.+$)[^/\\\x00-\x1f]+")
 
-_ZARR: dict[str, Any] = {"consolidated": False, "zarr_format": 3}
+# A chunk that is not there is a damage, so that those of NaN alone are written too.
+_ZARR: dict[str, Any] = {"consolidated": False, "zarr_format": 3, "write_empty_chunks": True}
 
 
 class EpochExists(LayerwiseError, ValueError):
@@ -70,7 +68,7 @@ def prepare(dataset: xr.Dataset, run: str) -> xr.Dataset:
     return with_objects(dataset.compute().drop_encoding())
 
 
-def write_run(target: icechunk.IcechunkStore, run: str, dataset: xr.Dataset, *, overwrite: bool) -> None:
+def write_run(target: SealedStore, run: str, dataset: xr.Dataset, *, overwrite: bool) -> None:
     """Write what `prepare` returned into a session, without committing it.
 
     Raises
@@ -91,21 +89,25 @@ def write_run(target: icechunk.IcechunkStore, run: str, dataset: xr.Dataset, *, 
         taken = _some(epochs[index] for index in there)
         raise EpochExists(f"the run {run!r} already has epoch {taken}; overwrite=True replaces it")
     attributes = dict(zarr.open_group(target, path=run, mode="r", zarr_format=3).attrs)
+    new = [index for index, epoch in enumerate(epochs) if epoch not in places]
+    if CONTENTS in attributes:
+        attributes[CONTENTS] = contents_of(stored) | {"epochs": len(places) + len(new)}
     rows = _rows(stored, dataset, attributes)
+    arrays = names_by_array(open_packed(target, run))
     for index in there:
         place = places[epochs[index]]
-        rows.isel(epoch=[index]).to_zarr(target, group=run, region={"epoch": slice(place, place + 1)}, **_ZARR)
-    new = [index for index, epoch in enumerate(epochs) if epoch not in places]
+        row = _pack(rows.isel(epoch=[index]), arrays)
+        row.to_zarr(target, group=run, region={"epoch": slice(place, place + 1)}, **_ZARR)
     if new:
-        rows.isel(epoch=new).to_zarr(target, group=run, append_dim="epoch", **_ZARR)
+        _pack(rows.isel(epoch=new), arrays).to_zarr(target, group=run, append_dim="epoch", **_ZARR)
 
 
-def delete_run(target: icechunk.IcechunkStore, run: str) -> None:
+def delete_run(target: SealedStore, run: str) -> None:
     """Delete a run in a session, without committing."""
     del zarr.open_group(target, mode="r+", zarr_format=3)[run]
 
 
-def check_surroundings(target: icechunk.IcechunkStore, run: str) -> None:
+def check_surroundings(target: SealedStore, run: str) -> None:
     """Raise `InvalidRun` if the run would lie inside another, or around others."""
     parts = run.split("/")
     for outer in ("/".join(parts[:end]) for end in range(1, len(parts))):
@@ -116,18 +118,21 @@ def check_surroundings(target: icechunk.IcechunkStore, run: str) -> None:
         raise InvalidRun(f"no run can be called {run!r}: there are runs below it, such as {inner[0]!r}")
 
 
-def _create(target: icechunk.IcechunkStore, run: str, dataset: xr.Dataset) -> None:
+def _create(target: SealedStore, run: str, dataset: xr.Dataset) -> None:
     logged = dataset.assign({LOG: ("epoch", np.full(dataset.sizes["epoch"], "{}", dtype=object))})
-    encoding = {name: {"chunks": _chunks(item)} for name, item in logged.variables.items() if "epoch" in item.dims}
-    encoding[LOG] = {"chunks": (_LOG_EPOCHS,)}
+    if target.seals:
+        logged.attrs = {**dataset.attrs, CONTENTS: contents_of(dataset)}
+        logged = _pack(logged, None)
+    encoding = encodings(logged)
+    encoding[LOG]["chunks"] = (_LOG_EPOCHS,)
     logged.to_zarr(target, group=run, mode="w", encoding=encoding, **_ZARR)
 
 
-def _chunks(variable: xr.Variable) -> tuple[int, ...]:
-    """The whole of a variable in one chunk, save along ``epoch``."""
-    per_epoch = variable.dtype.itemsize * math.prod(size for dim, size in variable.sizes.items() if dim != "epoch")
-    epochs = min(max(_CHUNK_BYTES // max(per_epoch, 1), 1), _CHUNK_EPOCHS)
-    return tuple(epochs if dim == "epoch" else max(size, 1) for dim, size in variable.sizes.items())
+def _pack(dataset: xr.Dataset, arrays: dict[str, list[Hashable]] | None) -> xr.Dataset:
+    """Pack all but the log; not at all where the run is not packed."""
+    if arrays is not None and not arrays:
+        return dataset
+    return pack(dataset.drop_vars(LOG), arrays).assign({LOG: dataset[LOG].variable})
 
 
 def _rows(stored: xr.Dataset, dataset: xr.Dataset, attributes: Mapping[str, Any]) -> xr.Dataset:
@@ -141,7 +146,7 @@ def _rows(stored: xr.Dataset, dataset: xr.Dataset, attributes: Mapping[str, Any]
         }
     )
     given: dict[str, Any] = {str(key): json.loads(_json(value)) for key, value in dataset.attrs.items()}
-    lacking = {key: None for key in attributes if key not in given and key != "coordinates"}
+    lacking = {key: None for key in attributes if key not in given and key not in ("coordinates", CONTENTS)}
     anew = {key: value for key, value in given.items() if _json(value) != _json(attributes.get(key))}
     log = np.full(rows.sizes["epoch"], _json(anew | lacking), dtype=object)
     rows = rows.assign({LOG: ("epoch", log)})

@@ -1,0 +1,52 @@
+"""What a store can fail with: it cannot be read, or it cannot be written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import icechunk
+
+from layerwise.errors import LayerwiseError
+
+__all__ = ["NotReadable", "NotWritable", "is_failure", "reading", "reason"]
+
+# The lines that Icechunk draws before the words of a message.
+_BRANCHES = re.compile(r"^[^\w\[('\"/]*(?:x )?")
+
+
+class NotReadable(LayerwiseError, OSError):
+    """A store, or a run of it, that is damaged or out of reach."""
+
+
+class NotWritable(LayerwiseError, OSError):
+    """A place that cannot be written to: read-only, full, or out of reach."""
+
+
+def is_failure(error: BaseException) -> bool:
+    """Whether an error is the storage's, and not ours or the user's interruption.
+
+    Damaged files can make Icechunk panic, which is no `Exception`.
+    """
+    return not isinstance(error, LayerwiseError) and (
+        isinstance(error, Exception) or type(error).__name__ == "PanicException"
+    )
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Raise `NotReadable` about `what` in place of any error of the storage."""
+    try:
+        yield
+    except BaseException as error:
+        if not is_failure(error):
+            raise
+        raise NotReadable(f"{what} cannot be read: {reason(error)}") from error
+
+
+def reason(error: BaseException) -> str:
+    """The cause of an error in one line; Icechunk's messages draw a tree of many, with the innermost cause last."""
+    lines = [_BRANCHES.sub("", line).strip() for line in str(error).splitlines()]
+    written = [line for line in lines if line] or [type(error).__name__]
+    return written[-1 if isinstance(error, icechunk.IcechunkError) else 0]

@@ -1,0 +1,205 @@
+"""A Zarr store that proves what it reads: checksums of metadata and chunks, and no chunk silently missing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from dataclasses import dataclass
+from typing import Any, Self
+
+import google_crc32c
+import icechunk
+import xxhash
+from zarr.abc.store import ByteRequest
+from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
+from zarr.storage import WrapperStore
+
+from layerwise.errors import listed
+from layerwise.store.failures import NotReadable, reading
+
+__all__ = ["PACKED", "SEAL", "SealedStore"]
+
+#: The attribute of every group and array that holds the checksum of its metadata and its path.
+SEAL = "layerwise_seal"
+
+#: The attribute of an array that holds several variables: names, roles and attributes, in order.
+PACKED = "layerwise_packed"
+
+_METADATA = "zarr.json"
+_CHUNK = re.compile(r"(?P<array>.*)/c(?P<index>(?:/\d+)*)")
+_CRC_BYTES = 4
+
+
+@dataclass(frozen=True)
+class _Array:
+    """What is known of an array before its chunks are read."""
+
+    names: tuple[str, ...]
+    chunk: tuple[int, ...]
+    #: Chunks along every axis that were there when the session began.
+    grid: tuple[int, ...]
+    has_checksum: bool
+
+    def holds(self, index: tuple[int, ...]) -> bool:
+        return all(place < count for place, count in zip(index, self.grid, strict=True))
+
+    def names_in(self, index: tuple[int, ...]) -> list[str]:
+        step = self.chunk[0] if index else len(self.names)
+        return list(self.names[index[0] * step : (index[0] + 1) * step] if len(self.names) > 1 else self.names)
+
+
+class SealedStore(WrapperStore[icechunk.IcechunkStore]):
+    """An Icechunk store whose metadata is sealed, and whose reads fail with one line that names the run.
+
+    Parameters
+    ----------
+    store : icechunk.IcechunkStore
+        The store of a session.
+    place : str
+        What to call it in messages.
+    seals : bool
+        Whether metadata is sealed as it is written, and all that is read must be. Stores of version 1 have no
+        seals.
+    """
+
+    def __init__(self, store: icechunk.IcechunkStore, place: str, *, seals: bool = True) -> None:
+        super().__init__(store)
+        self.place = place
+        self.seals = seals
+        self._arrays: dict[str, _Array | None] = {}
+
+    def _with_store(self, store: icechunk.IcechunkStore) -> Self:
+        return type(self)(store, self.place, seals=self.seals)
+
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        """Read a value, and check it.
+
+        Raises
+        ------
+        NotReadable
+            If it is damaged, missing or out of reach.
+        """
+        path, _, name = key.rpartition("/")
+        if name == _METADATA:
+            with reading(self._call(path)):
+                value = await self._store.get(key, prototype)
+            return None if value is None else prototype.buffer.from_bytes(self._unseal(path, value.to_bytes()))
+        match = _CHUNK.fullmatch(key)
+        if match is None:
+            with reading(self._call(key)):
+                return await self._store.get(key, prototype, byte_range)
+        return await self._get_chunk(match["array"], match["index"], key, prototype)
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Write a value; metadata is sealed."""
+        await self._store.set(key, self._seal(key, value))
+
+    async def set_if_not_exists(self, key: str, value: Buffer) -> None:
+        """Write a value where there is none; metadata is sealed."""
+        await self._store.set_if_not_exists(key, self._seal(key, value))
+
+    async def _set_many(self, values: Iterable[tuple[str, Buffer]]) -> None:
+        await asyncio.gather(*(self.set(key, value) for key, value in values))
+
+    async def _get_many(
+        self, requests: Iterable[tuple[str, BufferPrototype, ByteRequest | None]]
+    ) -> AsyncGenerator[tuple[str, Buffer | None], None]:
+        for key, prototype, byte_range in requests:
+            yield key, await self.get(key, prototype, byte_range)
+
+    async def delete(self, key: str) -> None:
+        """Delete a value."""
+        self._forget(key.removesuffix(_METADATA).rstrip("/"))
+        await self._store.delete(key)
+
+    async def delete_dir(self, prefix: str) -> None:
+        """Delete all below a prefix."""
+        self._forget(prefix.rstrip("/"))
+        await self._store.delete_dir(prefix)
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:  # type: ignore[override]
+        """The names directly below a prefix."""
+        with reading(self._call(prefix)):
+            async for name in self._store.list_dir(prefix):
+                yield name
+
+    async def _get_chunk(self, array: str, index: str, key: str, prototype: BufferPrototype) -> Buffer | None:
+        if array not in self._arrays:
+            await self.get(f"{array}/{_METADATA}", default_buffer_prototype())
+        known = self._arrays.get(array)
+        place = tuple(map(int, index.split("/")[1:]))
+        what = self._call(array.rpartition("/")[0], known.names_in(place) if known else [array.rpartition("/")[2]])
+        with reading(what):
+            value = await self._store.get(key, prototype)
+        if known is None:
+            return value
+        if value is None:
+            if self.seals and known.holds(place):
+                raise NotReadable(f"{what} cannot be read: a chunk is missing")
+        elif known.has_checksum and not _is_whole(value.to_bytes()):
+            raise NotReadable(f"{what} cannot be read: its checksum says that it is damaged")
+        return value
+
+    def _unseal(self, path: str, raw: bytes) -> bytes:
+        """The metadata of a path without its seal, once that is proven."""
+        with reading(self._call(path)):
+            document = json.loads(raw)
+            seal = document.get("attributes", {}).pop(SEAL, None)
+        if (self.seals or seal is not None) and seal != _digest(path, document):
+            is_array = document.get("node_type") == "array"
+            owner, _, name = path.rpartition("/")
+            what = self._call(owner, [name]) if is_array else self._call(path)
+            raise NotReadable(f"{what} cannot be read: the checksum of its description says that it is damaged")
+        self._arrays.setdefault(path, _describe(path, document))
+        return json.dumps(document).encode()
+
+    def _seal(self, key: str, value: Buffer) -> Buffer:
+        path, _, name = key.rpartition("/")
+        if name != _METADATA:
+            return value
+        # Chunks of what is new are yet to come.
+        self._arrays.setdefault(path, None)
+        if not self.seals:
+            return value
+        document = json.loads(value.to_bytes())
+        attributes = document.setdefault("attributes", {})
+        attributes.pop(SEAL, None)
+        attributes[SEAL] = _digest(path, document)
+        return type(value).from_bytes(json.dumps(document).encode())
+
+    def _forget(self, path: str) -> None:
+        """Expect no chunks of what was deleted."""
+        for known in [known for known in self._arrays if known == path or known.startswith(f"{path}/")]:
+            self._arrays[known] = None
+
+    def _call(self, run: str, names: list[str] | None = None) -> str:
+        owner = f"the run {run!r} of {self.place}" if run else f"the store {self.place}"
+        return f"{listed([repr(name) for name in names])} of {owner}" if names else owner
+
+
+def _digest(path: str, document: dict[str, Any]) -> str:
+    """A checksum of metadata without its seal, and of where it is."""
+    attributes = {key: value for key, value in document.get("attributes", {}).items() if key != SEAL}
+    text = json.dumps([path, {**document, "attributes": attributes}], sort_keys=True)
+    return xxhash.xxh3_64_hexdigest(text.encode())
+
+
+def _is_whole(chunk: bytes) -> bool:
+    body, checksum = chunk[:-_CRC_BYTES], chunk[-_CRC_BYTES:]
+    return google_crc32c.value(body).to_bytes(_CRC_BYTES, "little") == checksum
+
+
+def _describe(path: str, document: dict[str, Any]) -> _Array | None:
+    if document.get("node_type") != "array":
+        return None
+    shape, chunk = document["shape"], document["chunk_grid"]["configuration"]["chunk_shape"]
+    packed = document.get("attributes", {}).get(PACKED) or [[path.rpartition("/")[2]]]
+    return _Array(
+        tuple(item[0] for item in packed),
+        tuple(chunk),
+        tuple(math.ceil(size / step) for size, step in zip(shape, chunk, strict=True)),
+        any(codec["name"] == "crc32c" for codec in document["codecs"]),
+    )
