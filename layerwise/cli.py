@@ -345,14 +345,15 @@ def ls(
     json: Json = False,
 ) -> None:
     """List the runs of a store; a damaged one is a line on stderr, and the exit code is then 1."""
-    from layerwise.store import NotReadable, open_store
+    from layerwise.store import open_store
 
     opened = open_store(store, create=False)
     rows, errors = [], {}
     for name, found in opened.contents().items():
-        error = found if isinstance(found, NotReadable) else opened.damage(name) if check else None
-        if error is not None:
-            errors[name] = error
+        if isinstance(found, LayerwiseError):
+            errors[name] = found
+        elif check and (damage := opened.damage(name)):
+            errors[name] = damage
         else:
             rows.append({"run": name, **found})
     if json:

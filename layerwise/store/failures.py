@@ -15,6 +15,9 @@ __all__ = ["NotReadable", "NotWritable", "is_failure", "reading", "reason"]
 # The lines that Icechunk draws before the words of a message.
 _BRANCHES = re.compile(r"^[^\w\[('\"/]*(?:x )?")
 
+# Of these, the ones that say where in Icechunk it was.
+_CONTEXT = re.compile(r"context:|\d+: |with |at |\w+=")
+
 
 class NotReadable(LayerwiseError, OSError):
     """A store, or a run of it, that is damaged or out of reach."""
@@ -24,13 +27,13 @@ class NotWritable(LayerwiseError, OSError):
     """A place that cannot be written to: read-only, full, or out of reach."""
 
 
-def is_failure(error: BaseException) -> bool:
-    """Whether an error is the storage's, and not ours or the user's interruption.
+def is_failure(error: BaseException, *kinds: type[Exception]) -> bool:
+    """Whether an error is the storage's (one of `kinds`, by default any `Exception`), and not ours.
 
     Damaged files can make Icechunk panic, which is no `Exception`.
     """
     return not isinstance(error, LayerwiseError) and (
-        isinstance(error, Exception) or type(error).__name__ == "PanicException"
+        isinstance(error, kinds or Exception) or type(error).__name__ == "PanicException"
     )
 
 
@@ -48,5 +51,6 @@ def reading(what: str) -> Iterator[None]:
 def reason(error: BaseException) -> str:
     """The cause of an error in one line; Icechunk's messages draw a tree of many, with the innermost cause last."""
     lines = [_BRANCHES.sub("", line).strip() for line in str(error).splitlines()]
-    written = [line for line in lines if line] or [type(error).__name__]
-    return written[-1 if isinstance(error, icechunk.IcechunkError) else 0]
+    if isinstance(error, icechunk.IcechunkError):
+        lines = [line for line in lines if not _CONTEXT.match(line)][::-1]
+    return next(filter(None, lines), type(error).__name__)

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 from typing import Any
 
-from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
+from layerwise.errors import LayerwiseError
 from layerwise.store.failures import NotReadable
 from layerwise.store.read import CONTENTS, SCHEMA, contents_of, find_group, open_run
 from layerwise.store.sealed import SealedStore
 
 __all__ = ["list_contents", "list_runs"]
 
-# How many descriptions are read at once.
-_TOGETHER = 64
-
 #: The attributes of a run, or why they cannot be read.
-Found = dict[str, Any] | NotReadable
+Found = dict[str, Any] | LayerwiseError
 
 
 def list_runs(source: SealedStore, under: str = "") -> list[str]:
@@ -34,14 +29,14 @@ def list_contents(source: SealedStore) -> dict[str, Found]:
 
 
 def _contents(source: SealedStore, run: str, attributes: Found) -> Found:
-    if isinstance(attributes, NotReadable):
+    if isinstance(attributes, LayerwiseError):
         return attributes
     if CONTENTS in attributes:
         contents: dict[str, Any] = attributes[CONTENTS]
         return contents
     try:
         return contents_of(open_run(source, run))
-    except NotReadable as error:
+    except LayerwiseError as error:
         return error
 
 
@@ -53,22 +48,12 @@ def _find(source: SealedStore, under: str) -> dict[str, Found]:
 
 
 async def _descend(source: SealedStore, path: str) -> dict[str, Found]:
-    limit = asyncio.Semaphore(_TOGETHER)
-
-    async def read(child: str) -> tuple[str, dict[str, Any] | NotReadable | None]:
-        async with limit:
-            try:
-                value = await source.get(f"{child}/zarr.json", default_buffer_prototype())
-            except NotReadable as error:
-                return child, error
-        return child, None if value is None else json.loads(value.to_bytes())
-
     names = [name async for name in source.list_dir(path) if name != "zarr.json"]
     found: dict[str, Found] = {}
-    for child, document in await asyncio.gather(*(read(f"{path}/{name}".lstrip("/")) for name in names)):
+    for child, document in (await source.describe([f"{path}/{name}".lstrip("/") for name in names])).items():
         if isinstance(document, NotReadable):
             found[child] = document
-        elif document is not None and document["node_type"] == "group":
+        elif document["node_type"] == "group":
             is_run = SCHEMA in document["attributes"]
             found |= {child: document["attributes"]} if is_run else await _descend(source, child)
     return found

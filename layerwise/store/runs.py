@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import random
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +15,7 @@ import pandas as pd
 import xarray as xr
 from filelock import FileLock
 
-from layerwise.errors import UnknownName
+from layerwise.errors import LayerwiseError, UnknownName
 from layerwise.progress import logger
 from layerwise.store import read, results, write
 from layerwise.store.failures import NotReadable, NotWritable, is_failure, reading, reason
@@ -26,6 +28,13 @@ BRANCH = "main"
 
 # How often a write starts anew because others were faster; each time one of those others got through.
 _ATTEMPTS = 100
+
+# What a writer without a lock has written and not committed is younger than this.
+_LEAST_KEPT = timedelta(hours=1)
+
+# How often to compact anew because others did, and seconds to wait at most in between.
+_COMPACTIONS = 10
+_PAUSE = 0.5
 
 
 class Store:
@@ -52,6 +61,7 @@ class Store:
         self.place = place
         self._repository = repository
         self._seals = seals
+        self._is_locked = lock is not None
         self._lock = FileLock(lock) if lock is not None else contextlib.nullcontext()
 
     def __repr__(self) -> str:
@@ -84,7 +94,7 @@ class Store:
         """The names of the runs, in alphabetical order; those that are damaged are among them."""
         return list_runs(self._latest())
 
-    def contents(self) -> dict[str, dict[str, Any] | NotReadable]:
+    def contents(self) -> dict[str, dict[str, Any] | LayerwiseError]:
         """By name what is in every run: ``model``, ``epochs``, ``layers``, ``splits`` and ``metrics``.
 
         For a run that is damaged it is the error that says so. Values are not read, so that thousands of runs take a
@@ -92,7 +102,7 @@ class Store:
         """
         return list_contents(self._latest())
 
-    def damage(self, run: str) -> NotReadable | None:
+    def damage(self, run: str) -> LayerwiseError | None:
         """Read every value of a run; the error that says what is damaged, or None.
 
         Raises
@@ -104,7 +114,7 @@ class Store:
         try:
             read.open_run(source, run).load()
             read.read_attributes(source, run)
-        except NotReadable as error:
+        except LayerwiseError as error:
             return error
         return None
 
@@ -247,17 +257,31 @@ class Store:
         Parameters
         ----------
         keep : timedelta
-            What was replaced less than this ago stays, for those who have it open.
+            What was replaced less than this ago stays, for those who have it open. Where no lock tells who is writing,
+            as in S3, it is an hour at least: what is being written is not to be taken for what nobody needs.
 
         Returns
         -------
         int
             Bytes given back.
+
+        Raises
+        ------
+        NotWritable
+            If the storage refuses, or others write and compact all the time.
         """
-        before = datetime.now(UTC) - keep
+        before = datetime.now(UTC) - (keep if self._is_locked else max(keep, _LEAST_KEPT))
         with self._writing():
-            self._repository.expire_snapshots(older_than=before)
-            return int(self._repository.garbage_collect(before).bytes_deleted)
+            for left in reversed(range(_COMPACTIONS)):
+                try:
+                    self._repository.expire_snapshots(older_than=before)
+                    return int(self._repository.garbage_collect(before).bytes_deleted)
+                except icechunk.IcechunkError:
+                    # Without a lock another may have deleted what this was about to look at.
+                    if not left:
+                        raise
+                time.sleep(random.uniform(0, _PAUSE))
+        return 0
 
     def _latest(self) -> SealedStore:
         with reading(f"the store {self.place}"):
@@ -280,7 +304,7 @@ class Store:
             with self._lock:
                 yield
         except BaseException as error:
-            if not is_failure(error):
+            if not is_failure(error, OSError, icechunk.IcechunkError):
                 raise
             raise NotWritable(f"nothing was written to {self.place}, it is as it was: {reason(error)}") from error
 
@@ -293,6 +317,11 @@ class Store:
                 try:
                     session.commit(message, {"run": run, "epochs": epochs}, rebase_with=icechunk.ConflictDetector())
                 except (icechunk.ConflictError, icechunk.RebaseFailedError):
+                    continue
+                except icechunk.IcechunkError:
+                    # Where another compacted, what was committed since cannot be told, and is written upon.
+                    if self._repository.lookup_branch(BRANCH) == session.snapshot_id:
+                        raise
                     continue
                 return
         raise NotWritable(f"nothing was written to {self.place}: {_ATTEMPTS} times another writer was faster")

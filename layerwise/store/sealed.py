@@ -6,7 +6,8 @@ import asyncio
 import json
 import math
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -86,12 +87,34 @@ class SealedStore(WrapperStore[icechunk.IcechunkStore]):
         if name == _METADATA:
             with reading(self._call(path)):
                 value = await self._store.get(key, prototype)
-            return None if value is None else prototype.buffer.from_bytes(self._unseal(path, value.to_bytes()))
+            if value is None:
+                return None
+            return prototype.buffer.from_bytes(json.dumps(self._unseal(path, value.to_bytes())).encode())
         match = _CHUNK.fullmatch(key)
         if match is None:
             with reading(self._call(key)):
                 return await self._store.get(key, prototype, byte_range)
         return await self._get_chunk(match["array"], match["index"], key, prototype)
+
+    async def describe(self, paths: Sequence[str]) -> dict[str, dict[str, Any] | NotReadable]:
+        """The metadata at many paths in one go, or why it cannot be read; nothing for a path that has none."""
+        prototype = default_buffer_prototype()
+        values: list[Buffer | None] = [None] * len(paths)
+        with suppress(Exception):
+            # Raises if there is any of them that it cannot read.
+            keys = [(f"{path}/{_METADATA}", None) for path in paths]
+            values = await self._store.get_partial_values(prototype, keys)
+        found: dict[str, dict[str, Any] | NotReadable] = {}
+        for path, value in zip(paths, values, strict=True):
+            try:
+                if value is None:
+                    with reading(self._call(path)):
+                        value = await self._store.get(f"{path}/{_METADATA}", prototype)
+                if value is not None:
+                    found[path] = self._unseal(path, value.to_bytes())
+            except NotReadable as error:
+                found[path] = error
+        return found
 
     async def set(self, key: str, value: Buffer) -> None:
         """Write a value; metadata is sealed."""
@@ -143,10 +166,10 @@ class SealedStore(WrapperStore[icechunk.IcechunkStore]):
             raise NotReadable(f"{what} cannot be read: its checksum says that it is damaged")
         return value
 
-    def _unseal(self, path: str, raw: bytes) -> bytes:
+    def _unseal(self, path: str, raw: bytes) -> dict[str, Any]:
         """The metadata of a path without its seal, once that is proven."""
         with reading(self._call(path)):
-            document = json.loads(raw)
+            document: dict[str, Any] = json.loads(raw)
             seal = document.get("attributes", {}).pop(SEAL, None)
         if (self.seals or seal is not None) and seal != _digest(path, document):
             is_array = document.get("node_type") == "array"
@@ -154,7 +177,7 @@ class SealedStore(WrapperStore[icechunk.IcechunkStore]):
             what = self._call(owner, [name]) if is_array else self._call(path)
             raise NotReadable(f"{what} cannot be read: the checksum of its description says that it is damaged")
         self._arrays.setdefault(path, _describe(path, document))
-        return json.dumps(document).encode()
+        return document
 
     def _seal(self, key: str, value: Buffer) -> Buffer:
         path, _, name = key.rpartition("/")
@@ -189,7 +212,7 @@ def _digest(path: str, document: dict[str, Any]) -> str:
 
 def _is_whole(chunk: bytes) -> bool:
     body, checksum = chunk[:-_CRC_BYTES], chunk[-_CRC_BYTES:]
-    return google_crc32c.value(body).to_bytes(_CRC_BYTES, "little") == checksum
+    return bool(google_crc32c.value(body).to_bytes(_CRC_BYTES, "little") == checksum)
 
 
 def _describe(path: str, document: dict[str, Any]) -> _Array | None:
