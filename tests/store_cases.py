@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from multiprocessing.queues import Queue
 from pathlib import Path
 from threading import Barrier
 
@@ -18,6 +20,26 @@ def write_epochs(path: Path, run: str, together: Barrier) -> None:
     store = open_store(path)
     for epoch in range(4):
         store.write(made_up(4).isel(epoch=[epoch]), run)
+
+
+def make_stores(places: list[str], together: Barrier, failures: Queue[str]) -> None:
+    """Make stores, each at the moment when all others make it too."""
+    for place in places:
+        together.wait()
+        try:
+            open_store(place)
+        except Exception as error:
+            failures.put(f"{type(error).__name__}: {error}")
+
+
+def compact_and_write(path: Path, run: str, together: Barrier) -> None:
+    """Write four epochs of a run, and compact after each."""
+    store = open_store(path)
+    together.wait()
+    for epoch in range(4):
+        store.write(made_up(4).isel(epoch=[epoch]), run)
+        store.compact(timedelta(0))
+        open_store(path).runs()
 
 
 def rich() -> xr.Dataset:

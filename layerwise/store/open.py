@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import icechunk
 import zarr
-from zarr.errors import GroupNotFoundError
+from zarr.errors import ContainsGroupError, GroupNotFoundError
 
 from layerwise.arguments import PATH
 from layerwise.errors import NotAStore, UnknownName, shown
@@ -25,6 +26,12 @@ __all__ = ["new_or_open", "open_store"]
 #: the same dims and type share an array.
 VERSION = 2
 _MARK = "layerwise_store"
+
+# What Icechunk says where another is making a repository or has begun to; how often to look again, and seconds in
+# between.
+_BEGUN = ("clean prefixes", "conflict")
+_ATTEMPTS = 20
+_PAUSE = 0.1
 
 
 def open_store(path: str | os.PathLike[str], *, create: bool = True) -> Store:
@@ -120,23 +127,35 @@ def _gs(location: str) -> icechunk.Storage:
 
 
 def _open_remote(place: str, storage: icechunk.Storage, create: bool) -> Store:
-    try:
-        if not icechunk.Repository.exists(storage):
-            if not create:
-                raise NotAStore(f"there is no store at {place}")
-            # Another may be making it at the same time.
-            with suppress(icechunk.IcechunkError):
-                icechunk.Repository.create(storage)
-        repository = icechunk.Repository.open(storage)
-    except icechunk.IcechunkError as error:
-        raise NotAStore(f"no store can be opened at {place}: {reason(error)}") from error
+    repository = _repository(place, storage, create)
     if _version(repository, place) is None and _is_empty(repository, place):
         # Its maker was killed, or is not that far yet.
         if not create:
             raise NotAStore(f"the store at {place} was not made to its end; opening it with create=True finishes it")
-        with suppress(icechunk.ConflictError, icechunk.RebaseFailedError):
-            _mark(repository, place)
+        _mark(repository, place)
     return Store(repository, place, seals=_check(repository, place) > 1)
+
+
+def _repository(place: str, storage: icechunk.Storage, create: bool) -> icechunk.Repository:
+    """The repository at a place, made where there is none; another may be making it at the same time."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            if icechunk.Repository.exists(storage):
+                return icechunk.Repository.open(storage)
+            if not create:
+                raise NotAStore(f"there is no store at {place}")
+            return icechunk.Repository.create(storage)
+        except icechunk.IcechunkError as error:
+            problem = error
+            if not any(words in str(error) for words in _BEGUN):
+                break
+            time.sleep(_PAUSE * (attempt < _ATTEMPTS - 1))
+    if _BEGUN[0] in str(problem):
+        raise NotAStore(
+            f"no store can be made at {place}: something is there that is none, such as the beginning of a store whose "
+            "maker was killed; empty it or choose another place"
+        ) from problem
+    raise NotAStore(f"no store can be opened at {place}: {reason(problem)}") from problem
 
 
 def _open_local(path: Path, create: bool) -> Store:
@@ -182,10 +201,12 @@ def _make_local(path: Path) -> None:
 
 
 def _mark(repository: icechunk.Repository, place: str) -> None:
-    """Make an empty repository a store."""
+    """Make an empty repository a store; if another was faster, nothing is done."""
     session = repository.writable_session(BRANCH)
-    zarr.open_group(SealedStore(session.store, place), mode="w", zarr_format=3).attrs[_MARK] = VERSION
-    session.commit("new store")
+    with suppress(FileExistsError, ContainsGroupError, icechunk.ConflictError, icechunk.RebaseFailedError):
+        # Not "w", which deletes what another may have written meanwhile.
+        zarr.open_group(SealedStore(session.store, place), mode="w-", zarr_format=3).attrs[_MARK] = VERSION
+        session.commit("new store")
 
 
 def _version(repository: icechunk.Repository, place: str) -> int | None:

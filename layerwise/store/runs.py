@@ -271,7 +271,7 @@ class Store:
             If the storage refuses, or others write and compact all the time.
         """
         before = datetime.now(UTC) - (keep if self._is_locked else max(keep, _LEAST_KEPT))
-        with self._writing():
+        with self._writing("compacted in"):
             for left in reversed(range(_COMPACTIONS)):
                 try:
                     self._repository.expire_snapshots(older_than=before)
@@ -298,7 +298,7 @@ class Store:
         return latest
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _writing(self, what: str = "written to") -> Iterator[None]:
         """Hold the lock, and put what the storage says in plain words."""
         try:
             with self._lock:
@@ -306,7 +306,7 @@ class Store:
         except BaseException as error:
             if not is_failure(error, OSError, icechunk.IcechunkError):
                 raise
-            raise NotWritable(f"nothing was written to {self.place}, it is as it was: {reason(error)}") from error
+            raise NotWritable(f"nothing was {what} {self.place}, it is as it was: {reason(error)}") from error
 
     def _commit(self, change: Callable[[SealedStore], None], message: str, *, run: str, epochs: list[object]) -> None:
         """Make a change and commit it; start anew if another writer changed the same arrays or groups meanwhile."""

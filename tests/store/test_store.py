@@ -8,8 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import urllib.request
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -26,10 +24,10 @@ from store_cases import rich, write_epochs
 from layerwise.errors import NotAStore, SchemaMismatch, UnknownName
 from layerwise.store import EpochExists, InvalidRun, NotWritable, Store, export, open_store, write
 
-WRITER = Path(__file__).parents[1] / "benchmarks" / "kill.py"
+WRITER = Path(__file__).parents[2] / "benchmarks" / "kill.py"
 
 # Small stores that each released version wrote, and a number in them.
-STORES = Path(__file__).parent / "stores"
+STORES = Path(__file__).parents[1] / "stores"
 LAST_NC1 = 0.00010357761064428964
 
 
@@ -320,25 +318,6 @@ def test_a_disk_that_takes_no_more_leaves_the_store_as_it_was(tmp_path: Path) ->
     reopened = open_store(tmp_path / "runs.lw", create=False)
     assert reopened.runs() == ["a"]
     xr.testing.assert_identical(reopened["a"].load(), made_up(1))
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """An empty S3 bucket on a server of this machine."""
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_REGION": "us-east-1",
-        "AWS_ACCESS_KEY_ID": "made-up",
-        "AWS_SECRET_ACCESS_KEY": "made-up",
-    }.items():
-        monkeypatch.setenv(name, value)
-    for method, path in (("POST", "moto-api/reset"), ("PUT", "bucket")):
-        urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/{path}", method=method)).close()
-    yield "s3://bucket"
-    server.stop()
 
 
 def test_a_bucket_holds_a_store_like_a_folder_does(bucket: str) -> None:

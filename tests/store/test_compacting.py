@@ -1,0 +1,82 @@
+"""Compacting beside others: nothing that they write is lost, and nobody is turned away."""
+
+from __future__ import annotations
+
+import multiprocessing
+from datetime import timedelta
+from pathlib import Path
+
+import icechunk
+import pytest
+import xarray as xr
+from profiles import made_up
+from store_cases import compact_and_write
+
+from layerwise.store import NotWritable, open_store, runs, write
+
+
+def test_writers_that_all_compact_lose_nothing(tmp_path: Path) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    together = spawn.Barrier(4)
+    names = [f"vit/seed{seed}" for seed in range(4)]
+    writers = [spawn.Process(target=compact_and_write, args=(tmp_path / "runs.lw", run, together)) for run in names]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0] * 4
+    for run in names:
+        xr.testing.assert_identical(open_store(tmp_path / "runs.lw")[run].load(), made_up(4))
+
+
+def test_what_is_written_without_a_lock_is_not_compacted_away(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    original, other = write.write_run, open_store(f"{bucket}/runs")
+
+    def interrupted(*arguments: object, **options: object) -> None:
+        original(*arguments, **options)  # type: ignore[arg-type]
+        other.compact(timedelta(0))
+
+    monkeypatch.setattr(write, "write_run", interrupted)
+    # Large enough for chunks of its own, which lie there before the commit that names them.
+    open_store(f"{bucket}/runs").write(made_up(9), "a")
+    xr.testing.assert_identical(open_store(f"{bucket}/runs")["a"].load(), made_up(9))
+
+
+def test_a_write_starts_anew_where_others_wrote_and_compacted(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "_LEAST_KEPT", timedelta(0))
+    original, other, rivals = write.write_run, open_store(f"{bucket}/runs"), iter("bc")
+    other.write(made_up(), "first")
+
+    def interrupted(target: object, run: str, *arguments: object, **options: object) -> None:
+        original(target, run, *arguments, **options)  # type: ignore[arg-type]
+        if run == "a" and (rival := next(rivals, None)):
+            other.write(made_up(), rival)
+            other.compact(timedelta(0))
+
+    monkeypatch.setattr(write, "write_run", interrupted)
+    open_store(f"{bucket}/runs").write(made_up(), "a")
+    assert open_store(f"{bucket}/runs").runs() == ["a", "b", "c", "first"]
+
+
+def test_compacting_is_tried_again_and_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store("memory://")
+    tries: list[int] = []
+
+    class Collector:
+        def __init__(self, failures: int) -> None:
+            self.failures = failures
+
+        def expire_snapshots(self, **_: object) -> None:
+            tries.append(len(tries))
+            if len(tries) <= self.failures:
+                raise icechunk.IcechunkError("  x repository error: gone")
+
+        def garbage_collect(self, *_: object) -> object:
+            return type("Summary", (), {"bytes_deleted": 7})
+
+    monkeypatch.setattr(runs, "_PAUSE", 0)
+    monkeypatch.setattr(store, "_repository", Collector(3))
+    assert store.compact() == 7
+    monkeypatch.setattr(store, "_repository", Collector(10**6))
+    with pytest.raises(NotWritable, match="nothing was compacted in memory://, .*: repository error: gone"):
+        store.compact()

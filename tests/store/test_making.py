@@ -1,0 +1,130 @@
+"""Stores are made once, whole, and by however many at a time; what came to nothing leaves nothing."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import boto3
+import icechunk
+import pytest
+import zarr
+from profiles import made_up
+from store_cases import make_stores
+
+from layerwise.errors import NotAStore
+from layerwise.store import export, open, open_store
+
+Cli = Callable[..., tuple[int, str, str]]
+
+
+@pytest.mark.parametrize("kind", ["folder", "bucket"])
+def test_processes_that_make_a_store_at_once_all_get_it(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    base = str(tmp_path) if kind == "folder" else request.getfixturevalue("bucket")
+    places = [f"{base}/runs{number}.lw" for number in range(8)]
+    spawn = multiprocessing.get_context("spawn")
+    together, failures = spawn.Barrier(4), spawn.Queue()
+    makers = [spawn.Process(target=make_stores, args=(places, together, failures)) for _ in range(4)]
+    for maker in makers:
+        maker.start()
+    for maker in makers:
+        maker.join()
+    assert [maker.exitcode for maker in makers] == [0] * 4
+    assert [failures.get() for _ in range(failures.qsize())] == []
+    assert all(open_store(place, create=False).runs() == [] for place in places)
+    assert len(list(tmp_path.iterdir())) == (8 if kind == "folder" else 0)
+
+
+def test_a_store_that_appears_while_it_is_looked_for_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, look = tmp_path / "runs.lw", open._what_is_there
+
+    def look_late(place: Path) -> str | None:
+        what = look(place)
+        monkeypatch.setattr(open, "_what_is_there", look)
+        open_store(path).write(made_up(), "a")
+        return what
+
+    monkeypatch.setattr(open, "_what_is_there", look_late)
+    assert open_store(path).runs() == ["a"]
+
+
+def test_a_store_that_another_makes_in_between_is_marked_once(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    mark = open._mark
+
+    def mark_late(repository: icechunk.Repository, place: str) -> None:
+        monkeypatch.setattr(open, "_mark", mark)
+        open_store(place).write(made_up(), "a")
+        mark(repository, place)
+
+    monkeypatch.setattr(open, "_mark", mark_late)
+    assert open_store(f"{bucket}/runs").runs() == ["a"]
+
+
+def test_a_store_in_a_bucket_whose_maker_was_killed_is_named_and_finished(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(open, "_mark", die)
+        open_store(f"{bucket}/runs")
+    with pytest.raises(
+        NotAStore, match="the store at s3://bucket/runs was not made to its end; opening it with create"
+    ):
+        open_store(f"{bucket}/runs", create=False)
+    open_store(f"{bucket}/runs").write(made_up(), "a")
+    assert open_store(f"{bucket}/runs", create=False).runs() == ["a"]
+
+
+def test_the_first_objects_of_a_store_in_a_bucket_are_named(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open, "_PAUSE", 0)
+    open_store(f"{bucket}/runs")
+    boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"]).delete_object(
+        Bucket="bucket", Key="runs/refs/branch.main/ref.json"
+    )
+    with pytest.raises(NotAStore, match="no store can be made at s3://bucket/runs: something is there that is none"):
+        open_store(f"{bucket}/runs")
+
+
+def test_a_bucket_with_the_repository_of_something_else_is_left_alone(bucket: str) -> None:
+    repository = icechunk.Repository.create(open._s3(f"{bucket.removeprefix('s3://')}/other"))
+    session = repository.writable_session("main")
+    zarr.open_group(session.store, mode="w").attrs["weather"] = "fair"
+    session.commit("weather")
+    with pytest.raises(NotAStore, match="Icechunk repository of something else"):
+        open_store(f"{bucket}/other")
+
+
+@pytest.mark.parametrize("wrong", ["no profile", "no name", "no file"])
+def test_an_import_that_fails_leaves_nothing(wrong: str, tmp_path: Path, cli: Cli) -> None:
+    file = tmp_path / "profile.nc"
+    if wrong == "no profile":
+        made_up().drop_vars("depth").to_netcdf(file, engine="h5netcdf")
+    elif wrong == "no name":
+        export(made_up(), file)
+    code, _, err = cli("import", file, tmp_path / "deep" / "runs.lw", "--run", "a//b" if wrong == "no name" else "a")
+    assert code == 2
+    assert err.startswith("error: ")
+    assert not (tmp_path / "deep").exists()
+
+
+def test_an_import_that_fails_leaves_an_empty_folder_as_it_was(tmp_path: Path, cli: Cli) -> None:
+    export(made_up(), tmp_path / "profile.nc")
+    (tmp_path / "runs.lw").mkdir()
+    assert cli("import", tmp_path / "profile.nc", tmp_path / "runs.lw", "--run", "a//b")[0] == 2
+    assert list((tmp_path / "runs.lw").iterdir()) == []
+    assert cli("import", tmp_path / "profile.nc", tmp_path / "runs.lw")[0] == 0
+    assert open_store(tmp_path / "runs.lw", create=False).runs() == ["profile"]
+
+
+def test_what_a_killed_maker_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    (tmp_path / f".runs.lw.{'0' * 32}" / "refs").mkdir(parents=True)
+    (tmp_path / f".runs.lw.{'0' * 32}.lock").touch()
+    (tmp_path / f".other.lw.{'0' * 32}").mkdir()
+    open_store(tmp_path / "runs.lw")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f".other.lw.{'0' * 32}", "runs.lw"]
