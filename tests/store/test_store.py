@@ -372,7 +372,19 @@ def test_writers_without_a_lock_start_anew_when_they_collide(kind: str, request:
 
 def test_a_kill_at_any_moment_leaves_the_last_complete_epoch(tmp_path: Path) -> None:
     finished = subprocess.run(
-        [sys.executable, str(WRITER), "6", "--seed", "1", "--folder", str(tmp_path)],
+        [
+            sys.executable,
+            str(WRITER),
+            "6",
+            "--moments",
+            "write",
+            "open",
+            "compact",
+            "--seed",
+            "1",
+            "--folder",
+            str(tmp_path),
+        ],
         capture_output=True,
         text=True,
         check=False,
