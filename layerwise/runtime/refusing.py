@@ -84,7 +84,7 @@ def reason(error: BaseException, beside: str = "") -> str:
     kept = kept if len(kept) <= _LONGEST else f"{kept[:_LONGEST]} ..."
     name = type(error).__name__
     if not kept:
-        return _UNREAD if _ADVICE.search(said) else name
+        return _UNREAD if re.search("pickle|weights_only", said) else name
     return f"{name}: {kept}" if isinstance(error, _UNEXPECTED) else kept
 
 

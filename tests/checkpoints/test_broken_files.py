@@ -295,7 +295,7 @@ def test_damage_anywhere_in_a_file_is_one_line_or_does_no_harm(ending: str, tmp_
     share = st.floats(0, 1, exclude_max=True)
     flips = st.lists(st.tuples(share, st.integers(1, 255)), max_size=4)
 
-    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
     @given(flips, st.one_of(st.just(1.0), share), st.tuples(share, st.integers(0, 64)))
     def check(flips: list[tuple[float, int]], kept: float, gap: tuple[float, int]) -> None:
         found = bytearray(content)

@@ -209,7 +209,7 @@ def test_damage_anywhere_in_a_file_is_one_line_or_does_no_harm(kind: str, tmp_pa
     name, path = whole(kind, tmp_path)
     content, values = path.read_bytes(), consume(read(name))
 
-    @settings(max_examples=25 if kind == "csv" else 60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=20 if kind == "csv" else 40, deadline=None, suppress_health_check=list(HealthCheck))
     @given(damages())
     def check(damage: Damage) -> None:
         path.write_bytes(damage(content))

@@ -133,7 +133,7 @@ def test_a_folder_of_images_is_read_in_rgb(tmp_path: Path) -> None:
 
 
 def test_a_name_that_nobody_knows_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreachable(*_: object) -> None:
+    def unreachable(*_: object, **__: object) -> None:
         raise ConnectionError("Couldn't reach 'nobody/nothing' on the Hub")
 
     monkeypatch.setattr(datasets, "load_dataset", unreachable)
