@@ -7,7 +7,7 @@ import inspect
 import math
 import numbers
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sized
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
@@ -79,7 +79,7 @@ def whole(takes: str, least: int = 0, most: int = 2**63 - 1, *, leave_out: Colle
     """A whole number within bounds; Python's and numpy's, but no truth value."""
 
     def convert(value: Any) -> int:
-        if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral):
             raise _Unfit
         found = int(value)
         if not least <= found <= most or found in leave_out:
@@ -93,7 +93,7 @@ def number(takes: str, least: float = -math.inf, most: float = math.inf) -> Kind
     """A finite number within bounds."""
 
     def convert(value: Any) -> float:
-        if not isinstance(value, numbers.Real) or isinstance(value, (bool, np.bool_)):
+        if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
             raise _Unfit
         try:
             found = float(value)
@@ -161,10 +161,10 @@ def parsed(takes: str, read: Callable[[Any], Any], types: type | tuple[type, ...
     """What a function reads, which raises an error of the library where it cannot; of a sequence so many at least."""
 
     def convert(value: Any) -> Any:
-        if not isinstance(value, types) or isinstance(value, bool):
+        if isinstance(value, bool) or not isinstance(value, types):
             raise _Unfit
         try:
-            if least and len(value) < least:
+            if least and isinstance(value, Sized) and len(value) < least:
                 raise _Unfit
             return read(value)
         except (TypeError, ValueError) as error:

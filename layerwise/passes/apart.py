@@ -125,7 +125,8 @@ class FirstPassApart(_Apart):
         shuffles: Sequence[PositionShuffles] = (),
     ) -> None:
         super().__init__(request, drawn, places)
-        self.beforehand = [Beforehand(shuffles=own) for own in shuffles or [None] * len(self.streams)]
+        unshuffled: list[PositionShuffles | None] = [None] * len(self.streams)
+        self.beforehand = [Beforehand(shuffles=own) for own in shuffles or unshuffled]
         self.passes: list[FirstPass] = [
             FirstPass(stream.request, None if bank is None else Shelf(bank, stream.name), device, known)
             for stream, known in zip(self.streams, self.beforehand, strict=True)

@@ -22,11 +22,11 @@ def require(holds: bool, theorem: str, assumption: str) -> None:
         raise OutOfRange(f"{theorem} assumes {assumption}")
 
 
-def positive(theorem: str, **values: float) -> None:
+def positive(theorem: str, **values: object) -> None:
     """Raise `OutOfRange` where a value is not a positive, finite number."""
     for name, value in values.items():
-        held = isinstance(value, numbers.Real) and bool(np.isfinite(float(value))) and value > 0
-        require(held, theorem, f"{name} > 0, not {value}")
+        number = float(value) if isinstance(value, numbers.Real) else np.nan
+        require(bool(np.isfinite(number)) and number > 0, theorem, f"{name} > 0, not {value}")
 
 
 def class_counts(theorem: str, counts: Sequence[int] | np.ndarray) -> np.ndarray:
