@@ -99,8 +99,8 @@ def test_what_was_taken_in_is_not_run_through_the_network_again(network, tmp_pat
     runs: list[int] = []
     network.register_forward_hook(lambda module, args, output: runs.append(len(output)))
     profile(network, loaders(torch.inf), partial=Partial(kept, every=0))
-    # Samples that find layers, axes, pooling and what the head reads, and check company; the first batch, which proves the network; then of
-    # six batches the three that were not done.
+    # Samples that find layers, axes, pooling and what the head reads, and check company; the first batch, which proves
+    # the network; then of six batches the three that were not done.
     assert runs == [2, 3, 4, 4, 4, 1, 4, 16, 12, 16, 14]
 
 

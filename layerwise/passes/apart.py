@@ -125,8 +125,7 @@ class FirstPassApart(_Apart):
         shuffles: Sequence[PositionShuffles] = (),
     ) -> None:
         super().__init__(request, drawn, places)
-        unshuffled: list[PositionShuffles | None] = [None] * len(self.streams)
-        self.beforehand = [Beforehand(shuffles=own) for own in shuffles or unshuffled]
+        self.beforehand = [Beforehand(shuffles=own) for own in shuffles] or [Beforehand() for _ in self.streams]
         self.passes: list[FirstPass] = [
             FirstPass(stream.request, None if bank is None else Shelf(bank, stream.name), device, known)
             for stream, known in zip(self.streams, self.beforehand, strict=True)
