@@ -7,7 +7,7 @@ import inspect
 import math
 import numbers
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sized
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
@@ -79,7 +79,7 @@ def whole(takes: str, least: int = 0, most: int = 2**63 - 1, *, leave_out: Colle
     """A whole number within bounds; Python's and numpy's, but no truth value."""
 
     def convert(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        if not _is_whole(value):
             raise _Unfit
         found = int(value)
         if not least <= found <= most or found in leave_out:
@@ -93,7 +93,7 @@ def number(takes: str, least: float = -math.inf, most: float = math.inf) -> Kind
     """A finite number within bounds."""
 
     def convert(value: Any) -> float:
-        if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        if not _is_number(value):
             raise _Unfit
         try:
             found = float(value)
@@ -101,7 +101,7 @@ def number(takes: str, least: float = -math.inf, most: float = math.inf) -> Kind
             raise _Unfit from None
         if not math.isfinite(found) or not least <= found <= most:
             raise _Unfit
-        return int(value) if isinstance(value, numbers.Integral) else found
+        return int(value) if _is_whole(value) else found
 
     return Kind(takes, convert)
 
@@ -164,9 +164,10 @@ def parsed(takes: str, read: Callable[[Any], Any], types: type | tuple[type, ...
         if isinstance(value, bool) or not isinstance(value, types):
             raise _Unfit
         try:
-            if least and isinstance(value, Sized) and len(value) < least:
+            found: Any = value
+            if least and len(found) < least:
                 raise _Unfit
-            return read(value)
+            return read(found)
         except (TypeError, ValueError) as error:
             if isinstance(error, LayerwiseError):
                 raise
@@ -309,7 +310,11 @@ def _flag(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_))
+    return isinstance(value, numbers.Real) and type(value) not in (bool, np.bool_)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, numbers.Integral) and type(value) is not bool
 
 
 #: A truth value.
@@ -321,7 +326,7 @@ PATH = anything("it is a path", _is_path)
 
 # Kinds by annotation. What bounds a number has is for the function to say.
 _PLAIN = {
-    "int": anything("it is a whole number", lambda value: _is_number(value) and isinstance(value, numbers.Integral)),
+    "int": anything("it is a whole number", _is_whole),
     "float": anything("it is a number", _is_number),
     "bool": FLAG,
     "str": anything("it is text", lambda value: isinstance(value, str)),

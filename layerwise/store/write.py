@@ -42,10 +42,10 @@ def check_name(run: str) -> None:
     """Raise `InvalidRun` for what no run can be called."""
     if not isinstance(run, str):
         raise InvalidRun(f"no run can be called {shown(run)}: a name is text")
-    if not is_escaped(run):
-        raise InvalidRun(f"no run can be called {shown(run)}: a name has no characters that control or turn text")
     if not all(_PART.fullmatch(part) and part.strip() for part in run.split("/")):
         raise InvalidRun(f"no run can be called {shown(run)}: use words separated by single slashes")
+    if not is_escaped(run):
+        raise InvalidRun(f"no run can be called {shown(run)}: a name has no characters that control or turn text")
     if any(len(part.encode()) > _LONGEST_PART for part in run.split("/")):
         raise InvalidRun(f"no run can be called {shown(run)}: a name has at most {_LONGEST_PART} bytes between slashes")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -22,11 +23,14 @@ def require(holds: bool, theorem: str, assumption: str) -> None:
         raise OutOfRange(f"{theorem} assumes {assumption}")
 
 
-def positive(theorem: str, **values: object) -> None:
+def positive(theorem: str, **values: float) -> None:
     """Raise `OutOfRange` where a value is not a positive, finite number."""
     for name, value in values.items():
-        number = float(value) if isinstance(value, numbers.Real) else np.nan
-        require(bool(np.isfinite(number)) and number > 0, theorem, f"{name} > 0, not {value}")
+        require(_is_positive(value), theorem, f"{name} > 0, not {value}")
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and bool(np.isfinite(float(value))) and value > 0
 
 
 def class_counts(theorem: str, counts: Sequence[int] | np.ndarray) -> np.ndarray:

@@ -158,8 +158,11 @@ OF_PROFILES: list[tuple[str, Call]] = [
     ("no run", lambda net, data, ds: lw.open_store("memory://")[3]),
     ("no run can be called ''", lambda net, data, ds: lw.open_store("memory://").write(ds, run="")),
     ("no run can be called 3: a name is text", lambda net, data, ds: lw.open_store("memory://").write(ds, run=3)),
-    (r"called 'a\\u202eb'", lambda net, data, ds: lw.open_store("memory://").write(ds, run="a\u202eb")),
-    ("control or turn text", lambda net, data, ds: lw.open_store("memory://").write(ds, run="a\nb")),
+    (
+        r"called 'a\\u202eb': a name has no characters that control or turn text",
+        lambda net, data, ds: lw.open_store("memory://").write(ds, run="a\u202eb"),
+    ),
+    ("single slashes", lambda net, data, ds: lw.open_store("memory://").write(ds, run="a\nb")),
     ("200 bytes", lambda net, data, ds: lw.open_store("memory://").write(ds, run=LONG)),
     ("single slashes", lambda net, data, ds: lw.open_store("memory://").write(ds, run="../x")),
 ]
