@@ -30,7 +30,8 @@ def positive(theorem: str, **values: float) -> None:
 
 
 def _is_positive(value: Any) -> bool:
-    return isinstance(value, numbers.Real) and bool(np.isfinite(float(value))) and value > 0
+    number = float(value) if isinstance(value, numbers.Real) else np.nan
+    return bool(np.isfinite(number)) and number > 0
 
 
 def class_counts(theorem: str, counts: Sequence[int] | np.ndarray) -> np.ndarray:
