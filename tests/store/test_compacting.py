@@ -17,14 +17,14 @@ from layerwise.store import NotWritable, open_store, runs, write
 
 def test_writers_that_all_compact_lose_nothing(tmp_path: Path) -> None:
     spawn = multiprocessing.get_context("spawn")
-    together = spawn.Barrier(4)
-    names = [f"vit/seed{seed}" for seed in range(4)]
+    together = spawn.Barrier(3)
+    names = [f"vit/seed{seed}" for seed in range(3)]
     writers = [spawn.Process(target=compact_and_write, args=(tmp_path / "runs.lw", run, together)) for run in names]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join()
-    assert [writer.exitcode for writer in writers] == [0] * 4
+    assert [writer.exitcode for writer in writers] == [0] * 3
     for run in names:
         xr.testing.assert_identical(open_store(tmp_path / "runs.lw")[run].load(), made_up(4))
 
