@@ -310,11 +310,11 @@ def _flag(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, numbers.Real) and type(value) not in (bool, np.bool_)
+    return not isinstance(value, (bool, np.bool_)) and isinstance(value, numbers.Real)
 
 
 def _is_whole(value: Any) -> bool:
-    return isinstance(value, numbers.Integral) and type(value) is not bool
+    return not isinstance(value, bool) and isinstance(value, numbers.Integral)
 
 
 #: A truth value.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 import shutil
 import time
@@ -32,6 +34,9 @@ _MARK = "layerwise_store"
 _BEGUN = ("clean prefixes", "conflict")
 _ATTEMPTS = 20
 _PAUSE = 0.1
+
+# Seconds that Icechunk's threads get at the end.
+_SETTLING = 0.2
 
 
 def open_store(path: str | os.PathLike[str], *, create: bool = True) -> Store:
@@ -64,6 +69,7 @@ def open_store(path: str | os.PathLike[str], *, create: bool = True) -> Store:
     # written anew.
     if "ICECHUNK_LOG" not in os.environ:
         icechunk.set_logs_filter("icechunk::storage::object_store=error,icechunk::session=error,warn")
+    _settle_at_exit()
     place = os.fspath(PATH.read("path", path))
     scheme, separator, rest = place.partition("://")
     if not separator or scheme == "file":
@@ -72,6 +78,16 @@ def open_store(path: str | os.PathLike[str], *, create: bool = True) -> Store:
     if scheme not in makers:
         raise UnknownName("kind of store", f"{scheme}://", [f"{name}://" for name in makers])
     return _open_remote(place, makers[scheme](rest), create)
+
+
+@functools.cache
+def _settle_at_exit() -> None:
+    """Have the interpreter wait a moment before it ends.
+
+    Icechunk's threads still let go of Python objects after they have answered; where the interpreter ends meanwhile,
+    the process aborts.
+    """
+    atexit.register(time.sleep, _SETTLING)
 
 
 @contextmanager

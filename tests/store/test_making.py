@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -127,3 +129,11 @@ def test_what_a_killed_maker_left_is_removed_by_the_next(tmp_path: Path) -> None
     (tmp_path / f".other.lw.{'0' * 32}").mkdir()
     open_store(tmp_path / "runs.lw")
     assert sorted(path.name for path in tmp_path.iterdir()) == [f".other.lw.{'0' * 32}", "runs.lw"]
+
+
+def test_a_process_that_ends_right_after_a_read_ends_well(tmp_path: Path) -> None:
+    for run in "abc":
+        open_store(tmp_path / "runs.lw").write(made_up(), run)
+    command = [sys.executable, "-m", "layerwise", "ls", str(tmp_path / "runs.lw")]
+    # Icechunk's threads may outlive the interpreter, in more than every other run of this if they are let.
+    assert [subprocess.run(command, capture_output=True, check=False).returncode for _ in range(4)] == [0] * 4
