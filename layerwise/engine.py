@@ -115,8 +115,8 @@ def run_split(
     shared = own is not None
     with ExitStack() as stack:
         bank = None
-        if request.plan.second in ("memory", "disk"):
-            bank = stack.enter_context(Bank(request.plan.second, None if partial is None else partial.bank(split)))
+        if request.plan.bank:
+            bank = stack.enter_context(Bank(request.plan.bank, None if partial is None else partial.bank(split)))
         # Tokens and pixels are counted before any is measured, if some of each class are to be drawn.
         drawn = draws(request, _counted(network, loader, own, split, "labels"), shared) if request.apart else []
         places, moved = _look_at_positions(network, loader, request, split, drawn) if request.apart else (None, [])
@@ -148,7 +148,7 @@ def run_split(
             second = SecondPassApart(first, train, drawn, shared=shared)
         else:
             second = SecondPass(request, result, train or result, network.device, shared=shared, beforehand=beforehand)
-        if bank is not None:
+        if bank is not None and request.plan.keeps_features:
             second.read(bank, bar(request.readings, f"{split} pass 2"))
             return second.result
         sweep.second(second)

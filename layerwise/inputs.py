@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from layerwise.adapters import Adapter, Batch, adapter_for, load
+from layerwise.adapters.items import split as inputs_and_labels
 from layerwise.arguments import NAME
 from layerwise.capture import unwrap
 from layerwise.errors import InvalidArgument, InvalidData, InvalidLabels, UnknownName, shown
@@ -77,7 +78,7 @@ class Loaders:
     @property
     def most_samples(self) -> int | None:
         """Samples of the largest split; None where a loader does not say."""
-        sizes = [len(data) for data in map(_dataset, self.splits.values()) if data is not None]
+        sizes = [size for size in map(_samples, self.splits.values()) if size is not None]
         return max(sizes) if len(sizes) == len(self.splits) else None
 
 
@@ -278,6 +279,19 @@ def _classes_of(dataset: Any) -> tuple[str, ...]:
         return _names(CLASSES.read("classes", getattr(dataset, "classes", ())))
     except InvalidArgument:
         return ()
+
+
+def _samples(loader: Any) -> int | None:
+    """How many samples a loader has, by its dataset or by the labels of a list of batches; None if it does not say."""
+    dataset = _dataset(loader)
+    if dataset is not None:
+        return len(dataset)
+    if not isinstance(loader, (list, tuple)):
+        return None
+    with suppress(Exception):
+        every = [inputs_and_labels(raw)[1] for raw in loader]
+        return sum(len(next(iter(labels.values())) if isinstance(labels, Mapping) else labels) for labels in every)
+    return None
 
 
 def _dataset(loader: Any) -> Any:

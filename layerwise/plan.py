@@ -27,6 +27,8 @@ _DISK_SHARE = 0.25
 _WIDEST_COVARIANCE = 2048
 _PROJECTED = 512
 _NARROWEST_COVARIANCE = 256
+# The covariance of the span of all samples costs the cube of their number.
+_MOST_SPANNED = 4096
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -49,6 +51,9 @@ class Plan:
         One line for the log.
     class_bytes, budget : int
         Memory that each class takes, and that all statistics may take.
+    spans : {"", "memory", "disk"}
+        Where the features of wider layers wait until all samples are there, which are few enough for the covariance of
+        their span; nowhere, if a random projection is taken instead.
     """
 
     passes: int
@@ -60,6 +65,17 @@ class Plan:
     reason: str
     class_bytes: int = 0
     budget: int = 0
+    spans: Literal["", "memory", "disk"] = ""
+
+    @property
+    def keeps_features(self) -> bool:
+        """Whether the features of all layers wait for pass 2."""
+        return self.second in ("memory", "disk")
+
+    @property
+    def bank(self) -> Literal["", "memory", "disk"]:
+        """Where features wait, of all layers or of the wide ones."""
+        return self.second if self.second in ("memory", "disk") else self.spans
 
     def make_room(self, classes: int) -> None:
         """Check that so many classes, perhaps more than were known when the plan was made, fit the budget.
@@ -101,6 +117,7 @@ def make_plan(
     replicates: int = 0,
     shuffles: int = 0,
     batch: int = 64,
+    positions: bool = False,
 ) -> Plan:
     """Choose the passes.
 
@@ -129,6 +146,8 @@ def make_plan(
         How often under other labels, which leave the covariance as it is.
     batch : int
         Samples in a batch.
+    positions : bool
+        Whether tokens or pixels are the samples.
 
     Raises
     ------
@@ -151,7 +170,12 @@ def make_plan(
             f"reduce='sketch:{_NARROWEST_COVARIANCE * 4}' or a larger memory"
         )
     waiting = load.of_waiting(widths)
-    covariance_width, covariances, finishing = _covariances(widths, budget - means - waiting, load)
+    spans: Literal["", "memory", "disk"] = ""
+    narrowed = _covariances(widths, budget - means - waiting, load)
+    if not (positions or dimensions):
+        spanned = _spans(widths, budget - means - waiting, load, itemsize)
+        spans, narrowed = spanned or (spans, narrowed)
+    covariance_width, covariances, finishing = narrowed
     finishing += waiting
     statistics = means + covariances
     if statistics + finishing > budget:
@@ -166,10 +190,10 @@ def make_plan(
     what = f"statistics {readable(statistics)}, finishing a layer {readable(finishing)}, of {readable(budget)}"
     taken = (covariance_width, statistics, finishing)
     if not load.two_passes:
-        return Plan(1, "none", *taken, 0, f"one pass: no metric needs the second; {what}", of_one, budget)
+        return Plan(1, "none", *taken, 0, f"one pass: no metric needs the second; {what}", of_one, budget, spans)
     second, reason = _second(per_sample, bank, budget - statistics - finishing, repeatable)
     kept = bank or 0 if second in ("memory", "disk") else 0
-    return Plan(2, second, *taken, kept, f"{reason}; {what}", of_one, budget)
+    return Plan(2, second, *taken, kept, f"{reason}; {what}", of_one, budget, spans)
 
 
 def parse_memory(value: str | int | None) -> int | None:
@@ -226,6 +250,34 @@ def _covariances(widths: Sequence[int], budget: int, load: Load) -> tuple[int, i
         if taken + finishing <= budget or limit == _NARROWEST_COVARIANCE:
             return limit, taken, finishing
         limit //= 2
+
+
+def _spans(
+    widths: Sequence[int], budget: int, load: Load, itemsize: int
+) -> tuple[Literal["memory", "disk"], tuple[int, int, int]] | None:
+    """Where wide features wait for the covariance of their span, and what `_covariances` returns; None if they do not.
+
+    The products of all samples stand beside the features of one layer, in double precision.
+    """
+    wide = [width for width in widths if width > _WIDEST_COVARIANCE]
+    samples = load.samples
+    if not wide or not load.of_classes or samples is None or samples > _MOST_SPANNED:
+        return None
+    kept = [min(width, samples + 1) if width > _WIDEST_COVARIANCE else width for width in widths]
+    # The coordinates of all samples, and what lifts weights from them, stay until the second pass.
+    beside = 16 * samples**2 * len(wide) if load.two_passes else 0
+    taken = sum(map(load.of_covariances, kept)) + beside
+    of_one = max(wide) * samples * itemsize + 4 * 8 * samples**2
+    finishing = max(of_one, *map(load.of_finishing, widths, kept))
+    waiting = sum(wide) * samples * itemsize
+    left = budget - taken - finishing
+    if left < 0:
+        return None
+    if waiting <= left * _BANK_SHARE:
+        return "memory", (_WIDEST_COVARIANCE, taken, finishing)
+    if waiting <= shutil.disk_usage(tempfile.gettempdir()).free * _DISK_SHARE:
+        return "disk", (_WIDEST_COVARIANCE, taken, finishing)
+    return None
 
 
 def _second(

@@ -424,6 +424,7 @@ class Profiler:
             needs=self._needs(),
             metrics=[metric for metric in self.metrics if self._applies(metric)],
             batch=first.size,
+            positions=settings.reduce in DENSE,
             budget=parse_memory(self.settings.memory),
             repeatable=self.loaders.repeatable,
             replicates=settings.jackknife + (settings.null if settings.reduce == "pixels" else 0),

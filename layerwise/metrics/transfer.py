@@ -40,7 +40,7 @@ def h_score(covariance: Moments, convention: Convention) -> float:
         ratios = discriminant_ratios(covariance, between)
     else:
         kept = 1 - ledoit_wolf(covariance)
-        target = np.trace(covariance.covariance) / between.shape[1]
+        target = np.trace(covariance.covariance) / covariance.features
         ratios = discriminant_ratios(covariance, np.sqrt(kept) * between, keep=kept, add=(1 - kept) * target)
     if convention.debiased and convention.shrinkage == "none":
         left = debiased_residuals(covariance, ratios, shares)
@@ -56,10 +56,12 @@ def ledoit_wolf(covariance: Moments) -> float:
     """
     if covariance.fourth is None:
         return np.nan
-    whole, width = covariance.covariance, len(covariance.covariance)
+    whole, width = covariance.covariance, covariance.features
     scale = np.trace(whole) / width
     square = float((whole**2).sum())
-    away = float(((whole - scale * np.eye(width)) ** 2).sum())
+    # Directions outside the span of the samples have no variance, and lie as far away as the scale.
+    beyond = (width - len(whole)) * scale**2
+    away = float(((whole - scale * np.eye(len(whole))) ** 2).sum()) + beyond
     noise = max(covariance.fourth - square, 0.0) / float(covariance.counts.sum())
     return min(noise, away) / away if away > 0 else 0.0
 

@@ -19,10 +19,12 @@ from layerwise.passes.matching import leave_contested, match_classes
 from layerwise.passes.mistakes import Mistakes
 from layerwise.passes.request import Request
 from layerwise.passes.result import SplitResult
+from layerwise.passes.spans import Span
 from layerwise.passes.tally import Tally
 from layerwise.passes.views import Seen, Views
 from layerwise.passes.vocabulary import settle
 from layerwise.passes.waiting import Waiting
+from layerwise.passes.wide import WideLayers
 from layerwise.provenance import DataFingerprint
 from layerwise.shares import pooled
 from layerwise.statistics import State, restore, state_of
@@ -49,6 +51,9 @@ class FirstPass:
         own = [True] * (1 + request.jackknife) + [request.reduction == "pixels"] * request.null
         self.gathered = [Gathering(request, self.sketches, device, scatter=scatter) for scatter in own]
         self.waiting = Waiting()
+        self.wide = WideLayers(bank, request.nonfinite)
+        self.names_of_wide = {reading.name for reading in request.wide}
+        self.spans: dict[str, Span] = {}
         self.labels: dict[str, Tensor] = {}
         self.rows: dict[str, Tensor] = {}
         self.earlier = {target: request.vocabularies[target].settled for target in self._of_classes}
@@ -103,7 +108,7 @@ class FirstPass:
 
     def receive(self, reading: Reading, features: Tensor) -> None:
         """Take in the features of one layer, shape ``(n, d)``."""
-        if self.bank is not None:
+        if self.bank is not None and (self.request.plan.keeps_features or reading.name in self.names_of_wide):
             self.bank.put(reading.name, features)
         if not self.waiting.hold(reading, features):
             self._take_in(reading, features, self.seen)
@@ -137,6 +142,8 @@ class FirstPass:
                 predicted, _ = answer.of_target(target)
                 if predicted is not None:
                     self.bank.put(f"predictions of {target}", predicted)
+        if self.names_of_wide:
+            self.wide.seen.append(self.seen)
         if self.waiting.end(self.seen):
             self._take_in_waiting()
 
@@ -171,6 +178,7 @@ class FirstPass:
             "vocabularies": {target: self.request.vocabularies[target].state() for target in self._of_classes},
             "gathered": [gathering.state() for gathering in self.gathered],
             "waiting": self.waiting.state(),
+            "wide": self.wide.seen,
             "bank": None if self.bank is None else self.bank.save(),
         }
 
@@ -186,6 +194,7 @@ class FirstPass:
         for gathering, held in zip(self.gathered, state["gathered"], strict=True):
             gathering.restore(held)
         self.waiting.restore(state["waiting"], self.device)
+        self.wide.seen = state["wide"]
         if self.bank is not None:
             self.bank.restore(state["bank"])
 
@@ -203,6 +212,7 @@ class FirstPass:
             Where the rows of every target's classes have moved to, where they were settled already.
         """
         self._take_in_waiting()
+        self.spans = self.wide.take_in(self.request.wide, self.gathered, shared)
         rows = settle(self.request.vocabularies, self._of_classes, shared) if moved is None else moved
         self.tally.move(rows)
         for mistakes in self.mistakes:
@@ -226,6 +236,7 @@ class FirstPass:
         counted = self._counted()
         counted.judged_by_itself = train is None
         result = self.gathered[0].finish(counted, train or counted)
+        result.spans = self.spans
         for number, part in enumerate(self.gathered[1 : 1 + self.request.jackknife]):
             own = counted.of_other_samples()
             self._judge_network(own, self.mistakes[1 + number], counted.rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -46,6 +47,8 @@ class Gathering:
         self.moments: dict[Key, ClassMoments] = {}
         self.narrow: dict[Key, ClassMoments] = {}
         self.joint: dict[Key, TargetAccumulator] = {}
+        self.spanned: dict[Key, tuple[float, int]] = {}
+        self.wide = {reading.name for reading in request.wide}
 
     def update(
         self, reading: Reading, features: Tensor, narrow: Tensor | None, kept: Tensor | None, seen: Mapping[str, Seen]
@@ -80,9 +83,31 @@ class Gathering:
                 self.moments[key] = self._fresh(key)
             self.moments[key].update(_rows(features, rows), own)
             if narrow is not None:
-                if key not in self.narrow:
-                    self.narrow[key] = self._fresh_narrow(key)
-                self.narrow[key].update(_rows(narrow, rows), own)
+                self._update_narrow(key, _rows(narrow, rows), own)
+
+    def update_narrow(
+        self, reading: Reading, coordinates: Tensor, kept: Tensor | None, seen: Mapping[str, Seen], squares: float
+    ) -> None:
+        """Take in all samples of a wide layer in coordinates of their own span; the rest is as for `update`.
+
+        Parameters
+        ----------
+        coordinates : Tensor
+            Shape ``(n, r)``.
+        squares : float
+            What each of them has for its mean square, as far as rounding goes (`layerwise.statistics.isometry`).
+        """
+        for target, (values, counts) in seen.items():
+            key = (target, reading.name)
+            rows = all_of(kept, counts)
+            own = values.to(coordinates.device)
+            self._update_narrow(key, _rows(coordinates, rows), own if rows is None else own[rows.to(own.device)])
+            self.spanned[key] = (squares, reading.features)
+
+    def _update_narrow(self, key: Key, narrow: Tensor, labels: Tensor) -> None:
+        if key not in self.narrow:
+            self.narrow[key] = self._fresh_narrow(key)
+        self.narrow[key].update(narrow, labels)
 
     @property
     def finite(self) -> bool:
@@ -143,6 +168,9 @@ class Gathering:
             ids = np.delete(result.ids[key[0]], finished.classes)
             result.absent[key[0]] = sorted(ids.tolist())
             narrow = narrow_moments.finish() if narrow_moments is not None else finished
+            if key in self.spanned:
+                squares, width = self.spanned[key]
+                narrow = replace(narrow, squares=np.full_like(narrow.squares, squares), width=width)
             result.evidence[key] = {"moments": finished}
             if narrow.within is not None or key in result.totals:
                 result.evidence[key]["covariance"] = narrow
@@ -164,8 +192,8 @@ class Gathering:
         result.evidence[key] = {"regression": moments, "readout": train.readouts.get(key)}
 
     def _fresh(self, key: Key) -> ClassMoments:
-        needed = bool({"covariance", "probe"} & self.request.needs)
-        scatter = self.scatter and needed and bool(self.request.plan.covariance_width) and self.sketches[key[1]] is None
+        needed = bool({"covariance", "probe"} & self.request.needs) and bool(self.request.plan.covariance_width)
+        scatter = self.scatter and needed and self.sketches[key[1]] is None and key[1] not in self.wide
         return ClassMoments(self.request.classes.get(key[0], 0), scatter=scatter, rounding=self.roundings[key[1]])
 
     def _fresh_narrow(self, key: Key) -> ClassMoments:

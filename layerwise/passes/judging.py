@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch import Tensor
 from layerwise.network import Reading
 from layerwise.passes.request import Request
 from layerwise.passes.result import Key, Reference, SplitResult
+from layerwise.passes.spans import Span
 from layerwise.passes.views import Seen, all_of
 from layerwise.shares import pooled
 from layerwise.sketch import Sketch
@@ -48,6 +50,8 @@ class Judging:
         The projection that each layer's covariance is taken of.
     device : device
         Where what has no sample yet is accumulated.
+    spans : mapping of str to Span
+        Isometries of wide layers of few samples.
     """
 
     def __init__(
@@ -57,12 +61,14 @@ class Judging:
         train: SplitResult,
         sketches: Mapping[str, Sketch | None],
         device: torch.device,
+        spans: Mapping[str, Span] = MappingProxyType({}),
     ) -> None:
         self.request = request
         self.result = result
         self.train = train
         self.device = device
         self.sketches = sketches
+        self.spans = spans
         self.projections: dict[Key, CenterProjections] = {}
         self.probes: dict[Key, ProbeErrors] = {}
         self.fourths: dict[Key, FourthMoment] = {}
@@ -110,6 +116,11 @@ class Judging:
                 self.fourths[key].update(narrow() if rows is None else narrow()[rows])
         return nearest
 
+    def open_wide(self) -> None:
+        """Make the accumulators of wide layers."""
+        for key in sorted(key for key in self.result.evidence if key[1] in self.spans):
+            self._open(key, self.device)
+
     def compare(self, nearest: Judged, predictions: Mapping[str, Tensor]) -> None:
         """Count where the nearest class is not the one that the network predicts for the target."""
         for key, (classes, rows) in nearest.items():
@@ -144,7 +155,9 @@ class Judging:
             seen = pooled(own, partial(CenterProjections, own.own, own.train, own.judge), own.scatter.device, shared)
             evidence["span"], evidence["nearest"] = seen.finish()
             if "noise" in self.request.needs:
-                noise = noise_variance(self.result.covariance(key), reading.features)
+                covariance = self.result.covariance(key)
+                width = covariance.means.shape[1] if reading.name in self.spans else reading.features
+                noise = noise_variance(covariance, width)
                 evidence["span"] = replace(evidence["span"], noise=noise)
             if key in self.probes:
                 probe, reference = self.probes.pop(key), self.train.references[key].probe
@@ -172,8 +185,9 @@ class Judging:
             probe = None
             if "probe" in self.request.needs:
                 probe = fit_ridge(self.result.covariance(key), self.request.ridge)
-                if (sketch := self.sketches[key[1]]) is not None:
-                    weight = sketch.lift(torch.from_numpy(probe.weight)).numpy()
+                narrowing = self.spans.get(key[1], self.sketches[key[1]])
+                if narrowing is not None:
+                    weight = narrowing.lift(torch.from_numpy(probe.weight)).numpy()
                     probe = replace(probe, weight=weight, mean=moments.shares @ moments.means)
                 # The weights lie below the basis, and only there.
                 own = own.beside(torch.from_numpy(probe.weight))

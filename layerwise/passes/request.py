@@ -93,8 +93,14 @@ class Request:
         """Whether every token or pixel is a sample."""
         return self.reduction in DENSE
 
+    @property
+    def wide(self) -> list[Reading]:
+        """The layers whose covariance is that of the span of all samples, which are few."""
+        limit = self.plan.covariance_width
+        return [reading for reading in self.readings if self.plan.spans and 0 < limit < reading.features]
+
     def narrowing(self, reading: Reading) -> Sketch | None:
-        """The projection that a layer's covariance is taken of; None where the layer is narrow enough."""
-        if not 0 < self.plan.covariance_width < reading.features:
+        """The projection that a layer's covariance is taken of; None where it is that of the layer itself."""
+        if not 0 < self.plan.covariance_width < reading.features or self.plan.spans:
             return None
         return Sketch(reading.features, self.plan.projected_width, self.seed)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from layerwise.passes.spans import Span
 from layerwise.statistics import Centers, Moments, Readout, RidgeProbe
 
 __all__ = ["Key", "Reference", "SplitResult", "side_by_side"]
@@ -95,6 +96,8 @@ class SplitResult:
         shuffled targets likewise.
     order : str
         In which order the texts or pictures of several processes were counted, where that makes a difference.
+    spans : dict of str to Span
+        Isometries of wide layers of few samples, by layer.
     lacking : set
         Targets and layers of which that leaves a class, of the split or of the one that judges, without a sample.
     """
@@ -128,6 +131,7 @@ class SplitResult:
     without: list[SplitResult] = field(default_factory=list)
     shuffled: list[SplitResult] = field(default_factory=list)
     totals: dict[Key, Any] = field(default_factory=dict)
+    spans: dict[str, Span] = field(default_factory=dict)
     lacking: set[Key] = field(default_factory=set)
     order: str = ""
 
@@ -187,6 +191,7 @@ class SplitResult:
         """Keep of the statistics only what other splits are judged by."""
         self.evidence.clear()
         self.totals.clear()
+        self.spans.clear()
         for other in [*self.without, *self.shuffled]:
             other.let_go()
 

@@ -60,13 +60,17 @@ class SecondPass:
         own, judges = ([of, *of.without, *of.shuffled] for of in (result, train))
         # The first sees every sample.
         pairs = zip(own, judges, strict=True)
-        self.judging = [Judging(request, seen, judge, self.sketches, device) for seen, judge in pairs]
+        self.judging = [Judging(request, seen, judge, self.sketches, device, result.spans) for seen, judge in pairs]
         self.beforehand = beforehand or Beforehand()
         self.views = self._views()
         self.fingerprint = DataFingerprint()
         self.samples = 0
         self._seen: list[dict[str, Seen]] = []
         self._nearest: list[Judged] = []
+        if shared:
+            # What lifts a probe from a span is gathered from all processes, which must come to it in one order.
+            for judging in self.judging:
+                judging.open_wide()
 
     def begin(self, batch: Batch, groups: Tensor | None = None) -> None:
         """Look at what comes with the features of a second run; `groups` of its samples where they are known."""
@@ -78,7 +82,8 @@ class SecondPass:
 
     def receive(self, reading: Reading, features: Tensor) -> None:
         """Take in the features of one layer, shape ``(n, d)``."""
-        for nearest, found in zip(self._nearest, self._update(reading, features, self._seen), strict=True):
+        start = self.samples - len(features)
+        for nearest, found in zip(self._nearest, self._update(reading, features, self._seen, start), strict=True):
             nearest.update(found)
 
     def end(self, answer: Answer) -> None:
@@ -96,10 +101,11 @@ class SecondPass:
         sizes = [len(values) for values in labels[0]] if labels else []
         predictions = {target: list(bank.get(f"predictions of {target}")) for target in self.result.errors}
         for reading in readings:
-            features_of = bank.get(reading.name)
+            features_of, start = bank.get(reading.name), 0
             for lump in lumps(sizes, reading.features):
                 features = torch.cat(list(islice(features_of, lump.stop - lump.start)))
-                nearest = self._update(reading, features, joined(seen[lump]))
+                nearest = self._update(reading, features, joined(seen[lump]), start)
+                start += len(features)
                 self._compare(nearest, {target: torch.cat(own[lump]) for target, own in predictions.items() if own})
             self.finish(reading)
 
@@ -138,13 +144,15 @@ class SecondPass:
         }
         return views.of({target: (request.vocabularies[target].rows(own), None) for target, own in ids.items()}, groups)
 
-    def _update(self, reading: Reading, features: Tensor, seen: list[dict[str, Seen]]) -> list[Judged]:
-        """Take in the features of one layer; gives the nearest classes."""
+    def _update(self, reading: Reading, features: Tensor, seen: list[dict[str, Seen]], start: int) -> list[Judged]:
+        """Take in the features of one layer, of the samples from `start` on; return the nearest classes."""
         kept = finite_rows(features, self.request.nonfinite)
         sketch = self.sketches[reading.name]
 
         @cache
         def narrow() -> Tensor:
+            if reading.name in self.result.spans:
+                return self.result.spans[reading.name].coordinates[start : start + len(features)]
             return features if sketch is None else sketch(features)
 
         return [

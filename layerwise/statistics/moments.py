@@ -46,6 +46,8 @@ class Moments:
         Variance that rounding gives a feature, in units of its mean square (`layerwise.statistics.rounding`).
     fourth : float or None
         ``mean ||h - mean h||^4``, which takes a second pass.
+    width : int or None
+        Features of the layer itself, where these are coordinates in the span of its samples; None where they are all.
     """
 
     classes: np.ndarray
@@ -57,6 +59,12 @@ class Moments:
     squares: np.ndarray
     noise: float
     fourth: float | None = None
+    width: int | None = None
+
+    @property
+    def features(self) -> int:
+        """Features of the layer, ``d``."""
+        return self.means.shape[1] if self.width is None else self.width
 
     @cached_property
     def centered(self) -> np.ndarray:

@@ -53,7 +53,7 @@ def fit_ridge(moments: Moments, ridge: float) -> RidgeProbe:
     shares, covariance = moments.shares, moments.covariance
     mean = shares @ moments.means
     width = len(covariance)
-    strength = ridge * max(np.trace(covariance) / width, np.finfo(np.float64).tiny)
+    strength = ridge * max(np.trace(covariance) / moments.features, np.finfo(np.float64).tiny)
     weight = np.linalg.solve(covariance + strength * np.eye(width), (moments.means - mean).T * shares)
     return RidgeProbe(moments.classes, mean, weight, shares)
 

@@ -1,0 +1,95 @@
+"""Wide features of few samples in as many coordinates as there are samples: exact, with nothing projected away.
+
+``N`` samples span no more than ``N`` directions. In an orthonormal basis of their span, found from their products
+alone, covariances, fits and distances are what they are among all features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from layerwise.statistics.residuals import columns
+from layerwise.statistics.rounding import noise_edge
+
+__all__ = ["Isometry", "isometry_of"]
+
+_EPS = torch.finfo(torch.float64).eps
+
+
+@dataclass(frozen=True)
+class Isometry:
+    """Coordinates of samples in an orthonormal basis of their span; ``n`` samples, ``d`` features, ``r`` directions.
+
+    Attributes
+    ----------
+    coordinates : Tensor
+        Of the samples, shape ``(n, r + 1)``; the last is that of their mean beyond the directions in which they vary.
+    lifting : Tensor
+        The basis is the sum of the samples with these weights, shape ``(n, r)``.
+    squares : float
+        Mean square of a coordinate's rounding, in units of the layer's (`layerwise.statistics.Moments.squares`).
+    """
+
+    coordinates: Tensor
+    lifting: Tensor
+    squares: float
+
+    def lift(self, weights: Tensor, features: Tensor) -> Tensor:
+        """The weights of a linear map of the coordinates as those of a map of the features.
+
+        Parameters
+        ----------
+        weights : Tensor
+            Shape ``(r + 1, c)``.
+        features : Tensor
+            The samples, shape ``(n, d)``.
+
+        Returns
+        -------
+        Tensor
+            Shape ``(d, c)``.
+        """
+        combined = self.lifting @ weights[:-1].to(self.lifting)
+        lifted = combined.new_empty(features.shape[1], weights.shape[1])
+        for block in columns(features):
+            lifted[block] = features[:, block].double().T @ combined
+        return lifted
+
+
+def isometry_of(features: Tensor, kept: Tensor | None = None) -> Isometry:
+    """Find coordinates of samples from their products.
+
+    Parameters
+    ----------
+    features : Tensor
+        Shape ``(n, d)``.
+    kept : Tensor, optional
+        Samples that count, shape ``(n,)``; the others are at the mean.
+    """
+    count, width = features.shape
+    rows = torch.ones(count, dtype=torch.bool, device=features.device) if kept is None else kept.to(features.device)
+    number = max(int(rows.sum()), 1)
+    products = torch.zeros(count, count, dtype=torch.float64, device=features.device)
+    towards_mean = torch.zeros(count, dtype=torch.float64, device=features.device)
+    length = squares = 0.0
+    for block in columns(features):
+        values = torch.where(rows[:, None], features[:, block].double(), 0.0)
+        mean = values.sum(0) / number
+        squares += float(values.square().sum()) / number
+        length += float(mean.square().sum())
+        values = torch.where(rows[:, None], values - mean, 0.0)
+        products.addmm_(values, values.T)
+        towards_mean += values @ mean
+    variances, axes = torch.linalg.eigh(products)
+    filled = variances > count * _EPS * variances[-1].clamp_min(0.0)
+    roots, axes = variances[filled].sqrt(), axes[:, filled]
+    lifting = axes / roots
+    along = towards_mean @ lifting
+    beyond = torch.full((count, 1), max(length - float(along.square().sum()), 0.0) ** 0.5, dtype=torch.float64)
+    coordinates = torch.cat([axes * roots + along, beyond.to(axes)], dim=1)
+    # Rounding lies in all features, and all of it that so few samples show lies in their span.
+    edge = noise_edge(width, number) / noise_edge(coordinates.shape[1], number)
+    return Isometry(coordinates, lifting, squares / width * edge)

@@ -1,0 +1,134 @@
+"""Wide layers of few samples are measured exactly, through the span of the samples."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import oracle
+import pytest
+import torch
+import xarray as xr
+from networks import Perceptron, blobs, loader
+from torch import nn
+
+from layerwise.profiling import profile
+
+TESTS = Path(__file__).parents[1]
+METRICS = ["probe_error", "vci", "h_score", "logme", "nc1", "*rank", "participation_ratio"]
+
+
+def measure(network: nn.Module, **options: object) -> xr.Dataset:
+    data = {"train": loader(*blobs(samples=70)), "test": loader(*blobs(samples=40, seed=1))}
+    return profile(network, data, metrics=METRICS, layers=["first.0", "second.0"], **options)
+
+
+def assert_same_numbers(one: xr.Dataset, other: xr.Dataset) -> None:
+    for name in one.data_vars:
+        np.testing.assert_allclose(other[name].values, one[name].values, rtol=1e-6, atol=1e-9, err_msg=str(name))
+
+
+@pytest.fixture
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return Perceptron(width=12).double().eval()
+
+
+class Doubled(nn.Module):
+    """Takes its inputs in double precision, so that one network has the same features in any batch."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.first, self.second, self.classifier = inner.first, inner.second, inner.classifier
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.classifier(self.second(self.first(inputs.double())))
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["features wait", "the network runs again"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"jackknife": 3}, {"null": 3}, {"convention": "ibrahim"}, {"debiased": True}],
+    ids=["plain", "jackknife", "null", "shrunk", "debiased"],
+)
+def test_the_span_of_the_samples_gives_what_all_features_give(network, options, again, monkeypatch):
+    if again:
+        monkeypatch.setattr("layerwise.plan._WIDEST_KEPT", 0)
+    plain = measure(Doubled(network), **options)
+    monkeypatch.setattr("layerwise.plan._WIDEST_COVARIANCE", 4)
+    spanned = measure(Doubled(network), **options)
+    assert spanned.covariance_features.values.tolist() == [12, 12]
+    assert spanned.covariance_error.values.tolist() == [0, 0]
+    assert_same_numbers(plain, spanned)
+
+
+def test_more_features_than_samples_equal_the_oracle():
+    torch.manual_seed(0)
+    inputs, labels = blobs(samples=40)
+    network = nn.Sequential(nn.Linear(8, 2100), nn.Tanh(), nn.Linear(2100, 3)).eval()
+    names = ["effective_rank", "stable_rank", "participation_ratio", "logme"]
+    ds = profile(network, loader(inputs, labels), metrics=names, layers=["1"]).isel(epoch=0, split=0, layer=0)
+    features = network[:2](inputs).detach().double().numpy()
+    for name in names[:3]:
+        assert ds[name].item() == pytest.approx(getattr(oracle, name)(features), rel=1e-8)
+    expected = oracle.logme(features, labels.numpy(), eps=torch.finfo(torch.float32).eps)
+    assert ds["logme"].item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_profile_goes_on_with_what_wide_layers_wait_for(network, tmp_path, monkeypatch):
+    monkeypatch.setattr("layerwise.plan._WIDEST_COVARIANCE", 4)
+    whole = measure(Doubled(network))
+
+    class Stopped(BaseException):
+        pass
+
+    count = 0
+
+    def stop(*_: object) -> None:
+        nonlocal count
+        count += 1
+        if count > 9:
+            raise Stopped
+
+    stopping = Doubled(network)
+    handle = stopping.register_forward_hook(stop)
+    with pytest.raises(Stopped):
+        measure(stopping, partial=tmp_path / "kept", check=False)
+    handle.remove()
+    assert_same_numbers(whole, measure(Doubled(network), partial=tmp_path / "kept", check=False))
+
+
+WORKER = f"""
+import sys
+import torch
+sys.path.insert(0, {str(TESTS)!r})
+import layerwise.plan
+layerwise.plan._WIDEST_COVARIANCE = 4
+from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
+from networks import Perceptron, blobs
+from layerwise.profiling import profile
+torch.distributed.init_process_group("gloo")
+torch.manual_seed(0)
+network = Perceptron(width=12).double()
+inputs, labels = blobs(samples=70)
+data = TensorDataset(inputs.double(), labels)
+found = profile(network, DataLoader(data, batch_size=8, sampler=DistributedSampler(data)), metrics={METRICS!r})
+if not torch.distributed.get_rank():
+    found.to_netcdf(sys.argv[1], engine="h5netcdf")
+torch.distributed.destroy_process_group()
+"""
+
+
+def test_two_processes_share_the_span_of_all_samples(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    (tmp_path / "worker.py").write_text(WORKER)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "worker.py", "p.nc"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    torch.manual_seed(0)
+    inputs, labels = blobs(samples=70)
+    expected = profile(Perceptron(width=12).double(), loader(inputs.double(), labels), metrics=METRICS)
+    with xr.open_dataset(tmp_path / "p.nc", engine="h5netcdf") as found:
+        assert_same_numbers(expected, found.load())
