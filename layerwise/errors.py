@@ -47,6 +47,8 @@ _LONGEST_WORD = 400
 _LONGEST_CAUSE = 300
 # A value is shown with at most so many characters.
 _LONGEST = 80
+# A name may be a path, whose last part says what it is of.
+_LONGEST_NAME = 240
 
 
 class LayerwiseError(Exception):
@@ -81,7 +83,7 @@ class UnknownName(LayerwiseError, LookupError):
             there = f"there are: {listed(names)}"
         else:
             there = "there are none"
-        super().__init__(f"no {what} {shown(asked)}; {there}" + (f". {hint}" if hint else ""))
+        super().__init__(f"no {what} {shown(asked, _LONGEST_NAME)}; {there}" + (f". {hint}" if hint else ""))
 
 
 class LayerNeverFired(LayerwiseError, RuntimeError):
@@ -176,7 +178,7 @@ def is_escaped(text: str) -> bool:
     return not any(map(_is_unsafe, text))
 
 
-def shown(value: object) -> str:
+def shown(value: object, longest: int = _LONGEST) -> str:
     """A value as a message shows it: what was typed, cut where it is long; of other things their type.
 
     Examples
@@ -185,8 +187,8 @@ def shown(value: object) -> str:
     ("'gap'", '[0, 2]', '<object>')
     """
     if isinstance(value, str):
-        cut = f"{value[:_LONGEST]!r}..." if len(value) > _LONGEST else repr(value)
-        return cut + (f" ({len(value):,} characters)" if len(value) > _LONGEST else "")
+        cut = f"{value[:longest]!r}..." if len(value) > longest else repr(value)
+        return cut + (f" ({len(value):,} characters)" if len(value) > longest else "")
     return _REPR.repr(value)
 
 

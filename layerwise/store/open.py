@@ -177,7 +177,7 @@ def _repository(place: str, storage: icechunk.Storage, create: bool) -> icechunk
 def _open_local(path: Path, create: bool) -> Store:
     # Icechunk makes the folder even to look into it, so what is there is found out first; and before it is judged,
     # since another may be making a store, which appears as a whole.
-    what = _what_is_there(path) if _is_there(path) else None
+    what = _what_is_there(path)
     if not _looks_like_repository(path):
         if what is not None:
             raise NotAStore(f"{path} is not a layerwise store: it is {what}")
@@ -259,7 +259,7 @@ def _looks_like_repository(path: Path) -> bool:
 
 def _what_is_there(path: Path) -> str | None:
     """A few words on what is at `path`, or None for nothing or an empty folder."""
-    if not path.exists():
+    if not _is_there(path):
         return None
     if not path.is_dir():
         return f"a file of {path.stat().st_size:,} bytes"
