@@ -56,7 +56,7 @@ from layerwise.network import Reading, first_samples, readings_of
 from layerwise.partial import DoesNotFit, Partial
 from layerwise.passes import Beforehand, Request, SplitResult
 from layerwise.passes.first_features import arithmetic_of
-from layerwise.passes.vocabulary import expected_classes, vocabularies_of
+from layerwise.passes.vocabulary import MOST_HELD, expected_classes, vocabularies_of
 from layerwise.plan import Plan, make_plan, parse_memory
 from layerwise.progress import logger
 from layerwise.provenance import environment, weight_hash
@@ -413,7 +413,8 @@ class Profiler:
     def _plan(self, first: Batch) -> Plan:
         of_classes = [labels for target, labels in first.labels.items() if target not in self.dimensions]
         guessed = max((expected_classes(labels) for labels in of_classes), default=1)
-        classes = max((len(names) for names in self.class_names.values()), default=guessed)
+        declared = [len(names) for names in self.class_names.values()]
+        classes = max((count if count <= MOST_HELD else min(count, guessed) for count in declared), default=guessed)
         settings = self.settings
         return make_plan(
             [reading.features for reading in self.readings],
@@ -500,7 +501,8 @@ class Profiler:
     def _classes(self, results: Mapping[str, SplitResult]) -> tuple[dict[str, tuple[str, ...]], dict[str, np.ndarray]]:
         """Names of the classes of every target in the order of their ids, and the place of every row among them."""
         ids = {target: own for result in results.values() for target, own in result.ids.items()}
-        places = {target: own.argsort().argsort() for target, own in ids.items()}
+        # Declared classes have a place each, whether they occur or not.
+        places = {t: own if t in self.class_names else own.argsort().argsort() for t, own in ids.items()}
         named = {target: self.class_names.get(target) or tuple(map(str, np.sort(own))) for target, own in ids.items()}
         return {target: named.get(target, ()) for target in [*self.targets, *named]}, places
 

@@ -51,5 +51,6 @@ def least_classes(result: SplitResult, names: Mapping[str, tuple[str, ...]]) -> 
         if len(present) and counts[present].min() < FEW:
             row = int(present[counts[present].argmin()])
             own = names.get(target, ())
-            found[target] = (own[row] if row < len(own) else str(result.ids[target][row]), int(counts[row]))
+            number = int(result.ids[target][row])
+            found[target] = (own[number] if number < len(own) else str(number), int(counts[row]))
     return found

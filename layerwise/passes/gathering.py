@@ -194,10 +194,10 @@ class Gathering:
     def _fresh(self, key: Key) -> ClassMoments:
         needed = bool({"covariance", "probe"} & self.request.needs) and bool(self.request.plan.covariance_width)
         scatter = self.scatter and needed and self.sketches[key[1]] is None and key[1] not in self.wide
-        return ClassMoments(self.request.classes.get(key[0], 0), scatter=scatter, rounding=self.roundings[key[1]])
+        return ClassMoments(self.request.rows(key[0]), scatter=scatter, rounding=self.roundings[key[1]])
 
     def _fresh_narrow(self, key: Key) -> ClassMoments:
-        count, rounding = self.request.classes.get(key[0], 0), self.roundings[key[1]]
+        count, rounding = self.request.rows(key[0]), self.roundings[key[1]]
         return ClassMoments(count, scatter=self.scatter, rounding=rounding)
 
     def _fresh_joint(self, key: Key) -> TargetAccumulator:

@@ -46,7 +46,7 @@ def match_target(
     return match_scores(
         ids,
         scores,
-        declared=target in request.classes,
+        declared=request.classes.get(target, 0),
         names=request.names.get(target, ()),
         score_names=request.score_names if common else (),
     )
@@ -65,7 +65,7 @@ def leave_contested(results: Sequence[SplitResult]) -> None:
 
 
 def match_scores(
-    ids: np.ndarray, scores: int, *, declared: bool, names: Sequence[str] = (), score_names: Sequence[str] = ()
+    ids: np.ndarray, scores: int, *, declared: int = 0, names: Sequence[str] = (), score_names: Sequence[str] = ()
 ) -> tuple[np.ndarray | None, str]:
     """Find the row of every class among the class scores of a network.
 
@@ -79,10 +79,10 @@ def match_scores(
         Ids of the classes, shape ``(C,)``.
     scores : int
         How many scores the network gives.
-    declared : bool
-        Whether the classes were declared; else they are the ids that occur.
+    declared : int
+        How many classes were declared; 0 if they are the ids that occur.
     names : sequence of str
-        What the data calls its classes, ``C`` of them; the ids themselves where it does not say.
+        What the data calls its classes, all declared ones; the ids themselves where it does not say.
     score_names : sequence of str
         What the network calls its scores; none where it does not say.
 
@@ -95,17 +95,17 @@ def match_scores(
 
     Examples
     --------
-    >>> match_scores(np.array([1, 2, 5]), 3, declared=False)
+    >>> match_scores(np.array([1, 2, 5]), 3)
     (array([0, 1, 2]), 'in ascending order')
-    >>> match_scores(np.array([0, 1]), 2, declared=True, names=["cat", "dog"], score_names=["dog", "cat"])
+    >>> match_scores(np.array([0, 1]), 2, declared=2, names=["cat", "dog"], score_names=["dog", "cat"])
     (array([1, 0]), 'by name')
     """
     own = np.arange(len(ids))
     by_name = _by_name(names or [str(item) for item in ids], score_names, scores)
     if declared:
         if by_name is not None and not are_numbers(names):
-            return by_name, "by name" if len(ids) != scores or (by_name != own).any() else ""
-        return (own, "") if len(ids) == scores else (None, "")
+            return by_name[ids], "by name" if declared != scores or (by_name != np.arange(declared)).any() else ""
+        return (ids, "") if declared == scores else (None, "")
     if len(ids) and ids.min() == 0 and ids.max() == scores - 1:
         return ids, ""
     if by_name is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from layerwise.network import Reading
-from layerwise.passes.vocabulary import Vocabulary
+from layerwise.passes.vocabulary import MOST_HELD, Vocabulary
 from layerwise.plan import Plan
 from layerwise.reduce import DENSE
 from layerwise.sketch import Sketch
@@ -92,6 +92,11 @@ class Request:
     def apart(self) -> bool:
         """Whether every token or pixel is a sample."""
         return self.reduction in DENSE
+
+    def rows(self, target: str) -> int:
+        """How many rows a target's statistics have from the start: one for each declared class, if they are few."""
+        count = self.classes.get(target, 0)
+        return count if count <= MOST_HELD else 0
 
     @property
     def wide(self) -> list[Reading]:

@@ -11,15 +11,18 @@ from layerwise.errors import NotRepeatable
 from layerwise.shares import gathered
 from layerwise.statistics import State
 
-__all__ = ["Vocabulary", "expected_classes", "settle", "vocabularies_of"]
+__all__ = ["MOST_HELD", "Vocabulary", "expected_classes", "settle", "vocabularies_of"]
+
+#: Of more declared classes, such as the words of a language model, only those that occur take memory.
+MOST_HELD = 1000
 
 
 class Vocabulary:
     """Ids of the classes of one target, in the order of their rows.
 
-    Declared classes are the ids ``0 .. count - 1``, and each is its own row. Otherwise every id that occurs is a class:
-    it takes the next row when it is first met, and `settle` sorts what a split has added. Memory grows with the number
-    of classes, not with the largest id.
+    Declared classes are the ids ``0 .. count - 1``, and each is its own row, up to `MOST_HELD` of them. Otherwise every
+    id that occurs has a row: it takes the next one when it is first met, and `settle` sorts what a split has added.
+    Memory grows with the number of classes that occur, not with the largest id.
 
     Parameters
     ----------
@@ -35,8 +38,8 @@ class Vocabulary:
     """
 
     def __init__(self, declared: int | None = None) -> None:
-        self.declared = declared is not None
-        self.ids = torch.arange(declared or 0)
+        self.declared = declared is not None and declared <= MOST_HELD
+        self.ids = torch.arange((declared or 0) if self.declared else 0)
         self.settled = len(self.ids)
 
     def __len__(self) -> int:

@@ -11,7 +11,6 @@ from layerwise.passes.matching import IN_ORDER, match_scores
 
 
 def matched(ids, scores, **words):
-    words.setdefault("declared", False)
     rows, how = match_scores(np.array(ids), scores, **words)
     return None if rows is None else rows.tolist(), how
 
@@ -53,7 +52,7 @@ def test_ids_that_may_count_from_0_or_from_1_are_not_guessed():
 )
 def test_declared_classes_go_by_their_names_where_the_scores_have_them(names, score_names, rows, how):
     ids = range(len(names))
-    assert matched(ids, len(score_names), declared=True, names=names, score_names=score_names) == (rows, how)
+    assert matched(ids, len(score_names), declared=len(names), names=names, score_names=score_names) == (rows, how)
 
 
 def test_ids_go_by_the_names_of_the_scores_before_their_order():
@@ -63,7 +62,7 @@ def test_ids_go_by_the_names_of_the_scores_before_their_order():
 @given(st.sets(st.integers(0, 50), min_size=1, max_size=12), st.integers(2, 12), st.booleans())
 def test_an_id_beyond_the_scores_is_never_its_own_row_and_no_score_is_of_two_classes(ids, scores, named):
     names = [str(2 * number) for number in range(scores)] if named else ()
-    rows, _ = match_scores(np.array(sorted(ids)), scores, declared=False, score_names=names)
+    rows, _ = match_scores(np.array(sorted(ids)), scores, score_names=names)
     if rows is not None:
         assert len(set(rows.tolist())) == len(ids)
         assert ((rows >= 0) & (rows < scores)).all()
