@@ -19,6 +19,7 @@ from layerwise.adapters.remote_code import code_of, refusing_code
 from layerwise.adapters.texts import beyond_limits
 from layerwise.adapters.torch import TorchAdapter
 from layerwise.errors import InvalidData, LayerwiseError, UnknownName, listed
+from layerwise.nest import tensors_of
 from layerwise.progress import logger, others_bars
 from layerwise.runtime.refusing import reason, refusing
 
@@ -123,7 +124,7 @@ class HuggingFaceAdapter(TorchAdapter):
         # A classifier shifts its own input into the decoder.
         if starts and not type(model).__name__.endswith(_CLASSIFIERS):
             start = getattr(config, "decoder_start_token_id", None) or 0
-            device = next(iter(batch.labels.values())).device
+            device = next(value.device for value in [*tensors_of(inputs), *batch.labels.values()])
             inputs.setdefault("decoder_input_ids", torch.full((batch.size, 1), start, device=device))
         try:
             with padding_known(model, inputs) as known:

@@ -61,7 +61,7 @@ class Adapter(Protocol):
         """
 
     def batch(self, raw: Any, device: torch.device) -> Batch:
-        """Split what a loader gives into inputs and labels, on the device."""
+        """Split what a loader gives into inputs, on the device, and labels, on that of its statistics."""
 
     def forward(self, model: nn.Module, batch: Batch) -> Any:
         """Run one forward."""

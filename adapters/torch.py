@@ -15,6 +15,7 @@ from layerwise.adapters.items import parameters_of, pick_items, split
 from layerwise.adapters.protocol import Batch
 from layerwise.errors import InvalidData, InvalidLabels, UnknownName
 from layerwise.nest import mapped, resampled
+from layerwise.runtime.precision import statistics_device
 
 __all__ = ["TorchAdapter", "move"]
 
@@ -77,7 +78,8 @@ class TorchAdapter:
     def batch(self, raw: Any, device: torch.device) -> Batch:
         """Split ``(inputs, labels)``, or a mapping with a key such as ``labels``, and move it to the device.
 
-        Labels may be a mapping themselves, one entry a target.
+        Labels go where statistics are kept (`layerwise.runtime.precision`). They may be a mapping themselves, one entry
+        a target.
 
         Raises
         ------
@@ -91,7 +93,9 @@ class TorchAdapter:
         targets = dict(labels) if isinstance(labels, Mapping) else {"label": labels}
         inputs = move(inputs, device)
         mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
-        tensors = {name: _as_labels(value, name).to(device) for name, value in targets.items()}
+        # Values of a regression may be in double precision, which not every device has.
+        kept = statistics_device(device)
+        tensors = {name: _as_labels(value, name).to(kept) for name, value in targets.items()}
         sizes = {len(value) for value in tensors.values() if value.ndim}
         if len(sizes) != 1:
             raise InvalidData(f"labels of a batch must be vectors of one length; there are {sorted(sizes) or 'none'}")

@@ -40,6 +40,7 @@ from layerwise.passes.position_shuffles import shuffles_of_positions
 from layerwise.passes.streams import streams_of
 from layerwise.progress import bar
 from layerwise.provenance import DataFingerprint
+from layerwise.runtime.precision import statistics_device
 from layerwise.shares import dealt_indices, gathered, needs_numbers, own_samples, pooled, why_unknown
 
 __all__ = ["look", "read_fingerprint", "run_split"]
@@ -113,6 +114,7 @@ def run_split(
     """
     own = own_samples(loader)
     shared = own is not None
+    device = statistics_device(network.device)
     with ExitStack() as stack:
         bank = None
         if request.plan.bank:
@@ -123,9 +125,9 @@ def run_split(
         sweep = _Sweep(network, loader, request, split, own, partial, digest_of([beforehand, drawn, places, moved]))
         first: FirstPass | FirstPassApart
         if request.apart:
-            first = FirstPassApart(request, bank, network.device, drawn, places, moved)
+            first = FirstPassApart(request, bank, device, drawn, places, moved)
         else:
-            first = FirstPass(request, bank, network.device, beforehand)
+            first = FirstPass(request, bank, device, beforehand)
         sweep.first(first)
         seen, order = first.samples, first.fingerprint.order
         if beforehand is not None:
@@ -147,7 +149,7 @@ def run_split(
         if isinstance(first, FirstPassApart):
             second = SecondPassApart(first, train, drawn, shared=shared)
         else:
-            second = SecondPass(request, result, train or result, network.device, shared=shared, beforehand=beforehand)
+            second = SecondPass(request, result, train or result, device, shared=shared, beforehand=beforehand)
         if bank is not None and request.plan.keeps_features:
             second.read(bank, bar(request.readings, f"{split} pass 2"))
             return second.result

@@ -71,7 +71,7 @@ def find_fed_heads(
 
 def _keeping(features: dict[Layer, Tensor]) -> Callable[[Reading, Tensor], None]:
     def keep(reading: Reading, values: Tensor) -> None:
-        features[reading.layer] = values.detach().double().cpu()
+        features[reading.layer] = values.detach().cpu().double()
 
     return keep
 

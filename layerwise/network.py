@@ -29,6 +29,7 @@ from layerwise.layers import Layer
 from layerwise.nest import resampled
 from layerwise.quiet import quiet
 from layerwise.reduce import DENSE, Tokens, is_tokens, positions, reduce, reduction_of
+from layerwise.runtime.precision import for_statistics
 from layerwise.sketch import Sketch
 
 __all__ = ["Answer", "Network", "Reading", "Traced", "first_samples", "part_of", "readings_of", "values_of"]
@@ -291,7 +292,8 @@ class Network:
         ----------
         readings : sequence of Reading
         receive : callable
-            Called with a reading and its features (`Reading.read`) from within the forward.
+            Called with a reading and its features (`Reading.read`) from within the forward, on the device on which
+            statistics are kept (`layerwise.runtime.precision`).
         """
         by_layer = {reading.layer: reading for reading in readings}
         dense = next((reading.reduction for reading in readings if reading.reduction in DENSE), None)
@@ -311,7 +313,8 @@ class Network:
                 judged[layer.name] = layer.samples_first(activation, size)
             if layer not in by_layer:
                 return
-            receive(by_layer[layer], by_layer[layer].read(layer.samples_first(activation, size), mask, ids, masks))
+            features = by_layer[layer].read(layer.samples_first(activation, size), mask, ids, masks)
+            receive(by_layer[layer], for_statistics(features))
 
         layers = list(dict.fromkeys([*by_layer, *([] if self.scores is None else [self.scores]), *self.judges]))
         with quiet(self.model), Capture(self.model, layers, take) as capture:

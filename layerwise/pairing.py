@@ -85,7 +85,7 @@ class Pairing:
 
 def _equal(one: Tensor, two: Tensor) -> bool:
     same = one.shape == two.shape and one.is_floating_point() == two.is_floating_point()
-    return same and torch.allclose(one.double().cpu(), two.double().cpu(), rtol=1e-6, atol=0.0, equal_nan=True)
+    return same and torch.allclose(one.cpu().double(), two.cpu().double(), rtol=1e-6, atol=0.0, equal_nan=True)
 
 
 def _moved(one: Sequence[int], two: Sequence[int]) -> bool:

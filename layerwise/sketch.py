@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from layerwise.runtime.precision import for_statistics
+
 __all__ = ["Sketch"]
 
 # Features that are added up side by side before they are folded: enough to keep every core busy.
@@ -59,6 +61,7 @@ class Sketch:
     def __call__(self, features: Tensor) -> Tensor:
         """Project features of shape ``(n, d)`` to ``(n, k)``, at least single precision."""
         # Summed in double precision: a common offset of the features cancels here.
+        features = for_statistics(features)
         ring = torch.zeros(len(features), self._ring, dtype=torch.float64, device=features.device)
         signs = self._signs.to(features.device, torch.promote_types(features.dtype, torch.float32))
         for number, shift in enumerate(self._shifts):

@@ -145,7 +145,7 @@ def _features(
             features = features if padding is None else padding.strip(features)
         flat = features.flatten(1)
         step = -(-flat.shape[1] // _MOST_FEATURES)
-        found[reading.name] = flat[:, ::step].detach().to("cpu", torch.float64)
+        found[reading.name] = flat[:, ::step].detach().cpu().double()
 
     with network.reading(readings, receive) as run:
         run(batch)

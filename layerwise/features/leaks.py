@@ -72,7 +72,7 @@ def find_leak(network: Network, traced: Trace, batch: Batch, share: float) -> Le
         masked = _from_mask(network, longer[0])
     for layer in layers:
         if layer in short and layer in long:
-            one, other = (means[layer].flatten(1).double().cpu() for means in (short, long))
+            one, other = (means[layer].flatten(1).cpu().double() for means in (short, long))
             if one.shape == other.shape and difference(other, one, one, roundings[layer]).exceeds(share):
                 return Leak(layer.name, key_of(layer) in masked and bool(layer.axes.masked), longer[1].left)
     return None

@@ -19,6 +19,7 @@ from layerwise.finding.trace import trace_with_tensors
 from layerwise.finding.variations import with_rows
 from layerwise.layers import Layer
 from layerwise.reduce import Tokens, reduce
+from layerwise.runtime.precision import for_statistics
 
 __all__ = ["Pooling", "Poolings", "measured_poolings", "unlike_samples"]
 
@@ -219,6 +220,7 @@ def _of_tokens(
     # A fixed position is no end of a text, whatever token stands there.
     ids = token_ids(batch.inputs) if picks else None
     if ids is not None and ids.shape == source.shape[:2]:
+        ids = for_statistics(ids)
         same = [(source.double() == vector[:, None]).all(-1) for vector in vectors if _is_of(source, vector)]
         for end in possible_ends(ids, torch.stack(same).any(0)) if same else ():
             how = "last" if end.rule == "before" else "eos"
@@ -234,10 +236,11 @@ def _is_of(source: Tensor, vector: Tensor) -> bool:
 
 def _samples_first(value: Tensor, samples: int) -> Tensor | None:
     """A tensor of real numbers with its samples along the first axis; None where it has none."""
+    value = for_statistics(value.detach())
     value = real_features(value, -1) if value.ndim else value
     if value.ndim and len(value) == samples:
-        return value.detach()
-    return value.detach().transpose(0, 1) if value.ndim > 1 and value.shape[1] == samples else None
+        return value
+    return value.transpose(0, 1) if value.ndim > 1 and value.shape[1] == samples else None
 
 
 def _difference(one: Tensor, two: Tensor) -> float:

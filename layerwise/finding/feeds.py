@@ -267,7 +267,7 @@ def _matrix(module: nn.Module) -> np.ndarray | None:
         weight: torch.Tensor | None = base.in_proj_weight if packed else base.weight
         if weight is None or weight.is_meta or weight.ndim < 2 or not weight.is_floating_point():
             return None
-        matrix = plain(weight).double().cpu()
+        matrix = plain(weight).cpu().double()
     if base is not module:
         update = _update(module)
         if update is None:
@@ -290,4 +290,4 @@ def _update(tuned: Any) -> torch.Tensor | float | None:
     if tuned.merged or tuned.disable_adapters:
         return 0.0
     active = [name for name in tuned.active_adapters if name in tuned.lora_A]
-    return sum((tuned.get_delta_weight(name).detach().double().cpu() for name in active), 0.0)
+    return sum((tuned.get_delta_weight(name).detach().cpu().double() for name in active), 0.0)

@@ -104,7 +104,7 @@ def checked_targets(values: Tensor, target: str, request: Request, number: int) 
     if bool(present.all()):
         return values, None
     if request.nonfinite == "raise":
-        share = 1 - float(present.double().mean())
+        share = 1 - float(present.float().mean())
         raise InvalidLabels(
             f"regression target {target!r} has NaN or infinity in {share:.1%} of the samples of batch {number}; "
             "nonfinite='drop' leaves such samples out and counts them"

@@ -16,6 +16,7 @@ from layerwise.network import Network
 from layerwise.passes.checks import checked_labels
 from layerwise.passes.request import Request
 from layerwise.passes.result import Key, SplitResult
+from layerwise.runtime.precision import statistics_device
 from layerwise.shares import place, pooled
 from layerwise.statistics import ComplexitySums, State, restore, state_of
 from layerwise.tangents import differentiating
@@ -41,6 +42,7 @@ class ComplexityPass:
         self.samples = 0
         self.sums: dict[Key, ComplexitySums] = {}
         # Processes that share the data draw independently.
+        self.device = statistics_device(network.device)
         self.directions = directions_of(request.probes, request.seed, place()[0])
 
     @contextmanager
@@ -81,16 +83,16 @@ class ComplexityPass:
     def restore(self, state: State) -> None:
         """Go on from a state."""
         self.samples = state["samples"]
-        device = self.network.device
-        self.sums = {key: restore(self._fresh(key, device), held, device) for key, held in state["sums"].items()}
+        self.sums = {
+            key: restore(self._fresh(key, self.device), held, self.device) for key, held in state["sums"].items()
+        }
         self.directions.restore(state["directions"])
 
     def finish(self, shared: bool) -> None:
         """Put what was accumulated into the evidence; with that of the other processes, if the samples are shared."""
-        device = self.network.device
         for key, evidence in self.result.evidence.items():
-            make = partial(self._fresh, key, device)
-            evidence["complexity"] = pooled(self.sums.get(key, make()), make, device, shared).finish()
+            make = partial(self._fresh, key, self.device)
+            evidence["complexity"] = pooled(self.sums.get(key, make()), make, self.device, shared).finish()
         self.sums.clear()
 
     def _update(self, key: Key, squares: Tensor, errors: Tensor, labels: Tensor) -> None:

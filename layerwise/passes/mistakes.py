@@ -13,6 +13,7 @@ from layerwise.network import Answer
 from layerwise.passes.matching import match_target
 from layerwise.passes.request import Request
 from layerwise.passes.views import Seen
+from layerwise.runtime.precision import for_statistics
 
 __all__ = ["Mistakes"]
 
@@ -131,6 +132,7 @@ class Mistakes:
         output = answer.values.get(name, answer.values.get(""))
         if output is None or values.shape != (output := output.reshape(len(output), -1)).shape:
             return
+        output = for_statistics(output)
         squares = _of_those((output.double() - values.to(output.device, torch.float64)).square(), counts)
         if nonfinite == "drop":
             squares = squares[torch.isfinite(squares).all(1)]
