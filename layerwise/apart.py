@@ -23,7 +23,7 @@ def check_apart(settings: Settings, dimensions: Mapping[str, int], needs: Collec
     Raises
     ------
     InvalidLabels
-        For regression targets.
+        For regression targets of pixels, or where tokens of each class are to be drawn.
     InvalidData
         For geometric complexity.
     NotRepeatable
@@ -31,9 +31,13 @@ def check_apart(settings: Settings, dimensions: Mapping[str, int], needs: Collec
     """
     if settings.reduce not in DENSE:
         return
-    if dimensions:
-        name = next(iter(dimensions))
-        raise InvalidLabels(f"reduce={settings.reduce!r} takes integers as labels; {name!r} is of floating type")
+    for name in dimensions:
+        if settings.reduce == "pixels":
+            raise InvalidLabels(f"reduce='pixels' takes integers as labels; {name!r} is of floating type")
+        if settings.samples_per_class is not None:
+            raise InvalidLabels(
+                f"samples_per_class draws tokens of each class, and {name!r} is of floating type, which has no classes"
+            )
     if "complexity" in needs:
         raise InvalidData(f"geometric complexity is not there for reduce={settings.reduce!r}")
     if settings.samples_per_class is not None and not repeatable:

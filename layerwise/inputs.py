@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -173,8 +174,10 @@ def _named_loaders(name: str, model: nn.Module, adapter: Adapter, batch_size: in
     return Loaders(splits, source.name, classes, source.fingerprint, source.notes, prepare)
 
 
-def dimensions(batch: Batch) -> dict[str, int]:
+def dimensions(batch: Batch, reduce: str = "auto") -> dict[str, int]:
     """Dimension of every regression target: of labels of floating type, shape ``(n,)`` or ``(n, q)``.
+
+    Where every token is a sample, the shape is ``(n, tokens)`` or ``(n, tokens, q)``.
 
     Raises
     ------
@@ -182,15 +185,17 @@ def dimensions(batch: Batch) -> dict[str, int]:
         For floats of any other shape, and for complex numbers.
     """
     found = {}
+    axes, wanted = 1, "(n,) or (n, q) is needed, and values of every token are read by reduce='tokens'"
+    if reduce == "tokens":
+        axes, wanted = 2, "(n, tokens) or (n, tokens, q) is needed"
     for target, values in batch.labels.items():
         if values.is_complex():
             raise InvalidLabels(f"labels of {target!r} are complex; integers are classes, real numbers are targets")
         if values.is_floating_point():
-            if values.ndim > 2 or values[:1].numel() == 0:
-                raise InvalidLabels(
-                    f"regression target {target!r} has shape {tuple(values.shape)}; (n,) or (n, q) is needed"
-                )
-            found[target] = values[:1].numel()
+            # Values of pixels are refused later, whatever their shape (`layerwise.apart.check_apart`).
+            if reduce != "pixels" and (values.ndim not in (axes, axes + 1) or values[:1].numel() == 0):
+                raise InvalidLabels(f"regression target {target!r} has shape {tuple(values.shape)}; {wanted}")
+            found[target] = math.prod(values.shape[axes:])
     return found
 
 

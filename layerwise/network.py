@@ -47,9 +47,9 @@ class Answer:
     scores : int
         How many class scores it gives; 0 for none.
     values : dict of str to Tensor
-        Its vectors and matrices with a row for each sample, by the key that they have in a mapping of several outputs
-        or by their place in a tuple (``"0"``); the only output, or its entry ``logits``, under the empty name; those of
-        layers that judge a target under the layers' names.
+        Its vectors and matrices with a row for each sample, or for each token, by the key that they have in a mapping
+        of several outputs or by their place in a tuple (``"0"``); the only output, or its entry ``logits``, under the
+        empty name; those of layers that judge a target under the layers' names.
     heads : dict of str to str
         The name that a target's values have, where the caller says another than the target's own.
     """
@@ -328,7 +328,8 @@ class Network:
                 with capture.forward():
                     output = self.adapter.forward(self.model, batch)
                 if dense is not None:
-                    return Answer.of(_scores_apart(output, dense), 1 if dense == "pixels" else -1, {})
+                    values = {} if dense == "pixels" else values_of(output, size, (2, 3))
+                    return Answer.of(_scores_apart(output, dense), 1 if dense == "pixels" else -1, values)
                 logits = self.adapter.logits(output) if self.scores is None else scores.pop()
                 answer = Answer.of(logits, 1, {**values_of(output, size), **judged}, self.heads)
                 answers = (answer.predicted is not None, "" in answer.values)
@@ -408,7 +409,7 @@ def readings_of(
         empty = torch.empty(1, *layer.shape, device="meta", dtype=torch.complex64 if layer.is_complex else None)
         if how in DENSE:
             apart = positions(empty, how, layer.channels, own, tuple(labelled))
-            if apart is not None and (how == "pixels" or apart.shape[1:-1] == labelled or not labelled):
+            if apart is not None and (how == "pixels" or apart.shape[1:-1] == labelled[:1] or not labelled):
                 where = tuple(apart.shape[1:-1])
                 readings.append(Reading(layer, how, apart.shape[-1], None, own, where, rounding=rounding))
             continue
@@ -481,8 +482,8 @@ def _scores_apart(output: Any, how: str) -> Tensor | None:
     return output if isinstance(output, Tensor) and output.is_floating_point() and output.ndim == wanted else None
 
 
-def values_of(output: Any, size: int) -> dict[str, Tensor]:
-    """The outputs that may be values of a target, by name."""
+def values_of(output: Any, size: int, axes: tuple[int, ...] = (1, 2)) -> dict[str, Tensor]:
+    """The outputs that may be values of a target, by name: those of so many axes with a row for every sample."""
     if isinstance(output, Mapping):
         named = dict(output)
     elif isinstance(output, (tuple, list)):
@@ -493,5 +494,5 @@ def values_of(output: Any, size: int) -> dict[str, Tensor]:
     return {
         str(name): value
         for name, value in named.items()
-        if isinstance(value, Tensor) and value.is_floating_point() and value.ndim in (1, 2) and len(value) == size
+        if isinstance(value, Tensor) and value.is_floating_point() and value.ndim in axes and len(value) == size
     }

@@ -174,7 +174,7 @@ class Profiler:
         self.loaders = find_loaders(data, self.network.model, self.network.adapter, batch_size)
         first = self._first_batch()
         self.targets = tuple(first.labels)
-        self.dimensions = dimensions(first)
+        self.dimensions = dimensions(first, settings.reduce)
         declared = class_names(settings.classes, self.loaders, self.targets, self.dimensions)
         self.class_names = ({} if settings.reduce in DENSE else names_of_labels(first)) | declared
         self._said: set[str] = set()

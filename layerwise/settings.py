@@ -54,7 +54,8 @@ class Settings:
         first samples; maps and tokens that it flattens are flattened if none has more than 8,192 features. Where it
         differs one line says so, and the attribute ``network_pooling``. ``tokens`` or ``pixels`` make every token or
         pixel a sample with a label of its own: of shape ``(n, tokens)``, or label maps ``(n, h, w)``, which are resized
-        to each layer's resolution by nearest neighbour. Padding and prefix tokens never count.
+        to each layer's resolution by nearest neighbour. Regression targets of tokens have the shape ``(n, tokens, q)``,
+        or ``(n, tokens)`` for one number a token. Padding and prefix tokens never count.
     metrics : str or sequence of str, optional
         Names or globs; all by default but what is costly, such as ``geometric_complexity``.
     classes : int, sequence of str, or mapping of target to either, optional
@@ -90,7 +91,7 @@ class Settings:
         Random directions a sample for geometric complexity; ``"exact"`` takes every axis of the input.
     ignore_index : int or sequence of int, optional
         Labels of tokens or pixels that do not count: by default -100, and of pixels 255 where no more than 255 classes
-        are declared.
+        are declared. It is for classes: a token without a value of a regression target has NaN there (`nonfinite`).
     samples_per_class : int, optional
         Tokens or pixels of each class that are drawn, by `seed`, of those that a layer has: the same ones however the
         data is cut into batches. What the network itself gets wrong, and the samples of each class, are counted over

@@ -185,9 +185,10 @@ class FirstPassApart(_Apart):
         """Take in what the other processes accumulated, if the samples are shared."""
         self.samples = sum(gathered(self.samples, shared))
         self.fingerprint = pooled(self.fingerprint, DataFingerprint, self.device, shared)
-        moved = settle(self.request.vocabularies, self.request.targets, shared)
+        of_classes = [target for target in self.request.targets if target in self.request.vocabularies]
+        moved = settle(self.request.vocabularies, of_classes, shared)
         for stream, own in zip(self.streams, self.passes, strict=True):
-            own.merge(shared, {stream.target: moved[stream.target]})
+            own.merge(shared, {target: rows for target, rows in moved.items() if target == stream.target})
 
     def finish(self, train: SplitResult | None = None) -> SplitResult:
         """The finished statistics of all streams.

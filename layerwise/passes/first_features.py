@@ -56,9 +56,11 @@ class FirstFeatures:
         if self.ended:
             return
         self.ended = True
-        for name, values in answer.values.items():
+        # Scores of every token over a vocabulary are many: what they predict tells as much.
+        outputs = {name: values for name, values in answer.values.items() if values.ndim < 3}
+        for name, values in outputs.items():
             self.sums[f"output {name}".strip()] = _sums(values)
-        if answer.predicted is not None and not answer.values:
+        if answer.predicted is not None and not outputs:
             self.sums["predictions"] = _sums(answer.predicted)
 
 

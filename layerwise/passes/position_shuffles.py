@@ -21,16 +21,18 @@ __all__ = ["PositionShuffles", "shuffles_of_positions"]
 
 
 class PositionShuffles:
-    """Labels of one target at one resolution, in other places.
+    """Labels of one target at one resolution, or values of a regression target, in other places.
 
-    The labels of all tokens that count, one text after the other, are turned by a random number of tokens. Of pictures
-    each has the whole label map of another; a pixel without a label there does not count.
+    The labels of all tokens that count, one text after the other, are turned by a random number of tokens; a token
+    without a finite value keeps none. Each picture has the whole label map of another; a pixel without a label there
+    does not count.
 
     Parameters
     ----------
     target : str
     labels : Tensor
-        The labels of all tokens, shape ``(M,)``, or of all pixels of all pictures, ``(n, h w)``, -1 for none.
+        The labels of all tokens, shape ``(M,)``, or of all pixels of all pictures, ``(n, h w)``, -1 for none; values of
+        all tokens are of floating type, ``(M, q)``.
     own : Tensor
         The numbers of this process's positions among them, in the order in which they come, shape ``(m,)``.
     count, seed : int
@@ -38,23 +40,28 @@ class PositionShuffles:
     Attributes
     ----------
     ids : dict of str to Tensor
-        The labels that occur, ascending, by target.
+        The labels that occur, ascending, of a target with classes.
     """
 
     def __init__(self, target: str, labels: Tensor, own: Tensor, count: int, seed: int) -> None:
         self.target = target
         self.own = own
         self.size = len(own)
-        self.ids = {target: labels[labels >= 0].unique()}
-        rows = torch.searchsorted(self.ids[target], labels)
-        small = torch.int16 if len(self.ids[target]) < 1 << 15 else torch.int32
-        self.labels = torch.where(labels >= 0, rows, -1).to(small)
+        self.ids = {} if labels.is_floating_point() else {target: labels[labels >= 0].unique()}
+        self.labels = labels if labels.is_floating_point() else _small(labels, self.ids[target])
+        # Pictures are moved whole.
+        self.width = 0 if labels.is_floating_point() or labels.ndim == 1 else labels.shape[1]
+        self.there = torch.isfinite(labels).all(1) if labels.is_floating_point() else labels >= 0
         generator = torch.Generator().manual_seed(seed)
         whole = len(labels)
+        if not self.width:
+            # The tokens that are turned, and the place of each among them.
+            self.turned, self.places = self.there.nonzero()[:, 0], self.there.cumsum(0) - 1
+            whole = len(self.turned)
         self.orders = [
-            torch.randint(1, max(whole, 2), (1,), generator=generator)
-            if labels.ndim == 1
-            else torch.randperm(whole, generator=generator)
+            torch.randperm(whole, generator=generator)
+            if self.width
+            else torch.randint(1, max(whole, 2), (1,), generator=generator)
             for _ in range(count)
         ]
 
@@ -67,9 +74,13 @@ class PositionShuffles:
                 f"the loader gave {self.size} positions when their labels were looked at, and more when the network "
                 "ran; give a loader that repeats itself"
             )
+        if self.target not in every:
+            return [{} for _ in self.orders]
         numbers = self.own[start : start + size]
-        known = (self.ids if rows is None else rows)[self.target]
         counts = every[self.target][1]
+        if self.target not in self.ids:
+            return [{self.target: (self.labels[self._moved(numbers, order)], counts)} for order in self.orders]
+        known = (self.ids if rows is None else rows)[self.target]
         found = []
         for order in self.orders:
             own = self.labels.flatten()[self._moved(numbers, order)].long()
@@ -79,10 +90,18 @@ class PositionShuffles:
 
     def _moved(self, numbers: Tensor, order: Tensor) -> Tensor:
         """The positions whose labels stand at those of `numbers`."""
-        if self.labels.ndim == 1:
-            return (numbers + order) % len(self.labels)
-        width = self.labels.shape[1]
-        return order[numbers // width] * width + numbers % width
+        if self.width:
+            return order[numbers // self.width] * self.width + numbers % self.width
+        if not len(self.turned):
+            return numbers
+        turned = self.turned[(self.places[numbers] + order) % len(self.turned)]
+        return torch.where(self.there[numbers], turned, numbers)
+
+
+def _small(labels: Tensor, ids: Tensor) -> Tensor:
+    """The place of every label among the ids, in few bytes; -1 for none."""
+    rows = torch.searchsorted(ids, labels)
+    return torch.where(labels >= 0, rows, -1).to(torch.int16 if len(ids) < 1 << 15 else torch.int32)
 
 
 def shuffles_of_positions(
@@ -121,7 +140,8 @@ def shuffles_of_positions(
                 within[number].append((selected.where[1] * width + selected.where[2]).cpu())
                 labels[number].append(stream.label_maps(batch).flatten(1).cpu())
             else:
-                labels[number].append(selected.batch.labels[stream.target].cpu())
+                own = selected.batch.labels[stream.target].cpu()
+                labels[number].append(own.reshape(len(own), -1) if stream.regression else own)
         samples += batch.size
     seed = xxhash.xxh3_64_intdigest(f"{request.seed} {split}".encode()) % 2**63
     made = []

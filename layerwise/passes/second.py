@@ -92,7 +92,9 @@ class SecondPass:
         self._compare(self._nearest, {target: own for target, own in found.items() if own is not None})
 
     def read(self, bank: Bank | Shelf, readings: Iterable[Reading]) -> None:
-        """Take the features from the bank, one layer after the other."""
+        """Take the features from the bank, one layer after the other; nothing is kept there of values alone."""
+        if not self.result.classes:
+            return
         labels = [list(bank.get(f"labels of {target}")) for target in self.result.classes]
         views = self._views()
         batches = [dict(zip(self.result.classes, values, strict=True)) for values in zip(*labels, strict=True)]

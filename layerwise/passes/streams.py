@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -24,16 +25,19 @@ class Selected:
     Attributes
     ----------
     batch : Batch
-        With their labels, shape ``(m,)`` each; inputs are left out.
+        With their labels, shape ``(m,)``, or values, shape ``(m,)`` or ``(m, q)``; inputs are left out.
     shape : tuple of int
-        Shape of the batch's labels, ``(n, tokens)`` or ``(n, h, w)``.
+        Shape of the batch's positions, ``(n, tokens)`` or ``(n, h, w)``.
     where : tuple of Tensor
         Their places in it, shape ``(m,)`` each.
+    outputs : tuple of str
+        Names of the network's outputs that may be values of their target; none of classes.
     """
 
     batch: Batch
     shape: tuple[int, ...]
     where: tuple[Tensor, ...]
+    outputs: tuple[str, ...] = ()
 
     def features(self, reading: Reading, apart: Tensor) -> Tensor:
         """Their features, shape ``(m, d)``, from those of the whole batch, ``(n, tokens, d)`` or ``(n, h, w, d)``."""
@@ -41,17 +45,23 @@ class Selected:
             raise InvalidData(
                 f"layer {reading.name!r} has {apart.shape[1]} tokens in this batch, its labels are of {self.shape[1]}"
             )
-        return apart[tuple(place.to(apart.device) for place in self.where)]
+        return self._taken(apart)
 
     def answer(self, answer: Answer) -> Answer:
         """What the network makes of them."""
         found = answer.predicted
-        if found is None or found.ndim != len(self.shape):
-            return replace(answer, predicted=None)
-        found = resized(found, self.shape[1:]) if len(self.shape) == 3 else found
-        if tuple(found.shape) != self.shape:
-            return replace(answer, predicted=None)
-        return replace(answer, predicted=found[tuple(place.to(found.device) for place in self.where)])
+        if found is not None and found.ndim == 3 and len(self.shape) == 3:
+            found = resized(found, self.shape[1:])
+        values = {name: answer.values[name] for name in self.outputs if name in answer.values}
+        return replace(
+            answer,
+            predicted=None if found is None or tuple(found.shape) != self.shape else self._taken(found),
+            values={name: self._taken(own) for name, own in values.items() if tuple(own.shape[:2]) == self.shape},
+        )
+
+    def _taken(self, values: Tensor) -> Tensor:
+        """Values at their places."""
+        return values[tuple(place.to(values.device) for place in self.where)]
 
 
 @dataclass(frozen=True)
@@ -72,6 +82,11 @@ class Stream:
     positions: tuple[int, ...]
 
     @property
+    def regression(self) -> bool:
+        """Whether the target is one of regression."""
+        return self.target in self.request.dimensions
+
+    @property
     def name(self) -> str:
         """Target and resolution."""
         return " ".join([self.target, "x".join(map(str, self.positions))]).strip()
@@ -82,7 +97,8 @@ class Stream:
         Raises
         ------
         InvalidLabels
-            If the labels are no integers, or there is none for every token or pixel.
+            If the labels are neither integers nor values of a regression target, or there is none for every token or
+            pixel.
         """
         labels = self._labels(batch)
         kept = self._labelled(labels)
@@ -90,19 +106,29 @@ class Stream:
         if mask is not None:
             kept &= mask.to(kept.device) != 0
         where = kept.nonzero(as_tuple=True)
-        own = labels[where].long()
+        own = labels[where] if self.regression else labels[where].long()
         if draw is not None:
             drawn = draw.take(own)
             where, own = tuple(place[drawn] for place in where), own[drawn]
-        return Selected(Batch(None, {self.target: own}, len(own)), tuple(labels.shape), where)
+        return Selected(Batch(None, {self.target: own}, len(own)), tuple(kept.shape), where, self._outputs())
 
     def label_maps(self, batch: Batch) -> Tensor:
         """The label maps of a batch at this resolution, -1 where a pixel does not count."""
         labels = self._labels(batch)
         return torch.where(self._labelled(labels), labels.long(), -1)
 
+    def _outputs(self) -> tuple[str, ...]:
+        """The outputs that may be values of the target: its own, and the only one where no other target has a claim."""
+        if not self.regression:
+            return ()
+        request = self.request
+        alike = [own for own in request.dimensions.values() if own == request.dimensions[self.target]]
+        return (self.target,) if request.vocabularies or len(alike) > 1 else (self.target, "")
+
     def _labelled(self, labels: Tensor) -> Tensor:
-        """Where labels are none of those that are ignored."""
+        """Where labels are none of those that are ignored; no value of a regression target is."""
+        if self.regression:
+            return torch.ones(labels.shape[:2], dtype=torch.bool, device=labels.device)
         kept = torch.ones_like(labels, dtype=torch.bool)
         for index in self.request.ignored:
             kept &= labels != index
@@ -110,6 +136,8 @@ class Stream:
 
     def _labels(self, batch: Batch) -> Tensor:
         labels = batch.labels[self.target]
+        if self.regression:
+            return self._checked_values(labels)
         wanted = "(n, h, w)" if self.positions else "(n, tokens)"
         if labels.ndim != (3 if self.positions else 2) or labels.is_floating_point() or labels.is_complex():
             raise InvalidLabels(
@@ -118,10 +146,21 @@ class Stream:
             )
         return resized(labels, self.positions) if self.positions else labels
 
+    def _checked_values(self, values: Tensor) -> Tensor:
+        """Values of a regression target of tokens."""
+        dimension = self.request.dimensions[self.target]
+        if not values.is_floating_point() or values.ndim not in (2, 3) or math.prod(values.shape[2:]) != dimension:
+            wanted = "(n, tokens)" if dimension == 1 else f"(n, tokens, {dimension})"
+            raise InvalidLabels(
+                f"regression target {self.target!r} must be of floating type and shape {wanted}, as in the first "
+                f"batch; it is {values.dtype} of shape {tuple(values.shape)}"
+            )
+        return values
+
 
 def _mask_of(batch: Batch, target: str) -> Tensor | None:
     """The mask of the text that a target labels, by its shape."""
-    shape = batch.labels[target].shape
+    shape = batch.labels[target].shape[:2]
     if batch.mask is None:
         return None
     names = [name for name, mask in batch.masks.items() if mask.shape == shape]
