@@ -258,7 +258,7 @@ def test_a_loader_that_runs_once_is_refused_and_the_folder_stays(tmp_path: Path)
     with pytest.raises(InvalidData, match="not what it was.*a loader that runs once cannot begin anew: remove .*kept"):
         profile(network(), once(data()["train"][::-1]), partial=folder, **options)
     found = profile(network(), once(data()["train"]), partial=folder, **options)
-    assert_identical(found, profile(network(), data()["train"], **options))
+    assert_identical(found, profile(network(), once(data()["train"]), **options))
 
 
 @pytest.mark.parametrize("where", ["", "process0"])
