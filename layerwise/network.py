@@ -20,7 +20,7 @@ from layerwise.features.end import End, token_ids
 from layerwise.features.mask_names import named_inputs, named_tensors, with_masks
 from layerwise.features.masks import Rescale, check_some_real, mask_of_layer, mask_that_follows
 from layerwise.features.pooling import Pooling, Poolings, measured_poolings
-from layerwise.features.precision import coarsest_rounding
+from layerwise.features.precision import rounding_of_arithmetic
 from layerwise.finding.axes import measured_trace
 from layerwise.finding.pooling import pooling_of
 from layerwise.finding.trace import Trace, trace
@@ -118,7 +118,7 @@ class Reading:
     end : End or None
         The rule that picks the token to read, where it is picked by the numbers of the tokens.
     rounding : float
-        Relative rounding of the coarsest arithmetic of the network.
+        Relative rounding of the coarsest arithmetic that makes the layer.
     """
 
     layer: Layer
@@ -392,7 +392,7 @@ def readings_of(
     prefixes = _prefixes(network, batch)
     virtual = network.adapter.virtual_tokens(network.model) > 0
     rescale = partial(network.adapter.mask_at, network.model)
-    rounding = coarsest_rounding(network.model)
+    roundings = rounding_of_arithmetic(network.model, traced, layers)
     if poolings is None:
         default = pooling_of(traced, network.head) or network.adapter.pooling(network.model)
         poolings = Poolings((), None, default)
@@ -406,6 +406,7 @@ def readings_of(
         # Where as many tokens and the prefix are found elsewhere, the prefix has still to be put in front.
         headless = prefix > 0 and is_tokens(layer) and layer.shape[0] + prefix in lengths
         own = 0 if headless or not is_tokens(layer) or layer.shape[0] <= prefix else prefix
+        rounding = roundings[layer]
         empty = torch.empty(1, *layer.shape, device="meta", dtype=torch.complex64 if layer.is_complex else None)
         if how in DENSE:
             apart = positions(empty, how, layer.channels, own, tuple(labelled))

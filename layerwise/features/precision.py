@@ -13,7 +13,7 @@ from layerwise.finding.shapes import key_of, slots_of
 from layerwise.finding.trace import Trace
 from layerwise.layers import Layer
 
-__all__ = ["autocast_type", "coarsest_rounding", "roundings_of"]
+__all__ = ["autocast_type", "coarsest_rounding", "rounding_of_arithmetic", "roundings_of"]
 
 # Products of single precision keep ten bits of their factors on cores that round them (TF32).
 _TF32 = 2.0**-11
@@ -32,17 +32,22 @@ def roundings_of(model: nn.Module, traced: Trace, layers: Sequence[Layer]) -> di
     layers : sequence of Layer
         Those of the trace that are asked for.
     """
-    coarsest = coarsest_rounding(model)
+    coarsest = rounding_of_arithmetic(model, traced, layers)
     met = [call.start for call in traced.calls if call.leaf and traced.modules[call.path].matrix]
     calls = {(call.path, call.number): call for call in traced.calls}
-    values = slots_of(traced)
     found = {}
     for layer in layers:
         call = calls[layer.path, layer.call]
-        own = traced.values[values[key_of(layer)]].dtype
         before = bisect_left(met, call.stop if layer.side == "output" else call.start)
-        found[layer] = max(coarsest, _rounding(getattr(torch, own))) * math.sqrt(max(before, 1))
+        found[layer] = coarsest[layer] * math.sqrt(max(before, 1))
     return found
+
+
+def rounding_of_arithmetic(model: nn.Module, traced: Trace, layers: Sequence[Layer]) -> dict[Layer, float]:
+    """The relative rounding error of the coarsest arithmetic that makes each layer, or that the layer is kept in."""
+    coarsest, values = coarsest_rounding(model), slots_of(traced)
+    types = {layer: getattr(torch, traced.values[values[key_of(layer)]].dtype) for layer in layers}
+    return {layer: max(coarsest, _rounding(own)) for layer, own in types.items()}
 
 
 def coarsest_rounding(model: nn.Module) -> float:

@@ -77,6 +77,19 @@ def test_more_features_than_samples_equal_the_oracle():
     assert ds["logme"].item() == pytest.approx(expected, abs=1e-6)
 
 
+def test_a_network_without_weights_rounds_as_its_features_do():
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(400) % 3
+    inputs = torch.randn(400, 3, generator=generator) + labels[:, None]
+    turned = torch.linalg.qr(torch.randn(2100, 3, generator=generator)).Q.T
+    network = nn.Sequential(nn.Identity(), nn.Flatten())
+    wide, narrow = (
+        profile(network, loader(given, labels), layers=["0"], metrics=["logme"])["logme"].item()
+        for given in (inputs @ turned, inputs)
+    )
+    assert wide == pytest.approx(narrow, abs=1e-3)
+
+
 def test_a_profile_goes_on_with_what_wide_layers_wait_for(network, tmp_path, monkeypatch):
     monkeypatch.setattr("layerwise.plan._WIDEST_COVARIANCE", 4)
     whole = measure(Doubled(network))
