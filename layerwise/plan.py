@@ -172,7 +172,7 @@ def make_plan(
     waiting = load.of_waiting(widths)
     spans: Literal["", "memory", "disk"] = ""
     narrowed = _covariances(widths, budget - means - waiting, load)
-    if not (positions or dimensions):
+    if not positions:
         spanned = _spans(widths, budget - means - waiting, load, itemsize)
         spans, narrowed = spanned or (spans, narrowed)
     covariance_width, covariances, finishing = narrowed
@@ -261,7 +261,7 @@ def _spans(
     """
     wide = [width for width in widths if width > _WIDEST_COVARIANCE]
     samples = load.samples
-    if not wide or not load.of_classes or samples is None or samples > _MOST_SPANNED:
+    if not wide or not (load.of_classes or load.dimensions) or samples is None or samples > _MOST_SPANNED:
         return None
     kept = [min(width, samples + 1) if width > _WIDEST_COVARIANCE else width for width in widths]
     # The coordinates of all samples, and what lifts weights from them, stay until the second pass.

@@ -235,13 +235,13 @@ class FirstPass:
         """
         counted = self._counted()
         counted.judged_by_itself = train is None
-        result = self.gathered[0].finish(counted, train or counted)
+        result = self.gathered[0].finish(counted, train or counted, self.spans)
         result.spans = self.spans
         for number, part in enumerate(self.gathered[1 : 1 + self.request.jackknife]):
             own = counted.of_other_samples()
             self._judge_network(own, self.mistakes[1 + number], counted.rows)
             judge = own if train is None else train.without[number]
-            own.lacking = judge.lacking | part.finish(own, judge).lacks_classes_of(result)
+            own.lacking = judge.lacking | part.finish(own, judge, self.spans).lacks_classes_of(result)
             own.standardize(judge)
             result.without.append(own)
         for number, part in enumerate(self.gathered[1 + self.request.jackknife :]):
@@ -252,7 +252,7 @@ class FirstPass:
                 for kind in ("covariance", "regression")
                 if kind in held and not part.scatter
             }
-            result.shuffled.append(part.finish(own, own if train is None else train.shuffled[number]))
+            result.shuffled.append(part.finish(own, own if train is None else train.shuffled[number], self.spans))
         result.standardize(train or result)
         return result
 

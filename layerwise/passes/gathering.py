@@ -13,6 +13,7 @@ from torch import Tensor
 from layerwise.network import Reading
 from layerwise.passes.request import Request
 from layerwise.passes.result import Key, SplitResult
+from layerwise.passes.spans import Span
 from layerwise.passes.views import Seen, all_of
 from layerwise.shares import pooled, union
 from layerwise.sketch import Sketch
@@ -73,7 +74,7 @@ class Gathering:
             own = values.to(features.device)
             own = own if rows is None else own[rows.to(own.device)]
             if target in self.request.dimensions:
-                if "regression" in self.request.needs:
+                if "regression" in self.request.needs and reading.name not in self.wide:
                     whole = features if narrow is None else narrow
                     if key not in self.joint:
                         self.joint[key] = self._fresh_joint(key)
@@ -101,8 +102,14 @@ class Gathering:
             key = (target, reading.name)
             rows = all_of(kept, counts)
             own = values.to(coordinates.device)
-            self._update_narrow(key, _rows(coordinates, rows), own if rows is None else own[rows.to(own.device)])
+            own = own if rows is None else own[rows.to(own.device)]
             self.spanned[key] = (squares, reading.features)
+            if target not in self.request.dimensions:
+                self._update_narrow(key, _rows(coordinates, rows), own)
+            elif "regression" in self.request.needs:
+                if key not in self.joint:
+                    self.joint[key] = self._fresh_joint(key)
+                self.joint[key].update(_rows(coordinates, rows), own)
 
     def _update_narrow(self, key: Key, narrow: Tensor, labels: Tensor) -> None:
         if key not in self.narrow:
@@ -147,7 +154,7 @@ class Gathering:
         for key in union(self.joint, shared):
             self.joint[key] = pooled(self.joint.get(key), partial(self._fresh_joint, key), self.device, shared)
 
-    def finish(self, result: SplitResult, train: SplitResult) -> SplitResult:
+    def finish(self, result: SplitResult, train: SplitResult, spans: Mapping[str, Span]) -> SplitResult:
         """Put the finished statistics into the evidence; what was accumulated is let go.
 
         Parameters
@@ -156,6 +163,8 @@ class Gathering:
             Of the same samples.
         train : SplitResult
             The split whose readout and units judge the regression targets; `result` itself for the training split.
+        spans : mapping of str to Span
+            Isometries of wide layers of few samples.
         """
         for key in list(self.moments):
             moments = self.moments.pop(key)
@@ -175,21 +184,26 @@ class Gathering:
             if narrow.within is not None or key in result.totals:
                 result.evidence[key]["covariance"] = narrow
         for key in [key for key, joint in self.joint.items() if joint.count]:
-            self._finish_target(key, result, train)
+            self._finish_target(key, result, train, spans.get(key[1]))
         return result
 
-    def _finish_target(self, key: Key, result: SplitResult, train: SplitResult) -> None:
+    def _finish_target(self, key: Key, result: SplitResult, train: SplitResult, span: Span | None) -> None:
         """Put the moments of a regression target into the evidence, in the units of the training split."""
         moments = self.joint.pop(key).finish(None if self.scatter else result.totals[key])
+        if key in self.spanned:
+            moments = replace(moments, square=self.spanned[key][0])
+        readout = None
         if train is result:
             spread = np.sqrt(np.diag(moments.target_covariance))
             standard = np.where(spread > 0, spread, 1.0) if self.request.standardize else np.ones(len(spread))
             result.units.setdefault(key[0], standard)
             moments = moments.in_units(result.units[key[0]])
-            result.readouts[key] = fit_readout(moments)
+            readout = fit_readout(moments)
+            result.readouts[key] = readout if span is None else span.lifted(readout)
         elif key in train.readouts:
-            moments = moments.in_units(train.units[key[0]])
-        result.evidence[key] = {"regression": moments, "readout": train.readouts.get(key)}
+            moments, readout = moments.in_units(train.units[key[0]]), train.readouts[key]
+            readout = readout if span is None else span.lowered(readout, moments)
+        result.evidence[key] = {"regression": moments, "readout": readout}
 
     def _fresh(self, key: Key) -> ClassMoments:
         needed = bool({"covariance", "probe"} & self.request.needs) and bool(self.request.plan.covariance_width)

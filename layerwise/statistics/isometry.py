@@ -29,12 +29,15 @@ class Isometry:
         Of the samples, shape ``(n, r + 1)``; the last is that of their mean beyond the directions in which they vary.
     lifting : Tensor
         The basis is the sum of the samples with these weights, shape ``(n, r)``.
+    mean : Tensor
+        Of the samples that count, shape ``(d,)``.
     squares : float
         Mean square of a coordinate's rounding, in units of the layer's (`layerwise.statistics.Moments.squares`).
     """
 
     coordinates: Tensor
     lifting: Tensor
+    mean: Tensor
     squares: float
 
     def lift(self, weights: Tensor, features: Tensor) -> Tensor:
@@ -58,6 +61,27 @@ class Isometry:
             lifted[block] = features[:, block].double().T @ combined
         return lifted
 
+    def lower(self, weights: Tensor, features: Tensor) -> Tensor:
+        """The weights of a linear map of the features as those of a map of the coordinates.
+
+        Parameters
+        ----------
+        weights : Tensor
+            Shape ``(d, c)``.
+        features : Tensor
+            The samples, shape ``(n, d)``.
+
+        Returns
+        -------
+        Tensor
+            Shape ``(r + 1, c)``; nothing along the last coordinate, in which the samples do not vary.
+        """
+        products = self.lifting.new_zeros(len(features), weights.shape[1])
+        for block in columns(features):
+            products += features[:, block].double() @ weights[block].to(products)
+        lowered = self.lifting.T @ products
+        return torch.cat([lowered, lowered.new_zeros(1, weights.shape[1])])
+
 
 def isometry_of(features: Tensor, kept: Tensor | None = None) -> Isometry:
     """Find coordinates of samples from their products.
@@ -75,21 +99,25 @@ def isometry_of(features: Tensor, kept: Tensor | None = None) -> Isometry:
     products = torch.zeros(count, count, dtype=torch.float64, device=features.device)
     towards_mean = torch.zeros(count, dtype=torch.float64, device=features.device)
     length = squares = 0.0
+    means = []
     for block in columns(features):
         values = torch.where(rows[:, None], features[:, block].double(), 0.0)
         mean = values.sum(0) / number
         squares += float(values.square().sum()) / number
         length += float(mean.square().sum())
+        means.append(mean)
         values = torch.where(rows[:, None], values - mean, 0.0)
         products.addmm_(values, values.T)
         towards_mean += values @ mean
     variances, axes = torch.linalg.eigh(products)
     filled = variances > count * _EPS * variances[-1].clamp_min(0.0)
-    roots, axes = variances[filled].sqrt(), axes[:, filled]
-    lifting = axes / roots
+    lifting = axes[:, filled] / variances[filled].sqrt()
+    # Eigenvectors of small variance are rounded towards the constant one, along which lies the mean of the features.
+    lifting = torch.where(rows[:, None], lifting - lifting.sum(0) / number, 0.0)
     along = towards_mean @ lifting
     beyond = torch.full((count, 1), max(length - float(along.square().sum()), 0.0) ** 0.5, dtype=torch.float64)
-    coordinates = torch.cat([axes * roots + along, beyond.to(axes)], dim=1)
+    # By the basis that lifts weights, whatever eigenvectors of small variance are rounded to.
+    coordinates = torch.cat([products @ lifting + along, beyond.to(axes)], dim=1)
     # Rounding lies in all features, and all of it that so few samples show lies in their span.
     edge = noise_edge(width, number) / noise_edge(coordinates.shape[1], number)
-    return Isometry(coordinates, lifting, squares / width * edge)
+    return Isometry(coordinates, lifting, torch.cat(means), squares / width * edge)

@@ -43,6 +43,8 @@ class TargetMoments:
         What the targets were divided by, shape ``(q,)``: ones, unless they are standardised.
     noise : float
         Variance that rounding gives a feature, in units of its mean square (`layerwise.statistics.rounding`).
+    square : float or None
+        That mean square, where the features are coordinates in the span of the samples of a wide layer.
     """
 
     count: int
@@ -55,6 +57,7 @@ class TargetMoments:
     norm: float
     unit: np.ndarray
     noise: float
+    square: float | None = None
 
     @cached_property
     def principal(self) -> tuple[np.ndarray, np.ndarray]:
@@ -84,6 +87,8 @@ class TargetMoments:
     @property
     def squares(self) -> np.ndarray:
         """``mean h_j^2`` of every feature, shape ``(d,)``."""
+        if self.square is not None:
+            return np.full(len(self.mean), self.square)
         return np.asarray(np.diag(self.covariance).clip(min=0.0) + self.mean**2)
 
     @cached_property
@@ -266,7 +271,12 @@ class Readout:
 def fit_readout(moments: TargetMoments) -> Readout:
     """Fit the affine map of least mean squared error from the moments alone.
 
-    Without regularisation, from the directions in which the features vary by more than rounding.
+    Without regularisation, from the directions in which the features vary by more than rounding. Of many best maps that
+    of least weights is taken, so that rotation of the features changes nothing.
     """
     axes = moments.range.whitening
-    return Readout(moments.mean, axes @ (axes.T @ moments.cross), moments.target_mean)
+    weight = axes @ (axes.T @ moments.cross)
+    if moments.range.rank < len(weight):
+        basis = np.linalg.qr(moments.range.spanning).Q
+        weight = basis @ (basis.T @ weight)
+    return Readout(moments.mean, weight, moments.target_mean)

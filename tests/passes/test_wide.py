@@ -64,6 +64,25 @@ def test_the_span_of_the_samples_gives_what_all_features_give(network, options, 
     assert_same_numbers(plain, spanned)
 
 
+@pytest.mark.parametrize("options", [{}, {"jackknife": 3}, {"null": 3}], ids=["plain", "jackknife", "null"])
+def test_regression_through_the_span_is_that_of_all_features(network, options, monkeypatch):
+    def measured() -> xr.Dataset:
+        parts = {"train": blobs(samples=70), "test": blobs(samples=40, seed=1)}
+        data = {split: loader(inputs, inputs[:, :2].double() ** 2) for split, (inputs, _) in parts.items()}
+        return profile(Doubled(network), data, layers=["first.0", "second.0"], **options)
+
+    plain = measured()
+    monkeypatch.setattr("layerwise.plan._WIDEST_COVARIANCE", 4)
+    spanned = measured()
+    assert spanned.covariance_features.values.tolist() == [12, 12]
+    for name in ("linear_r2", "linear_mse", "linear_logme", "nrc1", "nrc1_normalized", "nrc2_cka", "effective_rank"):
+        for own in (name, f"{name}_se", f"{name}_null"):
+            if own in plain:
+                one, other = plain[own].values, spanned[own].values
+                assert np.isfinite(one).any(), own
+                np.testing.assert_allclose(other, one, rtol=1e-6, atol=1e-9, err_msg=own)
+
+
 def test_more_features_than_samples_equal_the_oracle():
     torch.manual_seed(0)
     inputs, labels = blobs(samples=40)
