@@ -414,7 +414,9 @@ class Profiler:
         of_classes = [labels for target, labels in first.labels.items() if target not in self.dimensions]
         guessed = max((expected_classes(labels) for labels in of_classes), default=1)
         declared = [len(names) for names in self.class_names.values()]
-        classes = max((count if count <= MOST_HELD else min(count, guessed) for count in declared), default=guessed)
+        every = self.settings.frame is not None
+        held = [count if every or count <= MOST_HELD else min(count, guessed) for count in declared]
+        classes = max(held, default=guessed)
         settings = self.settings
         return make_plan(
             [reading.features for reading in self.readings],
@@ -461,7 +463,11 @@ class Profiler:
             classes={target: len(names) for target, names in self.class_names.items()},
             plan=self.plan,
             vocabularies=vocabularies_of(
-                self.targets, self.dimensions, {target: len(names) for target, names in self.class_names.items()}
+                self.targets,
+                self.dimensions,
+                {target: len(names) for target, names in self.class_names.items()},
+                # A frame has a vector for each of them.
+                every=self.settings.frame is not None,
             ),
             names=self.class_names,
             score_names=score_names(self.network.model),

@@ -151,7 +151,8 @@ class Mistakes:
             known_rows = self._known[target]
             if known_rows is None:
                 return
-            scores = torch.where(known_rows.to(scores.device)[rows] == scores, scores, -1)
+            numbers = request.vocabularies[target].ids.to(rows.device)[rows]
+            scores = torch.where(known_rows.to(scores.device)[numbers] == scores, scores, -1)
         both = _of_those(rows * (number + 1) + scores + 1, counts)
         pairs = ((divmod(key, number + 1), count) for key, count in _counted(both))
         self._count(target, {(row, score - 1): count for (row, score), count in pairs})

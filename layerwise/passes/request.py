@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from layerwise.network import Reading
-from layerwise.passes.vocabulary import MOST_HELD, Vocabulary
+from layerwise.passes.vocabulary import Vocabulary
 from layerwise.plan import Plan
 from layerwise.reduce import DENSE
 from layerwise.sketch import Sketch
@@ -95,8 +95,8 @@ class Request:
 
     def rows(self, target: str) -> int:
         """How many rows a target's statistics have from the start: one for each declared class, if they are few."""
-        count = self.classes.get(target, 0)
-        return count if count <= MOST_HELD else 0
+        own = self.vocabularies.get(target)
+        return len(own) if own is not None and own.declared else 0
 
     @property
     def wide(self) -> list[Reading]:

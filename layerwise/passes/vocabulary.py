@@ -28,6 +28,8 @@ class Vocabulary:
     ----------
     declared : int, optional
         Number of declared classes.
+    every : bool
+        Whether each of them has a row, however many they are.
 
     Attributes
     ----------
@@ -37,8 +39,8 @@ class Vocabulary:
         How many of the rows stay where they are.
     """
 
-    def __init__(self, declared: int | None = None) -> None:
-        self.declared = declared is not None and declared <= MOST_HELD
+    def __init__(self, declared: int | None = None, *, every: bool = False) -> None:
+        self.declared = declared is not None and (every or declared <= MOST_HELD)
         self.ids = torch.arange((declared or 0) if self.declared else 0)
         self.settled = len(self.ids)
 
@@ -105,10 +107,10 @@ class Vocabulary:
 
 
 def vocabularies_of(
-    targets: Collection[str], regression: Collection[str], classes: Mapping[str, int]
+    targets: Collection[str], regression: Collection[str], classes: Mapping[str, int], *, every: bool = False
 ) -> dict[str, Vocabulary]:
     """A vocabulary for every target with classes."""
-    return {target: Vocabulary(classes.get(target)) for target in targets if target not in regression}
+    return {target: Vocabulary(classes.get(target), every=every) for target in targets if target not in regression}
 
 
 def settle(vocabularies: Mapping[str, Vocabulary], targets: Collection[str], shared: bool) -> dict[str, Tensor]:

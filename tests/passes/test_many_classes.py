@@ -27,8 +27,7 @@ def test_the_numbers_are_those_of_rows_for_all(options, monkeypatch):
     # The test split has a word that training lacks.
     data = {"train": loader(*words(120, 0, [3, 700, 41, 1199])), "test": loader(*words(60, 1, [700, 3, 5, 1199]))}
     few = profile(network, data, classes=WORDS, **options)
-    for module in ("vocabulary", "request"):
-        monkeypatch.setattr(f"layerwise.passes.{module}.MOST_HELD", WORDS)
+    monkeypatch.setattr("layerwise.passes.vocabulary.MOST_HELD", WORDS)
     every = profile(network, data, classes=WORDS, **options)
     assert few.sizes["class"] == WORDS
     assert few["class_name"].values.tolist() == every["class_name"].values.tolist()
@@ -38,6 +37,24 @@ def test_the_numbers_are_those_of_rows_for_all(options, monkeypatch):
         if name == "class_count":
             one, other = np.nan_to_num(one), np.nan_to_num(other)
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12, err_msg=str(name))
+
+
+def test_a_network_that_is_right_has_no_error_however_many_classes_are_declared():
+    class Right(torch.nn.Module):
+        """Gives the greatest score to the class that its input names."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.hidden = torch.nn.Linear(1, 4)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            known = torch.nn.functional.one_hot(inputs[:, 0].long(), WORDS).float()
+            return known + 0 * self.hidden(inputs).sum(1, keepdim=True)
+
+    labels = torch.tensor([3, 700, 41, 1199])[torch.arange(80) % 4]
+    data = loader(labels[:, None].float(), labels)
+    found = profile(Right().eval(), data, classes=WORDS, layers=["hidden"], metrics=["ncc_mismatch"], check=False)
+    assert found["network_error"].item() == 0
 
 
 def test_the_memory_is_that_of_the_words_that_occur():
