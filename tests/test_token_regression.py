@@ -181,3 +181,36 @@ def test_a_later_batch_of_another_dimension_is_refused(regressor: Tagger) -> Non
     data[2]["labels"] = {"place": values(ids[10:15], 3)}
     with pytest.raises(InvalidLabels, match=r"\(n, tokens, 2\), as in the first batch.*\(5, 7, 3\)"):
         profile(regressor, data, reduce="tokens")
+
+
+def test_each_of_two_targets_has_the_numbers_that_it_has_alone() -> None:
+    torch.manual_seed(0)
+
+    class Tokens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.hidden, self.out = nn.Embedding(20, 8), nn.Linear(8, 8), nn.Linear(8, 2)
+
+        def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+            return self.out(torch.tanh(self.hidden(self.embed(input_ids))))
+
+    def batches(count: int, seed: int, names: str) -> list[object]:
+        generator = torch.Generator().manual_seed(seed)
+        ids = torch.randint(0, 20, (count, 7), generator=generator)
+        targets = {
+            name: scale * torch.randn(count, 7, scale, generator=generator) for name, scale in (("wide", 3), ("one", 1))
+        }
+        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        return [(inputs, {name: targets[name] for name in names.split()})]
+
+    def measured(names: str) -> xr.Dataset:
+        data = {"train": batches(40, 0, names), "test": batches(20, 1, names)}
+        chosen = ["linear_mse", "linear_r2", "nrc2_cka", "linear_logme"]
+        return profile(network, data, reduce="tokens", standardize=True, layers=["hidden"], metrics=chosen)
+
+    network = Tokens().eval()
+    both = measured("wide one")
+    for name in ("wide", "one"):
+        alone = measured(name)
+        for metric in ("linear_mse", "linear_r2", "nrc2_cka", "linear_logme"):
+            np.testing.assert_allclose(both[metric].sel(target=name), alone[metric].sel(target=name), rtol=1e-9)

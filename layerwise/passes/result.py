@@ -21,6 +21,7 @@ Key = tuple[str, str]
 _BY_TARGET = (
     *("evidence", "references", "positions", "classes", "present", "absent", "ids", "counts", "rows", "matched"),
     *("earlier", "errors", "class_errors", "mean_ious", "sizes", "scores", "left_out", "totals"),
+    *("squares", "units", "readouts", "without_target"),
 )
 
 
