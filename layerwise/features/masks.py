@@ -10,7 +10,7 @@ from torch import Tensor
 from layerwise.errors import InvalidData
 from layerwise.layers import Axes
 
-__all__ = ["Rescale", "check_some_real", "mask_of_layer", "mask_that_follows"]
+__all__ = ["Rescale", "check_some_real", "differ", "mask_of_layer", "mask_that_follows"]
 
 #: Takes an attention mask to a layer of so many positions, fewer or more by a factor.
 Rescale = Callable[[Tensor, int], Tensor]
@@ -61,12 +61,17 @@ def mask_that_follows(
         return mask
     first, *others = known
     for other in others:
-        if masks[other].shape != masks[first].shape or bool(((masks[other] != 0) != (masks[first] != 0)).any()):
+        if differ(masks[other], masks[first]):
             raise InvalidData(
                 f"padding may be by {first!r} or by {other!r}: both have {masks[first].shape[1]} positions, and the "
                 "network does not run when one of the texts alone is shorter. Give texts of two lengths, or one mask"
             )
     return masks[first]
+
+
+def differ(one: Tensor, other: Tensor) -> bool:
+    """Whether two masks leave out other positions."""
+    return one.shape != other.shape or bool(((one != 0) != (other != 0)).any())
 
 
 def mask_of_layer(

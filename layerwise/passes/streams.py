@@ -11,6 +11,7 @@ from torch import Tensor
 
 from layerwise.adapters.protocol import Batch
 from layerwise.errors import InvalidData, InvalidLabels
+from layerwise.features.masks import differ
 from layerwise.network import Answer, Reading
 from layerwise.passes.drawing import Draw
 from layerwise.passes.request import Request
@@ -164,10 +165,11 @@ def _mask_of(batch: Batch, target: str) -> Tensor | None:
     if batch.mask is None:
         return None
     names = [name for name, mask in batch.masks.items() if mask.shape == shape]
-    if len(names) > 1:
+    differing = next((name for name in names[1:] if differ(batch.masks[name], batch.masks[names[0]])), None)
+    if differing is not None:
         raise InvalidLabels(
-            f"labels of {target!r}, of shape {tuple(shape)}, may be of the tokens of {names[0]!r} or of {names[1]!r}: "
-            "pad the texts to two lengths, or leave out the mask that they are not of"
+            f"labels of {target!r}, of shape {tuple(shape)}, may be of the tokens of {names[0]!r} or of {differing!r}: "
+            "pad the two texts to different lengths, or leave out the mask of the text that has no labels"
         )
     mask = batch.masks[names[0]] if names else batch.mask
     if mask.shape != shape:

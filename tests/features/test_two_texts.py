@@ -129,6 +129,13 @@ def test_labels_of_tokens_that_may_be_of_either_text_are_refused() -> None:
         profile(TwoTexts().eval(), [(inputs, labels)], metrics=["nc1_trace"], layers=["one.mix"], reduce="tokens")
 
 
+def test_labels_of_tokens_need_no_choice_between_masks_that_agree() -> None:
+    inputs = named(TwoTexts, (9, 9))
+    inputs["attention_mask_2"] = inputs["attention_mask"]
+    labels = torch.randint(0, 2, (24, 9))
+    profile(TwoTexts().eval(), [(inputs, labels)], metrics=["nc1_trace"], layers=["one.mix"], reduce="tokens")
+
+
 NAMES = ["input_ids", "attention_mask", "token_type_ids", "decoder_input_ids"]
 LENGTH = Extent(dict.fromkeys(range(4), (1,)), ("attention_mask",))
 
