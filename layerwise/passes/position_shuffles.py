@@ -146,18 +146,21 @@ def shuffles_of_positions(
     seed = xxhash.xxh3_64_intdigest(f"{request.seed} {split}".encode()) % 2**63
     made = []
     for number, stream in enumerate(streams):
-        one, two = torch.cat(labels[number]), torch.cat(inputs[number])
+        # A process without a sample takes part all the same.
+        one = torch.cat(labels[number]) if labels[number] else None
+        two = torch.cat([torch.zeros(0, dtype=torch.int64), *inputs[number]])
         if stream.positions:
             every = gathered((one, places.own), places.shared)
-            maps, order = torch.cat([part for part, _ in every]), torch.cat([own for _, own in every]).argsort()
-            own = two * maps.shape[1] + torch.cat(within[number])
+            maps = torch.cat([part for part, _ in every if part is not None])
+            order = torch.cat([own for _, own in every]).argsort()
+            own = two * maps.shape[1] + torch.cat([torch.zeros(0, dtype=torch.int64), *within[number]])
             made.append(PositionShuffles(stream.target, maps[order], own, request.null, seed))
             continue
         every = gathered((one, two), places.shared)
         order = torch.cat([own for _, own in every]).argsort(stable=True)
         numbers = torch.empty_like(order)
         numbers[order] = torch.arange(len(order))
-        before = sum(len(own) for own, _ in every[: places.rank])
-        whole = torch.cat([part for part, _ in every])[order]
-        made.append(PositionShuffles(stream.target, whole, numbers[before : before + len(one)], request.null, seed))
+        before = sum(len(own) for _, own in every[: places.rank])
+        whole = torch.cat([part for part, _ in every if part is not None])[order]
+        made.append(PositionShuffles(stream.target, whole, numbers[before : before + len(two)], request.null, seed))
     return made
