@@ -290,7 +290,9 @@ def _samples(loader: Any) -> int | None:
     """How many samples a loader has, by its dataset or by the labels of a list of batches; None if it does not say."""
     dataset = _dataset(loader)
     if dataset is not None:
-        return len(dataset)
+        sampler: Any = getattr(loader, "sampler", None)
+        # A sampler may draw a sample again and again.
+        return max(len(dataset), len(sampler) if hasattr(sampler, "__len__") else 0)
     if not isinstance(loader, (list, tuple)):
         return None
     with suppress(Exception):

@@ -54,6 +54,8 @@ class Plan:
     spans : {"", "memory", "disk"}
         Where the features of wider layers wait until all samples are there, which are few enough for the covariance of
         their span; nowhere, if a random projection is taken instead.
+    samples : int or None
+        Of the largest split, as far as it was known.
     """
 
     passes: int
@@ -66,6 +68,7 @@ class Plan:
     class_bytes: int = 0
     budget: int = 0
     spans: Literal["", "memory", "disk"] = ""
+    samples: int | None = None
 
     @property
     def keeps_features(self) -> bool:
@@ -190,10 +193,12 @@ def make_plan(
     what = f"statistics {readable(statistics)}, finishing a layer {readable(finishing)}, of {readable(budget)}"
     taken = (covariance_width, statistics, finishing)
     if not load.two_passes:
-        return Plan(1, "none", *taken, 0, f"one pass: no metric needs the second; {what}", of_one, budget, spans)
+        return Plan(
+            1, "none", *taken, 0, f"one pass: no metric needs the second; {what}", of_one, budget, spans, samples
+        )
     second, reason = _second(per_sample, bank, budget - statistics - finishing, repeatable)
     kept = bank or 0 if second in ("memory", "disk") else 0
-    return Plan(2, second, *taken, kept, f"{reason}; {what}", of_one, budget, spans)
+    return Plan(2, second, *taken, kept, f"{reason}; {what}", of_one, budget, spans, samples)
 
 
 def parse_memory(value: str | int | None) -> int | None:
@@ -264,10 +269,10 @@ def _spans(
     if not wide or not (load.of_classes or load.dimensions) or samples is None or samples > _MOST_SPANNED:
         return None
     kept = [min(width, samples + 1) if width > _WIDEST_COVARIANCE else width for width in widths]
-    # The coordinates of all samples, and what lifts weights from them, stay until the second pass.
-    beside = 16 * samples**2 * len(wide) if load.two_passes else 0
+    # The coordinates of all samples, and what lifts weights from them, stay until the split is measured.
+    beside = 16 * samples**2 * len(wide)
     taken = sum(map(load.of_covariances, kept)) + beside
-    of_one = max(wide) * samples * itemsize + 4 * 8 * samples**2
+    of_one = 2 * max(wide) * samples * itemsize + 4 * 8 * samples**2
     finishing = max(of_one, *map(load.of_finishing, widths, kept))
     waiting = sum(wide) * samples * itemsize
     left = budget - taken - finishing

@@ -40,7 +40,7 @@ def is_empty_fit(metric: Metric, evidence: Mapping[str, Any], *, itself: bool) -
     judged = bool({"probe", "readout"} & set(metric.needs)) and not itself
     if covariance is None or judged or not _is_fit(metric, evidence["convention"]):
         return False
-    return bool(covariance.counts.sum() <= covariance.means.shape[1])
+    return bool(covariance.counts.sum() <= covariance.features)
 
 
 def _is_fit(metric: Metric, convention: Convention) -> bool:

@@ -45,7 +45,8 @@ def h_score(covariance: Moments, convention: Convention) -> float:
     if convention.debiased and convention.shrinkage == "none":
         left = debiased_residuals(covariance, ratios, shares)
         return float(len(left) - left.sum())
-    return float((ratios / (1 + ratios)).sum())
+    # Infinite at exact collapse, where all of the variance is between classes.
+    return float((1 - 1 / (1 + ratios)).sum())
 
 
 def ledoit_wolf(covariance: Moments) -> float:

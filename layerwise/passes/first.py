@@ -11,6 +11,7 @@ from torch import Tensor
 from layerwise.adapters.protocol import Batch
 from layerwise.bank import Bank, Shelf
 from layerwise.errors import InvalidData
+from layerwise.nest import mapped
 from layerwise.network import Answer, Reading
 from layerwise.passes.beforehand import Beforehand
 from layerwise.passes.checks import checked_labels, checked_targets, finite_rows
@@ -51,7 +52,7 @@ class FirstPass:
         own = [True] * (1 + request.jackknife) + [request.reduction == "pixels"] * request.null
         self.gathered = [Gathering(request, self.sketches, device, scatter=scatter) for scatter in own]
         self.waiting = Waiting()
-        self.wide = WideLayers(bank, request.nonfinite)
+        self.wide = WideLayers(bank, request.nonfinite, request.plan.samples)
         self.names_of_wide = {reading.name for reading in request.wide}
         self.spans: dict[str, Span] = {}
         self.labels: dict[str, Tensor] = {}
@@ -178,7 +179,7 @@ class FirstPass:
             "vocabularies": {target: self.request.vocabularies[target].state() for target in self._of_classes},
             "gathered": [gathering.state() for gathering in self.gathered],
             "waiting": self.waiting.state(),
-            "wide": self.wide.seen,
+            "wide": mapped(self.wide.seen, lambda tensor: tensor.cpu()),
             "bank": None if self.bank is None else self.bank.save(),
         }
 

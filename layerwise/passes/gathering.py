@@ -96,7 +96,7 @@ class Gathering:
         coordinates : Tensor
             Shape ``(n, r)``.
         squares : float
-            What each of them has for its mean square, as far as rounding goes (`layerwise.statistics.isometry`).
+            Mean square of a coordinate by which its rounding is judged (`layerwise.statistics.Isometry.squares`).
         """
         for target, (values, counts) in seen.items():
             key = (target, reading.name)
@@ -191,7 +191,8 @@ class Gathering:
         """Put the moments of a regression target into the evidence, in the units of the training split."""
         moments = self.joint.pop(key).finish(None if self.scatter else result.totals[key])
         if key in self.spanned:
-            moments = replace(moments, square=self.spanned[key][0])
+            square, width = self.spanned[key]
+            moments = replace(moments, square=square, width=width)
         readout = None
         if train is result:
             spread = np.sqrt(np.diag(moments.target_covariance))

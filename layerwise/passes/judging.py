@@ -118,8 +118,10 @@ class Judging:
 
     def open_wide(self) -> None:
         """Make the accumulators of wide layers."""
+        # Features that wait are read on the CPU.
+        device = torch.device("cpu") if self.request.plan.keeps_features else self.device
         for key in sorted(key for key in self.result.evidence if key[1] in self.spans):
-            self._open(key, self.device)
+            self._open(key, device)
 
     def compare(self, nearest: Judged, predictions: Mapping[str, Tensor]) -> None:
         """Count where the nearest class is not the one that the network predicts for the target."""

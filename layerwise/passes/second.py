@@ -154,7 +154,7 @@ class SecondPass:
         @cache
         def narrow() -> Tensor:
             if reading.name in self.result.spans:
-                return self.result.spans[reading.name].coordinates[start : start + len(features)]
+                return self.result.spans[reading.name].coordinates[start : start + len(features)].to(features.device)
             return features if sketch is None else sketch(features)
 
         return [

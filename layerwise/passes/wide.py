@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from layerwise.bank import Bank, Shelf
+from layerwise.errors import BudgetExceeded
 from layerwise.network import Reading
 from layerwise.passes.checks import finite_rows
 from layerwise.passes.gathering import Gathering
@@ -28,8 +29,9 @@ class WideLayers:
         What every measurement sees of each batch.
     """
 
-    def __init__(self, bank: Bank | Shelf | None, nonfinite: str) -> None:
+    def __init__(self, bank: Bank | Shelf | None, nonfinite: str, most: int | None = None) -> None:
         self.bank = bank
+        self.most = most
         self.nonfinite = nonfinite
         self.seen: list[list[dict[str, Seen]]] = []
 
@@ -39,6 +41,11 @@ class WideLayers:
 
     def _take_in(self, reading: Reading, gathering: Sequence[Gathering], shared: bool) -> Span:
         features = self._features(reading, shared)
+        if self.most is not None and len(features) > self.most:
+            raise BudgetExceeded(
+                f"a split has {len(features):,} samples, and by its loader's dataset there were {self.most:,}: wide "
+                "layers cannot be measured as planned. Give reduce='gap', or a dataset of the samples that are drawn"
+            )
         kept = finite_rows(features, self.nonfinite)
         isometry = isometry_of(features, kept)
         every = gathered(sum(len(next(iter(batch[0].values()))[0]) for batch in self.seen), shared)
@@ -56,4 +63,6 @@ class WideLayers:
         assert self.bank is not None
         held = list(self.bank.get(reading.name))
         own = torch.cat(held) if held else torch.zeros(0, reading.features)
-        return torch.cat([part for part in gathered(own, shared) if len(part)] or [own])
+        del held
+        parts = [part for part in gathered(own, shared) if len(part)]
+        return torch.cat(parts) if len(parts) > 1 else own if not parts else parts[0]

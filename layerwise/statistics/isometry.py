@@ -29,6 +29,8 @@ class Isometry:
         Of the samples, shape ``(n, r + 1)``; the last is that of their mean beyond the directions in which they vary.
     lifting : Tensor
         The basis is the sum of the samples with these weights, shape ``(n, r)``.
+    kept : Tensor of bool
+        Samples that count, shape ``(n,)``.
     mean : Tensor
         Of the samples that count, shape ``(d,)``.
     squares : float
@@ -37,6 +39,7 @@ class Isometry:
 
     coordinates: Tensor
     lifting: Tensor
+    kept: Tensor
     mean: Tensor
     squares: float
 
@@ -58,7 +61,7 @@ class Isometry:
         combined = self.lifting @ weights[:-1].to(self.lifting)
         lifted = combined.new_empty(features.shape[1], weights.shape[1])
         for block in columns(features):
-            lifted[block] = features[:, block].double().T @ combined
+            lifted[block] = self._counted(features[:, block]).T @ combined
         return lifted
 
     def lower(self, weights: Tensor, features: Tensor) -> Tensor:
@@ -78,9 +81,13 @@ class Isometry:
         """
         products = self.lifting.new_zeros(len(features), weights.shape[1])
         for block in columns(features):
-            products += features[:, block].double() @ weights[block].to(products)
+            products += self._counted(features[:, block]) @ weights[block].to(products)
         lowered = self.lifting.T @ products
         return torch.cat([lowered, lowered.new_zeros(1, weights.shape[1])])
+
+    def _counted(self, values: Tensor) -> Tensor:
+        """Values in double precision; zero where a sample does not count, whose own may be NaN."""
+        return torch.where(self.kept[:, None], values.double(), 0.0)
 
 
 def isometry_of(features: Tensor, kept: Tensor | None = None) -> Isometry:
@@ -120,4 +127,4 @@ def isometry_of(features: Tensor, kept: Tensor | None = None) -> Isometry:
     coordinates = torch.cat([products @ lifting + along, beyond.to(axes)], dim=1)
     # Rounding lies in all features, and all of it that so few samples show lies in their span.
     edge = noise_edge(width, number) / noise_edge(coordinates.shape[1], number)
-    return Isometry(coordinates, lifting, torch.cat(means), squares / width * edge)
+    return Isometry(coordinates, lifting, rows, torch.cat(means), squares / width * edge)

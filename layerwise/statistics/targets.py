@@ -45,6 +45,8 @@ class TargetMoments:
         Variance that rounding gives a feature, in units of its mean square (`layerwise.statistics.rounding`).
     square : float or None
         That mean square, where the features are coordinates in the span of the samples of a wide layer.
+    width : int or None
+        Features of that layer.
     """
 
     count: int
@@ -58,6 +60,7 @@ class TargetMoments:
     unit: np.ndarray
     noise: float
     square: float | None = None
+    width: int | None = None
 
     @cached_property
     def principal(self) -> tuple[np.ndarray, np.ndarray]:
@@ -82,6 +85,7 @@ class TargetMoments:
             within=self.covariance,
             squares=self.squares,
             noise=self.noise,
+            width=self.width,
         )
 
     @property

@@ -13,7 +13,9 @@ import torch
 import xarray as xr
 from networks import Perceptron, blobs, loader
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
+from layerwise.errors import BudgetExceeded
 from layerwise.profiling import profile
 
 TESTS = Path(__file__).parents[1]
@@ -94,6 +96,34 @@ def test_more_features_than_samples_equal_the_oracle():
         assert ds[name].item() == pytest.approx(getattr(oracle, name)(features), rel=1e-8)
     expected = oracle.logme(features, labels.numpy(), eps=torch.finfo(torch.float32).eps)
     assert ds["logme"].item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_samples_that_are_left_out_leave_the_others_as_they_are(network, monkeypatch):
+    monkeypatch.setattr("layerwise.plan._WIDEST_COVARIANCE", 4)
+    inputs, labels = blobs(samples=70)
+    bad = torch.cat([inputs[:30], torch.full((2, 8), torch.nan), inputs[30:]])
+    of_bad = torch.cat([labels[:30], labels[:2], labels[30:]])
+    options = {"metrics": METRICS, "layers": ["first.0", "second.0"], "nonfinite": "drop", "check": False}
+    # The network's own error is of all samples.
+    plain = profile(Doubled(network), loader(inputs, labels), **options).drop_vars("network_error")
+    assert_same_numbers(plain, profile(Doubled(network), loader(bad, of_bad), **options))
+
+
+def test_more_samples_than_were_planned_are_refused(monkeypatch):
+    monkeypatch.setattr("layerwise.plan._WIDEST_COVARIANCE", 4)
+    inputs, labels = blobs(samples=40)
+    data = DataLoader(TensorDataset(inputs, labels), batch_sampler=[[*range(10)]] * 8)
+    with pytest.raises(BudgetExceeded, match="80 samples.*40"):
+        profile(Perceptron().eval(), data, metrics=["effective_rank"], layers=["first.0"])
+
+
+def test_exact_collapse_explains_all_of_the_variance():
+    labels = torch.arange(90) % 3
+    means = torch.randn(3, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    network = nn.Sequential(nn.Identity(), nn.Flatten())
+    found = profile(network, loader(means[labels], labels), layers=["0"], metrics=["h_score", "vci"])
+    assert found["h_score"].item() == pytest.approx(2)
+    assert found["vci"].item() == pytest.approx(0, abs=1e-12)
 
 
 def test_a_network_without_weights_rounds_as_its_features_do():
