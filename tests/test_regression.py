@@ -303,6 +303,7 @@ def test_wide_layers_are_measured_on_a_projection_and_say_so(monkeypatch):
 
     monkeypatch.setattr(plan, "_WIDEST_COVARIANCE", 64)
     monkeypatch.setattr(plan, "_NARROWEST_COVARIANCE", 64)
+    monkeypatch.setattr(plan, "_MOST_SPANNED", 0)
     torch.manual_seed(0)
     inputs = torch.randn(80, 3, 6, 6)
     targets = inputs.mean((2, 3))

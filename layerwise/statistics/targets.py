@@ -275,12 +275,7 @@ class Readout:
 def fit_readout(moments: TargetMoments) -> Readout:
     """Fit the affine map of least mean squared error from the moments alone.
 
-    Without regularisation, from the directions in which the features vary by more than rounding. Of many best maps that
-    of least weights is taken, so that rotation of the features changes nothing.
+    Without regularisation, from the directions in which the features vary by more than rounding.
     """
     axes = moments.range.whitening
-    weight = axes @ (axes.T @ moments.cross)
-    if moments.range.rank < len(weight):
-        basis = np.linalg.qr(moments.range.spanning).Q
-        weight = basis @ (basis.T @ weight)
-    return Readout(moments.mean, weight, moments.target_mean)
+    return Readout(moments.mean, axes @ (axes.T @ moments.cross), moments.target_mean)
