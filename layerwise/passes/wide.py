@@ -37,9 +37,22 @@ class WideLayers:
 
     def take_in(self, readings: Sequence[Reading], gathering: Sequence[Gathering], shared: bool) -> dict[str, Span]:
         """Give every measurement the coordinates of the wide layers; return the layers' spans."""
-        return {reading.name: self._take_in(reading, gathering, shared) for reading in readings}
+        if not readings:
+            return {}
+        counts = gathered(sum(len(next(iter(batch[0].values()))[0]) for batch in self.seen), shared)
+        before = earlier(counts)
+        start, count = sum(before), counts[len(before)]
+        seen = joined(self.seen)
+        spans = {}
+        for reading in readings:
+            span, kept = self._span(reading, start, count, shared)
+            spans[reading.name] = span
+            for measured, own in zip(gathering, seen, strict=True) if seen else ():
+                measured.update_narrow(reading, span.coordinates, kept, own, span.isometry.squares)
+        return spans
 
-    def _take_in(self, reading: Reading, gathering: Sequence[Gathering], shared: bool) -> Span:
+    def _span(self, reading: Reading, start: int, count: int, shared: bool) -> tuple[Span, Tensor | None]:
+        """The span of a layer's samples, and which of this process's own count; None for all."""
         features = self._features(reading, shared)
         if self.most is not None and len(features) > self.most:
             raise BudgetExceeded(
@@ -47,16 +60,8 @@ class WideLayers:
                 "layers cannot be measured as planned. Give reduce='gap', or a dataset of the samples that are drawn"
             )
         kept = finite_rows(features, self.nonfinite)
-        isometry = isometry_of(features, kept)
-        every = gathered(sum(len(next(iter(batch[0].values()))[0]) for batch in self.seen), shared)
-        start = sum(earlier(every))
-        count = every[len(earlier(every))] if shared else every[0]
-        span = Span(isometry, start, count, lambda: self._features(reading, shared))
-        own = None if kept is None else kept[start : start + count]
-        if self.seen:
-            for measured, seen in zip(gathering, joined(self.seen), strict=True):
-                measured.update_narrow(reading, span.coordinates, own, seen, isometry.squares)
-        return span
+        span = Span(isometry_of(features, kept), start, count, lambda: self._features(reading, shared))
+        return span, None if kept is None else kept[start : start + count]
 
     def _features(self, reading: Reading, shared: bool) -> Tensor:
         """The features of the samples of all processes, one process after the other."""
