@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["kept_buffers", "own_casts", "quiet"]
+__all__ = ["kept_buffers", "own_casts", "put_back", "quiet"]
 
 
 @contextmanager
@@ -49,15 +49,16 @@ def kept_buffers(model: nn.Module) -> Iterator[None]:
         for module, name, buffer in held:
             module._buffers[name] = buffer
         for buffer, before in copies.values():
-            _put_back(buffer, before)
+            put_back(buffer, before)
 
 
-def _put_back(buffer: Tensor, before: Tensor) -> None:
+def put_back(tensor: Tensor, before: Tensor) -> None:
+    """Give a tensor the values, and the shape, that it had before."""
     with torch.no_grad():
-        if buffer.shape != before.shape:
-            buffer.data = before
-        elif not torch.equal(buffer, before):
-            buffer.data.copy_(before)
+        if tensor.shape != before.shape:
+            tensor.data = before
+        elif not torch.equal(tensor, before):
+            tensor.data.copy_(before)
 
 
 @contextmanager

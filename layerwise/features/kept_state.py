@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from layerwise.finding.trace import same_draws
-from layerwise.quiet import kept_buffers
+from layerwise.quiet import kept_buffers, put_back
 
 __all__ = ["kept_state"]
 
@@ -46,7 +46,8 @@ def _put_back(attributes: dict[str, Any], held: dict[str, tuple[Any, Any]]) -> N
         if attributes.get(name) is not value:
             attributes[name] = value
         if isinstance(value, Tensor):
-            _refill(value, content)
+            if not value.is_meta:
+                put_back(value, content)
         elif type(value) is list:
             value[:] = content
         elif type(value) is dict:
@@ -54,8 +55,3 @@ def _put_back(attributes: dict[str, Any], held: dict[str, tuple[Any, Any]]) -> N
             value.update(content)
     for name in [name for name, value in attributes.items() if name not in held and isinstance(value, Tensor)]:
         del attributes[name]
-
-
-def _refill(tensor: Tensor, before: Tensor) -> None:
-    if not tensor.is_meta and not tensor.equal(before):
-        tensor.data.copy_(before)
