@@ -49,24 +49,23 @@ def find_fed_heads(
         Gives the readings of layers, as those of the chosen ones were made.
     """
     by_layer = {reading.layer: reading for reading in readings}
-    found: set[tuple[str, str]] = set()
-    for head in heads:
-        inputs = _inputs_of(trace, head, read)
-        before = [by_layer[layer] for layer in layers_before(trace, list(by_layer), head)]
-        if not inputs or not before:
-            continue
-        features: dict[Layer, Tensor] = {}
-        wanted = {reading.layer: reading for reading in [*inputs, *before]}
-        with network.reading(list(wanted.values()), _keeping(features)) as run:
-            run(batch)
-        rounding = _ROUNDINGS * coarsest_rounding(network.model)
-        read_by_head = [features[own.layer] for own in inputs if own.layer in features]
-        found |= {
-            (head, own.name)
-            for own in before
-            if own.layer in features and any(_same(features[own.layer], given, rounding) for given in read_by_head)
-        }
-    return found
+    inputs = {head: _inputs_of(trace, head, read) for head in heads}
+    before = {head: layers_before(trace, list(by_layer), head) for head in heads if inputs[head]}
+    wanted = {own.layer: own for head, layers in before.items() if layers for own in inputs[head]}
+    wanted |= {layer: by_layer[layer] for layers in before.values() for layer in layers}
+    if not wanted:
+        return set()
+    features: dict[Layer, Tensor] = {}
+    with network.reading(list(wanted.values()), _keeping(features)) as run:
+        run(batch)
+    rounding = _ROUNDINGS * coarsest_rounding(network.model)
+    return {
+        (head, layer.name)
+        for head, layers in before.items()
+        for layer in layers
+        for own in inputs[head]
+        if {layer, own.layer} <= features.keys() and _same(features[layer], features[own.layer], rounding)
+    }
 
 
 def _keeping(features: dict[Layer, Tensor]) -> Callable[[Reading, Tensor], None]:
