@@ -10,7 +10,7 @@ from torch import Tensor
 from layerwise.errors import InvalidData
 from layerwise.layers import Axes
 
-__all__ = ["Rescale", "check_some_real", "differ", "mask_of_layer", "mask_that_follows"]
+__all__ = ["Rescale", "check_some_real", "mask_of_layer", "mask_that_follows", "unlike_the_first"]
 
 #: Takes an attention mask to a layer of so many positions, fewer or more by a factor.
 Rescale = Callable[[Tensor, int], Tensor]
@@ -59,19 +59,22 @@ def mask_that_follows(
     known = known or [name for name, one in masks.items() if one.shape[1] == length]
     if not known:
         return mask
-    first, *others = known
-    for other in others:
-        if differ(masks[other], masks[first]):
-            raise InvalidData(
-                f"padding may be by {first!r} or by {other!r}: both have {masks[first].shape[1]} positions, and the "
-                "network does not run when one of the texts alone is shorter. Give texts of two lengths, or one mask"
-            )
+    first, other = known[0], unlike_the_first(masks, known)
+    if other is not None:
+        raise InvalidData(
+            f"padding may be by {first!r} or by {other!r}: both have {masks[first].shape[1]} positions, and the "
+            "network does not run when one of the texts alone is shorter. Give texts of two lengths, or one mask"
+        )
     return masks[first]
 
 
-def differ(one: Tensor, other: Tensor) -> bool:
-    """Whether two masks leave out other positions."""
-    return one.shape != other.shape or bool(((one != 0) != (other != 0)).any())
+def unlike_the_first(masks: Mapping[str, Tensor], names: Sequence[str]) -> str | None:
+    """The first of several masks that leaves out other positions than the first one; None where they agree."""
+    for name in names[1:]:
+        one, other = masks[names[0]], masks[name]
+        if one.shape != other.shape or bool(((one != 0) != (other != 0)).any()):
+            return name
+    return None
 
 
 def mask_of_layer(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from layerwise.adapters.protocol import Batch
 from layerwise.errors import InvalidData, InvalidLabels
-from layerwise.features.masks import differ
+from layerwise.features.masks import unlike_the_first
 from layerwise.network import Answer, Reading
 from layerwise.passes.drawing import Draw
 from layerwise.passes.request import Request
@@ -165,7 +165,7 @@ def _mask_of(batch: Batch, target: str) -> Tensor | None:
     if batch.mask is None:
         return None
     names = [name for name, mask in batch.masks.items() if mask.shape == shape]
-    differing = next((name for name in names[1:] if differ(batch.masks[name], batch.masks[names[0]])), None)
+    differing = unlike_the_first(batch.masks, names)
     if differing is not None:
         raise InvalidLabels(
             f"labels of {target!r}, of shape {tuple(shape)}, may be of the tokens of {names[0]!r} or of {differing!r}: "
