@@ -172,13 +172,15 @@ def _look_at_positions(
     if not (request.null or (request.jackknife and needs_numbers(loader))):
         return None, []
     own, indices = own_samples(loader), dealt_indices(loader)
-    size = sum(batch.size for batch in _counted(network, loader, own, split, "labels"))
-    unknown = "" if indices is None else why_unknown(loader, indices, size)
-    places = find_places(size, shared=own is not None, indices=indices, unknown=unknown)
-    if not request.null:
-        return places, []
+
+    def number(size: int) -> Places:
+        unknown = "" if indices is None else why_unknown(loader, indices, size)
+        return find_places(size, shared=own is not None, indices=indices, unknown=unknown)
+
     batches = _counted(network, loader, own, split, "labels")
-    return places, shuffles_of_positions(request, streams_of(request), drawn, batches, split, places)
+    if not request.null:
+        return number(sum(batch.size for batch in batches)), []
+    return shuffles_of_positions(request, streams_of(request), drawn, batches, split, number)
 
 
 @dataclass(frozen=True)

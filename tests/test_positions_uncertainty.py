@@ -137,7 +137,7 @@ def test_processes_have_the_labels_of_the_whole_between_them(how, monkeypatch):
         return Batch(None, {"label": given[-1][numbers]}, len(numbers), given[1][numbers] if how == "tokens" else None)
 
     def shuffled(share: Tensor, places: Places) -> PositionShuffles:
-        return shuffles_of_positions(stream.request, [stream], [None], [batch(share)], "train", places)[0]
+        return shuffles_of_positions(stream.request, [stream], [None], [batch(share)], "train", lambda _: places)[1][0]
 
     def labels(shuffles: PositionShuffles) -> list[Tensor]:
         return [order["label"][0] for order in shuffles.of({"label": (torch.zeros(0), None)}, 0, shuffles.size)]

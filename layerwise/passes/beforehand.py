@@ -82,8 +82,7 @@ def find_places(size: int, *, shared: bool, indices: Sequence[int] | None = None
     sizes = [own for own, _, _ in every]
     numbers = torch.cat([torch.arange(n) if own is None or reason else own.long() for n, own, _ in every])
     order = torch.arange(sum(sizes)) if reason or not shared else numbers.argsort(stable=True)
-    places = torch.empty_like(order)
-    places[order] = torch.arange(len(order))
+    places = order.argsort()
     rank = place()[0] if len(every) > 1 else 0
     start = sum(sizes[:rank])
     told = _order_told(reason) if shared and place()[1] > 1 else ""

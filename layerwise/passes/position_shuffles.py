@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 import xxhash
@@ -110,9 +110,11 @@ def shuffles_of_positions(
     drawn: Sequence[Draw | None],
     batches: Iterable[Batch],
     split: str,
-    places: Places,
-) -> list[PositionShuffles]:
-    """Read the labels of a split, and no more, to shuffle those of each stream; every process must call it.
+    number_samples: Callable[[int], Places],
+) -> tuple[Places, list[PositionShuffles]]:
+    """Read the labels of a split once, to number its samples and shuffle what each stream labels.
+
+    Every process must call it.
 
     Parameters
     ----------
@@ -122,8 +124,8 @@ def shuffles_of_positions(
         What draws the positions of each.
     batches : iterable of Batch
     split : str
-    places : Places
-        Of the texts or pictures.
+    number_samples : callable
+        Numbers so many texts or pictures of this process among those of all.
     """
     draws = [None if draw is None else draw.again() for draw in drawn]
     labels: list[list[Tensor]] = [[] for _ in streams]
@@ -133,8 +135,7 @@ def shuffles_of_positions(
     for batch in batches:
         for number, (stream, draw) in enumerate(zip(streams, draws, strict=True)):
             selected = stream.select(batch, draw)
-            numbers = places.own[samples + selected.where[0].cpu()]
-            inputs[number].append(numbers)
+            inputs[number].append(samples + selected.where[0].cpu())
             if stream.positions:
                 width = selected.shape[2]
                 within[number].append((selected.where[1] * width + selected.where[2]).cpu())
@@ -143,12 +144,13 @@ def shuffles_of_positions(
                 own = selected.batch.labels[stream.target].cpu()
                 labels[number].append(own.reshape(len(own), -1) if stream.regression else own)
         samples += batch.size
+    places = number_samples(samples)
     seed = xxhash.xxh3_64_intdigest(f"{request.seed} {split}".encode()) % 2**63
     made = []
     for number, stream in enumerate(streams):
         # A process without a sample takes part all the same.
         one = torch.cat(labels[number]) if labels[number] else None
-        two = torch.cat([torch.zeros(0, dtype=torch.int64), *inputs[number]])
+        two = places.own[torch.cat([torch.zeros(0, dtype=torch.int64), *inputs[number]])]
         if stream.positions:
             every = gathered((one, places.own), places.shared)
             maps = torch.cat([part for part, _ in every if part is not None])
@@ -158,9 +160,8 @@ def shuffles_of_positions(
             continue
         every = gathered((one, two), places.shared)
         order = torch.cat([own for _, own in every]).argsort(stable=True)
-        numbers = torch.empty_like(order)
-        numbers[order] = torch.arange(len(order))
+        numbers = order.argsort()
         before = sum(len(own) for _, own in every[: places.rank])
         whole = torch.cat([part for part, _ in every if part is not None])[order]
         made.append(PositionShuffles(stream.target, whole, numbers[before : before + len(two)], request.null, seed))
-    return made
+    return places, made
