@@ -88,7 +88,11 @@ def moments(features: Array, labels: Labels, convention: str = "default") -> Mom
 
 def noise_of(squares: Array, direction: Array, eps: float) -> float:
     """Variance of rounding along a direction, ``F u^2 sum_j v_j^2 mean(h_j^2)``; F is 16 but for half types."""
-    return float((1.0 if eps > 1e-4 else 16.0) * (eps / 2) ** 2 * (direction**2 * squares).sum())
+    return float(_share_of_noise(eps) * (direction**2 * squares).sum())
+
+
+def _share_of_noise(eps: float) -> float:
+    return (1.0 if eps > 1e-4 else 16.0) * (eps / 2) ** 2
 
 
 def between_directions(m: Moments, eps: float = EPS) -> tuple[Array, Array]:
@@ -132,7 +136,7 @@ def _range(features: Array, eps: float) -> tuple[Exact, Array, Exact]:
     scaled = (exact - exact.mean(axis=0)) / scale
     _, values, directions = np.linalg.svd(scaled.astype(np.float64) / np.sqrt(len(scaled)), full_matrices=False)
     edge = (1 + np.sqrt(features.shape[1] / len(features))) ** 2
-    noise = (1.0 if eps > 1e-4 else 16.0) * (eps / 2) ** 2
+    noise = _share_of_noise(eps)
     # A covariance in float64 holds variances down to d eps64 of the greatest.
     return scaled, directions[values**2 > max(noise * edge, features.shape[1] * EPS * values[0] ** 2)], scale
 

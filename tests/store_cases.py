@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from multiprocessing.queues import Queue
 from pathlib import Path
@@ -12,6 +14,18 @@ import xarray as xr
 from profiles import made_up
 
 from layerwise.store import open_store
+
+
+def run_at_once(work: Callable[..., None], arguments: Sequence[Sequence[object]], *after: object) -> None:
+    """Run a function in as many processes as there are arguments, with a barrier behind them, and see all end well."""
+    spawn = multiprocessing.get_context("spawn")
+    together = spawn.Barrier(len(arguments))
+    workers = [spawn.Process(target=work, args=(*own, together, *after)) for own in arguments]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0] * len(workers)
 
 
 def write_epochs(path: Path, run: str, together: Barrier) -> None:

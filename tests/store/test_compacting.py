@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,21 +9,14 @@ import icechunk
 import pytest
 import xarray as xr
 from profiles import made_up
-from store_cases import compact_and_write
+from store_cases import compact_and_write, run_at_once
 
 from layerwise.store import NotWritable, open_store, runs, write
 
 
 def test_writers_that_all_compact_lose_nothing(tmp_path: Path) -> None:
-    spawn = multiprocessing.get_context("spawn")
-    together = spawn.Barrier(3)
     names = [f"vit/seed{seed}" for seed in range(3)]
-    writers = [spawn.Process(target=compact_and_write, args=(tmp_path / "runs.lw", run, together)) for run in names]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    assert [writer.exitcode for writer in writers] == [0] * 3
+    run_at_once(compact_and_write, [(tmp_path / "runs.lw", run) for run in names])
     for run in names:
         xr.testing.assert_identical(open_store(tmp_path / "runs.lw")[run].load(), made_up(4))
 

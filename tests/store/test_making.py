@@ -14,7 +14,7 @@ import icechunk
 import pytest
 import zarr
 from profiles import made_up
-from store_cases import make_stores
+from store_cases import make_stores, run_at_once
 
 from layerwise.errors import NotAStore
 from layerwise.store import export, open, open_store
@@ -28,14 +28,8 @@ def test_processes_that_make_a_store_at_once_all_get_it(
 ) -> None:
     base = str(tmp_path) if kind == "folder" else request.getfixturevalue("bucket")
     places = [f"{base}/runs{number}.lw" for number in range(4)]
-    spawn = multiprocessing.get_context("spawn")
-    together, failures = spawn.Barrier(3), spawn.Queue()
-    makers = [spawn.Process(target=make_stores, args=(places, together, failures)) for _ in range(3)]
-    for maker in makers:
-        maker.start()
-    for maker in makers:
-        maker.join()
-    assert [maker.exitcode for maker in makers] == [0] * 3
+    failures = multiprocessing.get_context("spawn").Queue()
+    run_at_once(make_stores, [(places,)] * 3, failures)
     assert [failures.get() for _ in range(failures.qsize())] == []
     assert all(open_store(place, create=False).runs() == [] for place in places)
     assert len(list(tmp_path.iterdir())) == (4 if kind == "folder" else 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import signal
@@ -19,7 +18,7 @@ import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from profiles import made_up
-from store_cases import rich, write_epochs
+from store_cases import rich, run_at_once, write_epochs
 
 from layerwise.errors import NotAStore, SchemaMismatch, UnknownName
 from layerwise.store import EpochExists, InvalidRun, NotWritable, Store, export, open_store, write
@@ -335,15 +334,8 @@ def test_a_bucket_holds_a_store_like_a_folder_does(bucket: str) -> None:
 
 
 def test_eight_processes_write_eight_runs_at_once_and_none_is_lost(tmp_path: Path) -> None:
-    spawn = multiprocessing.get_context("spawn")
-    together = spawn.Barrier(8)
     runs = [f"vit/seed{seed}" for seed in range(8)]
-    writers = [spawn.Process(target=write_epochs, args=(tmp_path / "runs.lw", run, together)) for run in runs]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    assert [writer.exitcode for writer in writers] == [0] * 8
+    run_at_once(write_epochs, [(tmp_path / "runs.lw", run) for run in runs])
     store = open_store(tmp_path / "runs.lw", create=False)
     assert store.runs() == runs
     for run in runs:
