@@ -1,4 +1,4 @@
-"""What fails in the caller's network or data in the middle of a run: where it was, and what was being done."""
+"""Name where a run failed in the caller's network or data: split, batch, pass and layer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["in_batch", "in_reading", "read_batches", "where_it_failed"]
 
 
 def read_batches(batches: Iterable[Any], split: str, step: str) -> Iterator[Any]:
-    """The batches of a split; what fails as they are read is told with the number of the batch.
+    """Yield the batches of a split; an error in reading one names its number.
 
     Raises
     ------
@@ -38,14 +38,14 @@ def read_batches(batches: Iterable[Any], split: str, step: str) -> Iterator[Any]
 
 @contextmanager
 def in_reading(split: str, step: str, number: int) -> Iterator[None]:
-    """Around the reading of one batch."""
+    """Wrap the reading of one batch."""
     with _told(split, number, step, "reading the data failed"):
         yield
 
 
 @contextmanager
 def in_batch(model: nn.Module, split: str, step: str, number: int) -> Iterator[None]:
-    """Around what is done with one batch; what fails is told with split, step, batch and layer.
+    """Wrap the work on one batch: an error names split, step, batch and layer.
 
     Raises
     ------

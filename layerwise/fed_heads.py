@@ -1,4 +1,4 @@
-"""Which of the chosen layers feed a head: their features are the very ones that it reads, as a run shows."""
+"""Which of the chosen layers feed a head: a run shows that the head reads their features unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which inputs of equal length are of one text: the encoder's and the decoder's may be as long as each other."""
+"""Tell which inputs of equal length belong to one text: an encoder's and a decoder's may be equally long."""
 
 from __future__ import annotations
 

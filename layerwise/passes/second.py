@@ -92,7 +92,10 @@ class SecondPass:
         self._compare(self._nearest, {target: own for target, own in found.items() if own is not None})
 
     def read(self, bank: Bank | Shelf, readings: Iterable[Reading]) -> None:
-        """Take the features from the bank, one layer after the other; nothing is kept there of values alone."""
+        """Take the features from the bank, one layer after the other.
+
+        Without a target that has classes there is nothing to judge.
+        """
         if not self.result.classes:
             return
         labels = [list(bank.get(f"labels of {target}")) for target in self.result.classes]

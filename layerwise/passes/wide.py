@@ -1,4 +1,4 @@
-"""Layers too wide for a covariance of their own, where samples are few: measured exactly once all samples are there."""
+"""Wide layers of few samples: once all samples are there, their span gives exact statistics."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Wide features of few samples in as many coordinates as there are samples: exact, with nothing projected away.
 
-``N`` samples span no more than ``N`` directions. In an orthonormal basis of their span, found from their products
-alone, covariances, fits and distances are what they are among all features.
+``N`` samples span no more than ``N`` directions. Their products alone give an orthonormal basis of that span. In it,
+covariances, fits and distances are those of all features.
 """
 
 from __future__ import annotations
