@@ -19,9 +19,9 @@ from layerwise.adapters.remote_code import code_of, refusing_code
 from layerwise.adapters.texts import beyond_limits
 from layerwise.adapters.torch import TorchAdapter
 from layerwise.errors import InvalidData, LayerwiseError, UnknownName, listed
-from layerwise.nest import tensors_of
-from layerwise.progress import logger, others_bars
-from layerwise.runtime.refusing import reason, refusing
+from layerwise.runtime.progress import logger, others_bars
+from layerwise.runtime.reading_errors import reason, refusing
+from layerwise.runtime.tensors import tensors_of
 
 __all__ = ["HuggingFaceAdapter"]
 

@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from layerwise.errors import InvalidData
-from layerwise.progress import logger
+from layerwise.runtime.progress import logger
 
 __all__ = ["Parameters", "parameters_of", "pick_items", "split"]
 

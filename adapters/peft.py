@@ -15,8 +15,8 @@ from layerwise.adapters.remote_code import refusing_code
 from layerwise.checkpoints.lora import load_adapter, with_adapter
 from layerwise.checkpoints.read import read_tensors, weight_file
 from layerwise.errors import InvalidData, LayerwiseError
-from layerwise.progress import logger, others_bars
-from layerwise.runtime.refusing import reason, refusing
+from layerwise.runtime.progress import logger, others_bars
+from layerwise.runtime.reading_errors import reason, refusing
 
 __all__ = ["is_adapter_folder", "load_with_adapter"]
 

@@ -15,9 +15,9 @@ from layerwise.adapters.pictures import PicturePreparation, averaged, check_chan
 from layerwise.adapters.remote_code import refusing_code
 from layerwise.adapters.texts import TextPreparation, most_tokens, vocabulary_size
 from layerwise.errors import InvalidData, LayerwiseError
-from layerwise.progress import others_bars
 from layerwise.runtime.notes import Notes
-from layerwise.runtime.refusing import reason, refusing
+from layerwise.runtime.progress import others_bars
+from layerwise.runtime.reading_errors import reason, refusing
 
 __all__ = ["RawInputs", "accepted"]
 

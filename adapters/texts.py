@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from layerwise.errors import InvalidData
 from layerwise.runtime.notes import Notes
-from layerwise.runtime.refusing import refusing
+from layerwise.runtime.reading_errors import refusing
 
 __all__ = ["TextPreparation", "beyond_limits", "most_tokens", "vocabulary_size"]
 

@@ -13,7 +13,7 @@ from layerwise.adapters.pictures import PicturePreparation, averaged, check_chan
 from layerwise.adapters.protocol import Batch
 from layerwise.adapters.torch import TorchAdapter
 from layerwise.errors import InvalidData, UnknownName
-from layerwise.runtime.refusing import reason, refusing
+from layerwise.runtime.reading_errors import reason, refusing
 
 __all__ = ["TimmAdapter"]
 

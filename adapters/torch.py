@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from layerwise.adapters.items import parameters_of, pick_items, split
 from layerwise.adapters.protocol import Batch
 from layerwise.errors import InvalidData, InvalidLabels, UnknownName
-from layerwise.nest import mapped, resampled
-from layerwise.runtime.precision import statistics_device
+from layerwise.runtime.statistics_device import statistics_device
+from layerwise.runtime.tensors import mapped, resampled
 
 __all__ = ["TorchAdapter", "move"]
 
@@ -78,8 +78,8 @@ class TorchAdapter:
     def batch(self, raw: Any, device: torch.device) -> Batch:
         """Split ``(inputs, labels)``, or a mapping with a key such as ``labels``, and move it to the device.
 
-        Labels go where statistics are kept (`layerwise.runtime.precision`). They may be a mapping themselves, one entry
-        a target.
+        Labels go where statistics are kept (`layerwise.runtime.statistics_device`). They may be a mapping themselves,
+        one entry a target.
 
         Raises
         ------

@@ -12,9 +12,9 @@ import xxhash
 from torch import Tensor
 
 from layerwise.errors import BudgetExceeded
-from layerwise.provenance import bytes_of
-from layerwise.runtime.scratch import Scratch
-from layerwise.runtime.sealed_files import Damaged, checksum
+from layerwise.runtime.checksummed_files import Damaged, checksum
+from layerwise.runtime.temporary_folders import Scratch
+from layerwise.runtime.tensors import bytes_of
 
 __all__ = ["Bank", "Contents", "Shelf"]
 

@@ -18,12 +18,13 @@ from layerwise.errors import InvalidData, UnknownName
 from layerwise.failures import in_batch, read_batches
 from layerwise.layers import depths
 from layerwise.network import Reading
+from layerwise.offload import weight_hash
 from layerwise.pairing import Pairing
 from layerwise.profiling import Profiler
-from layerwise.progress import bar
-from layerwise.provenance import environment, weight_hash
 from layerwise.quiet import kept_buffers
 from layerwise.reduce import DENSE
+from layerwise.runtime.environment import environment
+from layerwise.runtime.progress import bar
 from layerwise.settings import ARGUMENTS, Settings, chosen, refuse_without_effect
 from layerwise.statistics import PairwiseHSIC, gram
 

@@ -170,7 +170,7 @@ def profile(
     from layerwise.partial import Partial, partial_folder
     from layerwise.profiling import profile as measure
     from layerwise.replay import profile_checkpoints
-    from layerwise.shares import is_follower, together
+    from layerwise.runtime.distributed import is_follower, together
     from layerwise.store.open import new_or_open
     from layerwise.store.write import check_name
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from layerwise.adapters.protocol import Batch
 from layerwise.bank import Bank
+from layerwise.data.fingerprint import DataFingerprint
 from layerwise.errors import EmptyData, NotRepeatable
 from layerwise.failures import in_batch, read_batches
 from layerwise.network import Network, first_samples
@@ -38,10 +39,10 @@ from layerwise.passes.drawing import Draw
 from layerwise.passes.first_features import FirstFeatures, changed_layers, first_features
 from layerwise.passes.position_shuffles import shuffles_of_positions
 from layerwise.passes.streams import streams_of
-from layerwise.progress import bar
-from layerwise.provenance import DataFingerprint
-from layerwise.runtime.precision import statistics_device
-from layerwise.shares import dealt_indices, gathered, needs_numbers, own_samples, pooled, why_unknown
+from layerwise.runtime.distributed import dealt_indices, gathered, needs_numbers, own_samples, why_unknown
+from layerwise.runtime.progress import bar
+from layerwise.runtime.statistics_device import statistics_device
+from layerwise.statistics.merging import pooled
 
 __all__ = ["look", "read_fingerprint", "run_split"]
 
@@ -96,7 +97,8 @@ def run_split(
     ----------
     network : Network
     loader : iterable of batches
-        Under `torch.distributed`, a loader with a `DistributedSampler` is one process's share (`layerwise.shares`).
+        Under `torch.distributed`, a loader with a `DistributedSampler` is one process's share
+        (`layerwise.runtime.distributed`).
     request : Request
     split : str
         Its name, for the progress bar.

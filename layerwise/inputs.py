@@ -22,10 +22,10 @@ from layerwise.network import Network
 from layerwise.offload import device_of
 from layerwise.passes.checks import one_hot_classes
 from layerwise.passes.matching import are_numbers
-from layerwise.progress import logger
-from layerwise.runtime.refusing import reason
+from layerwise.runtime.distributed import place
+from layerwise.runtime.progress import logger
+from layerwise.runtime.reading_errors import reason
 from layerwise.settings import CLASSES
-from layerwise.shares import place
 
 __all__ = [
     "Loaders",

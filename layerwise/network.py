@@ -26,10 +26,10 @@ from layerwise.finding.pooling import pooling_of
 from layerwise.finding.trace import Trace, trace
 from layerwise.finding.variations import chosen_rows
 from layerwise.layers import Layer
-from layerwise.nest import resampled
 from layerwise.quiet import quiet
 from layerwise.reduce import DENSE, Tokens, is_tokens, positions, reduce, reduction_of
-from layerwise.runtime.precision import for_statistics
+from layerwise.runtime.statistics_device import for_statistics
+from layerwise.runtime.tensors import resampled
 from layerwise.sketch import Sketch
 
 __all__ = ["Answer", "Network", "Reading", "Traced", "first_samples", "part_of", "readings_of", "values_of"]
@@ -293,7 +293,7 @@ class Network:
         readings : sequence of Reading
         receive : callable
             Called with a reading and its features (`Reading.read`) from within the forward, on the device on which
-            statistics are kept (`layerwise.runtime.precision`).
+            statistics are kept (`layerwise.runtime.statistics_device`).
         """
         by_layer = {reading.layer: reading for reading in readings}
         dense = next((reading.reduction for reading in readings if reading.reduction in DENSE), None)

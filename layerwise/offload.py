@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
 import torch
+import xxhash
 from torch import Tensor, nn
 
-__all__ = ["device_of", "filled", "plain"]
+from layerwise.layers import clean_name
+from layerwise.runtime.tensors import bytes_of
+
+__all__ = ["device_of", "filled", "weight_hash"]
 
 
 @contextmanager
@@ -28,19 +32,6 @@ def filled(module: nn.Module) -> Iterator[None]:
         hook.post_forward(module, None)
 
 
-def plain(value: Tensor) -> Tensor:
-    """The values of a weight: of one that is sharded all shards, of a quantised one the numbers that it stands for.
-
-    Every process has to ask for a weight that is sharded.
-    """
-    if type(value) in (Tensor, nn.Parameter, nn.Buffer):
-        return value.detach()
-    for whole in ("full_tensor", "dequantize"):
-        if hasattr(value, whole):
-            value = getattr(value.detach(), whole)()
-    return value.detach()
-
-
 def device_of(model: nn.Module) -> torch.device:
     """Where a model takes its inputs: where its first parameter is, or is brought to when it is needed."""
     for module in model.modules():
@@ -52,3 +43,30 @@ def device_of(model: nn.Module) -> torch.device:
         for parameter in module.parameters(recurse=False):
             return parameter.device
     return torch.device("cpu")
+
+
+def weight_hash(model: nn.Module, leave_out: Collection[str] = ()) -> str:
+    """Hash of the names and values of all parameters and buffers; equal for equal weights, wherever they are.
+
+    Parameters
+    ----------
+    model : Module
+    leave_out : collection of str
+        Parts of names whose weights do not count, such as the name of an adapter.
+    """
+    digest = xxhash.xxh3_128()
+    for name, value in model.state_dict().items():
+        if not set(leave_out).isdisjoint(name.split(".")):
+            continue
+        digest.update(clean_name(name).encode())
+        if isinstance(value, Tensor):
+            digest.update(_offloaded_bytes(model, name) if value.is_meta else bytes_of(value))
+    return digest.hexdigest()
+
+
+def _offloaded_bytes(model: nn.Module, name: str) -> memoryview | bytes:
+    path, _, attribute = name.rpartition(".")
+    owner = model.get_submodule(path)
+    with filled(owner):
+        value = getattr(owner, attribute)
+        return b"" if value.is_meta else bytes_of(value)

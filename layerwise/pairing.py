@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from layerwise.adapters.protocol import Batch
+from layerwise.data.fingerprint import sample_hashes
 from layerwise.errors import InvalidData
-from layerwise.progress import logger
-from layerwise.provenance import sample_hashes
+from layerwise.runtime.progress import logger
 
 __all__ = ["Pairing"]
 

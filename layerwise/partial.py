@@ -19,10 +19,10 @@ from torch import Tensor
 from layerwise.adapters.protocol import Batch
 from layerwise.errors import InvalidData, LayerwiseError
 from layerwise.passes.batches_seen import BatchesSeen
-from layerwise.progress import logger
+from layerwise.runtime.checksummed_files import Damaged, is_whole, read_sealed, seal_of, write_sealed
+from layerwise.runtime.distributed import gathered, is_follower, place
 from layerwise.runtime.lock import FolderLock
-from layerwise.runtime.sealed_files import Damaged, is_whole, read_sealed, seal_of, write_sealed
-from layerwise.shares import gathered, is_follower, place
+from layerwise.runtime.progress import logger
 from layerwise.statistics import State
 
 __all__ = ["DoesNotFit", "Holder", "Partial", "partial_folder"]

@@ -13,7 +13,7 @@ import psutil
 from layerwise.errors import BudgetExceeded, InvalidData, NotRepeatable, shown
 from layerwise.memory import Load
 from layerwise.metrics import Metric
-from layerwise.shares import neighbours
+from layerwise.runtime.distributed import neighbours
 
 __all__ = ["Plan", "make_plan", "parse_memory", "readable"]
 

@@ -53,18 +53,19 @@ from layerwise.layers import Layer, chosen_text
 from layerwise.loaders import first_batch
 from layerwise.metrics import Metric, convention, needs_of, reached, select
 from layerwise.network import Reading, first_samples, readings_of
+from layerwise.offload import weight_hash
 from layerwise.partial import DoesNotFit, Partial
 from layerwise.passes import Beforehand, Request, SplitResult
 from layerwise.passes.first_features import arithmetic_of
 from layerwise.passes.vocabulary import MOST_HELD, expected_classes, vocabularies_of
 from layerwise.plan import Plan, make_plan, parse_memory
-from layerwise.progress import logger
-from layerwise.provenance import environment, weight_hash
 from layerwise.quiet import kept_buffers
 from layerwise.reduce import DENSE
+from layerwise.runtime.distributed import agreed, dealt_indices, gathered, is_follower, is_shared, needs_numbers
+from layerwise.runtime.environment import environment
+from layerwise.runtime.progress import logger
 from layerwise.schema import Variable
 from layerwise.settings import ARGUMENTS, SETTINGS, Settings, chosen
-from layerwise.shares import agreed, dealt_indices, gathered, is_follower, is_shared, needs_numbers
 from layerwise.uncertainty import error_variable, variables_of, with_chance
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from layerwise.runtime.precision import for_statistics
+from layerwise.runtime.statistics_device import for_statistics
 
 __all__ = ["Sketch"]
 

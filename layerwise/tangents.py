@@ -19,9 +19,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from layerwise.adapters.protocol import Batch
 from layerwise.directions import TOGETHER, Directions
 from layerwise.errors import InvalidData, LayerwiseError, NoForwardDerivative
-from layerwise.nest import mapped, tensors_of
 from layerwise.network import Network, Reading, part_of
 from layerwise.products import SparingProducts
+from layerwise.runtime.tensors import mapped, tensors_of
 
 __all__ = ["differentiating"]
 

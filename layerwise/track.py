@@ -16,8 +16,8 @@ from layerwise.continued import refuse_other_data, refuse_other_settings
 from layerwise.errors import EmptyData, InvalidData, NotRepeatable, UnknownName
 from layerwise.profiling import Profiler
 from layerwise.quiet import kept_buffers, own_casts
+from layerwise.runtime.distributed import agreed, is_follower, is_shared
 from layerwise.settings import ARGUMENTS, Settings, chosen
-from layerwise.shares import agreed, is_follower, is_shared
 
 if TYPE_CHECKING:
     import os

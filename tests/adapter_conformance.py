@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from layerwise.adapters import Adapter, Batch, adapter_for, load
 from layerwise.errors import InvalidData, UnknownName
+from layerwise.offload import weight_hash
 from layerwise.profiling import profile
-from layerwise.provenance import weight_hash
 
 CPU = torch.device("cpu")
 

@@ -15,8 +15,8 @@ import pytest
 import torch
 import xarray as xr
 from networks import Perceptron, blobs, loader
+from runtime.test_distributed import TESTS, torchrun
 from test_partial import Interrupted, Loader, assert_identical
-from test_shares import TESTS, torchrun
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 

@@ -20,8 +20,8 @@ from layerwise.features.check import LARGEST, check_company
 from layerwise.features.company import Difference, compare_company
 from layerwise.features.precision import roundings_of
 from layerwise.finding.blocks import choose
-from layerwise.nest import mapped
 from layerwise.network import readings_of
+from layerwise.runtime.tensors import mapped
 
 __all__ = ["ARCHITECTURES"]
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from layerwise.checkpoints.read import SUFFIXES, WHOLE, read_pickle, weight_file, weight_files
 from layerwise.errors import InvalidData, UnknownName
-from layerwise.progress import logger
-from layerwise.runtime.refusing import refusing
+from layerwise.runtime.progress import logger
+from layerwise.runtime.reading_errors import refusing
 
 __all__ = ["Checkpoint", "find_checkpoints"]
 

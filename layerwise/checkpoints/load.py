@@ -14,8 +14,8 @@ from layerwise.checkpoints.names import WeightsMismatch, best_fit, some_names
 from layerwise.checkpoints.read import read_tensors
 from layerwise.checkpoints.transformers import ignored, is_pretrained, optional, renamed
 from layerwise.errors import InvalidData
-from layerwise.progress import logger
-from layerwise.runtime.refusing import refusing
+from layerwise.runtime.progress import logger
+from layerwise.runtime.reading_errors import refusing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from layerwise.checkpoints.names import Fit, WeightsMismatch, best_fit, some_names
 from layerwise.errors import InvalidData, LayerwiseError
-from layerwise.runtime.refusing import refusing
+from layerwise.runtime.reading_errors import refusing
 
 __all__ = ["MissingPackage", "adapter_folder", "has_adapter", "load_adapter", "with_adapter", "without_adapter"]
 

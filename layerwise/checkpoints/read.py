@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from layerwise.errors import InvalidData, listed
-from layerwise.runtime.refusing import refusing
+from layerwise.runtime.reading_errors import refusing
 
 __all__ = ["SUFFIXES", "WHOLE", "read_pickle", "read_tensors", "weight_file", "weight_files"]
 

@@ -13,7 +13,7 @@ from layerwise.data.names import Request, Task
 from layerwise.data.source import Reading
 from layerwise.data.splits import with_train
 from layerwise.errors import InvalidData, UnknownName, listed
-from layerwise.runtime.refusing import refusing
+from layerwise.runtime.reading_errors import refusing
 
 __all__ = ["read_npz", "read_sklearn"]
 

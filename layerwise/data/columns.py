@@ -15,7 +15,7 @@ from layerwise.data.source import Inputs, Kind
 from layerwise.errors import InvalidData, InvalidLabels, UnknownName, listed
 from layerwise.runtime.notes import Notes
 from layerwise.runtime.pixels import colour_picture, decoding
-from layerwise.runtime.refusing import refusing
+from layerwise.runtime.reading_errors import refusing
 
 __all__ = ["Columns", "choose_columns", "find_column", "inputs_of", "labels_of"]
 

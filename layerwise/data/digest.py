@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from layerwise.errors import InvalidData, UnknownName
-from layerwise.runtime.refusing import refusing
+from layerwise.runtime.reading_errors import refusing
 
 __all__ = ["digest", "digest_files", "digest_path", "existing"]
 

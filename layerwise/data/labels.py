@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from layerwise.errors import EmptyData, InvalidLabels
-from layerwise.runtime.refusing import reason
+from layerwise.runtime.reading_errors import reason
 
 __all__ = ["are_numbers", "encode", "numbers"]
 

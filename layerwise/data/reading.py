@@ -14,7 +14,7 @@ from layerwise.data.labels import are_numbers, encode, numbers
 from layerwise.data.names import Request, parse
 from layerwise.data.source import Reading, Rows, Source
 from layerwise.errors import InvalidData
-from layerwise.runtime.refusing import refusing
+from layerwise.runtime.reading_errors import refusing
 
 __all__ = ["read"]
 

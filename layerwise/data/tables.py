@@ -15,9 +15,9 @@ from layerwise.data.names import Request, Task
 from layerwise.data.source import Reading
 from layerwise.data.splits import with_train
 from layerwise.errors import InvalidData, UnknownName
-from layerwise.progress import others_bars
 from layerwise.runtime.notes import Notes
-from layerwise.runtime.refusing import innermost, reason, refusing
+from layerwise.runtime.progress import others_bars
+from layerwise.runtime.reading_errors import innermost, reason, refusing
 
 __all__ = ["read_table"]
 

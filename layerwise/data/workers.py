@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from layerwise.errors import InvalidData
-from layerwise.progress import logger
-from layerwise.shares import is_follower
+from layerwise.runtime.distributed import is_follower
+from layerwise.runtime.progress import logger
 
 __all__ = ["check_workers", "workers_of"]
 

@@ -12,8 +12,8 @@ from layerwise.features.company import Company, Difference, compare_company
 from layerwise.features.leaks import Leak, find_leak
 from layerwise.features.precision import roundings_of
 from layerwise.network import Network, Reading, Traced
-from layerwise.progress import logger
-from layerwise.shares import gathered, is_follower
+from layerwise.runtime.distributed import gathered, is_follower
+from layerwise.runtime.progress import logger
 
 __all__ = ["LARGEST", "check_company"]
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from layerwise.adapters.protocol import Batch
-from layerwise.nest import tensors_of
+from layerwise.runtime.tensors import tensors_of
 
 __all__ = ["counted_masks", "find_masks", "named_inputs", "named_tensors", "true_of_real", "with_masks"]
 
@@ -33,7 +33,8 @@ def named_inputs(model: nn.Module, inputs: Any) -> dict[str, Any]:
 
 
 def named_tensors(model: nn.Module, inputs: Any) -> list[tuple[str, Tensor]]:
-    """The tensors of a network's inputs, each with the name of its input, in the order of `layerwise.nest.tensors_of`.
+    """The tensors of a network's inputs, each with the name of its input, in the order of
+    `layerwise.runtime.tensors.tensors_of`.
 
     Tensors of a tuple that the forward has no name for have none.
     """

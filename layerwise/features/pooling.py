@@ -19,7 +19,7 @@ from layerwise.finding.trace import trace_with_tensors
 from layerwise.finding.variations import with_rows
 from layerwise.layers import Layer
 from layerwise.reduce import Tokens, reduce
-from layerwise.runtime.precision import for_statistics
+from layerwise.runtime.statistics_device import for_statistics
 
 __all__ = ["Pooling", "Poolings", "measured_poolings", "unlike_samples"]
 

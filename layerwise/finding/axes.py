@@ -58,8 +58,8 @@ def measured_trace(model: nn.Module, run: Callable[[Batch], Any], batch: Batch, 
         Runs one forward of `model` on a batch.
     batch : Batch
     names : sequence of str
-        Names of the inputs' tensors, in the order of `layerwise.nest.tensors_of`: inputs of equal length whose names
-        share a word may be of one text.
+        Names of the inputs' tensors, in the order of `layerwise.runtime.tensors.tensors_of`: inputs of equal length
+        whose names share a word may be of one text.
     """
     few = with_rows(batch, [row % batch.size for row in range(FEW)])
     traced = trace(model, lambda: run(few))

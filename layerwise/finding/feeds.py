@@ -11,8 +11,9 @@ from torch import nn
 
 from layerwise.finding.trace import Call, Operation, Slot, Trace
 from layerwise.layers import Layer
-from layerwise.offload import filled, plain
+from layerwise.offload import filled
 from layerwise.quiet import quiet
+from layerwise.runtime.tensors import plain
 from layerwise.statistics.weights import Weights
 
 __all__ = ["MIXING", "head_paths", "named_heads", "next_linear", "previous_linear", "weight_matrix", "weights_beside"]

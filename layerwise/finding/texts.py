@@ -22,7 +22,7 @@ def texts_of(extent: Extent, names: Sequence[str], changes: Callable[[Extent], b
     ----------
     extent : Extent
     names : sequence of str
-        Names of the inputs' tensors, in the order of `layerwise.nest.tensors_of`.
+        Names of the inputs' tensors, in the order of `layerwise.runtime.tensors.tensors_of`.
     changes : callable
         Whether the network runs with an extent made smaller, and gives other shapes.
     """

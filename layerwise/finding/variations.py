@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from layerwise.adapters.protocol import Batch
-from layerwise.nest import mapped, tensors_of
+from layerwise.runtime.tensors import mapped, tensors_of
 
 __all__ = ["Extent", "chosen_rows", "extents_of", "padded", "with_extent", "with_rows"]
 
@@ -22,7 +22,7 @@ class Extent:
     Attributes
     ----------
     axes : dict of int to tuple of int
-        Axes by the place of a tensor in the inputs, in the order of `layerwise.nest.tensors_of`.
+        Axes by the place of a tensor in the inputs, in the order of `layerwise.runtime.tensors.tensors_of`.
     masks : tuple of str
         The batch's masks among those tensors.
     """
@@ -62,7 +62,7 @@ def extents_of(batch: Batch, names: Sequence[str] = ()) -> list[Extent]:
     ----------
     batch : Batch
     names : sequence of str
-        Names of the inputs' tensors, in the order of `layerwise.nest.tensors_of`.
+        Names of the inputs' tensors, in the order of `layerwise.runtime.tensors.tensors_of`.
     """
     shapes = {
         place: tuple(tensor.shape)

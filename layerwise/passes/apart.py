@@ -10,6 +10,7 @@ from torch import Tensor
 
 from layerwise.adapters.protocol import Batch
 from layerwise.bank import Bank, Shelf
+from layerwise.data.fingerprint import DataFingerprint
 from layerwise.errors import EmptyData
 from layerwise.network import Answer, Reading
 from layerwise.passes.beforehand import Beforehand, Places
@@ -23,9 +24,9 @@ from layerwise.passes.second import SecondPass
 from layerwise.passes.streams import Selected, Stream, streams_of
 from layerwise.passes.views import Seen
 from layerwise.passes.vocabulary import settle
-from layerwise.provenance import DataFingerprint
-from layerwise.shares import earlier, gathered, pooled
+from layerwise.runtime.distributed import earlier, gathered
 from layerwise.statistics import State, restore, state_of
+from layerwise.statistics.merging import pooled
 
 __all__ = ["FirstPassApart", "SecondPassApart", "draws"]
 

@@ -11,7 +11,7 @@ import xxhash
 from torch import Tensor
 
 from layerwise.adapters.protocol import Batch
-from layerwise.provenance import bytes_of
+from layerwise.runtime.tensors import bytes_of
 
 __all__ = ["BatchesSeen", "digest_of"]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from layerwise.passes.groups import deal
 from layerwise.passes.request import Request
 from layerwise.passes.views import Orders, Shuffles
-from layerwise.shares import gathered, place
+from layerwise.runtime.distributed import gathered, place
 
 __all__ = ["Beforehand", "Places", "find_beforehand", "find_places"]
 

@@ -16,9 +16,10 @@ from layerwise.network import Network
 from layerwise.passes.checks import checked_labels
 from layerwise.passes.request import Request
 from layerwise.passes.result import Key, SplitResult
-from layerwise.runtime.precision import statistics_device
-from layerwise.shares import place, pooled
+from layerwise.runtime.distributed import place
+from layerwise.runtime.statistics_device import statistics_device
 from layerwise.statistics import ComplexitySums, State, restore, state_of
+from layerwise.statistics.merging import pooled
 from layerwise.tangents import differentiating
 
 __all__ = ["ComplexityPass"]

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from layerwise.adapters.protocol import Batch
 from layerwise.bank import Bank, Shelf
+from layerwise.data.fingerprint import DataFingerprint
 from layerwise.errors import InvalidData
-from layerwise.nest import mapped
 from layerwise.network import Answer, Reading
 from layerwise.passes.beforehand import Beforehand
 from layerwise.passes.checks import checked_labels, checked_targets, finite_rows
@@ -26,9 +26,9 @@ from layerwise.passes.views import Seen, Views
 from layerwise.passes.vocabulary import settle
 from layerwise.passes.waiting import Waiting
 from layerwise.passes.wide import WideLayers
-from layerwise.provenance import DataFingerprint
-from layerwise.shares import pooled
+from layerwise.runtime.tensors import mapped
 from layerwise.statistics import State, restore, state_of
+from layerwise.statistics.merging import pooled
 
 __all__ = ["FirstPass"]
 

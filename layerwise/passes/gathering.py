@@ -15,9 +15,10 @@ from layerwise.passes.request import Request
 from layerwise.passes.result import Key, SplitResult
 from layerwise.passes.spans import Span
 from layerwise.passes.views import Seen, all_of
-from layerwise.shares import pooled, union
+from layerwise.runtime.distributed import union
 from layerwise.sketch import Sketch
 from layerwise.statistics import ClassMoments, State, TargetAccumulator, fit_readout, restore, state_of
+from layerwise.statistics.merging import pooled
 
 __all__ = ["Gathering"]
 

@@ -15,7 +15,6 @@ from layerwise.passes.request import Request
 from layerwise.passes.result import Key, Reference, SplitResult
 from layerwise.passes.spans import Span
 from layerwise.passes.views import Seen, all_of
-from layerwise.shares import pooled
 from layerwise.sketch import Sketch
 from layerwise.statistics import (
     CenterProjections,
@@ -29,6 +28,7 @@ from layerwise.statistics import (
     restore,
     state_of,
 )
+from layerwise.statistics.merging import pooled
 
 __all__ = ["Judged", "Judging"]
 

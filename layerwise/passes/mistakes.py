@@ -13,7 +13,7 @@ from layerwise.network import Answer
 from layerwise.passes.matching import match_target
 from layerwise.passes.request import Request
 from layerwise.passes.views import Seen
-from layerwise.runtime.precision import for_statistics
+from layerwise.runtime.statistics_device import for_statistics
 
 __all__ = ["Mistakes"]
 

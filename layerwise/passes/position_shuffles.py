@@ -15,7 +15,7 @@ from layerwise.passes.drawing import Draw
 from layerwise.passes.request import Request
 from layerwise.passes.streams import Stream
 from layerwise.passes.views import Seen, all_of
-from layerwise.shares import gathered
+from layerwise.runtime.distributed import gathered
 
 __all__ = ["PositionShuffles", "shuffles_of_positions"]
 

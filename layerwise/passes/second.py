@@ -11,6 +11,7 @@ from torch import Tensor
 
 from layerwise.adapters.protocol import Batch
 from layerwise.bank import Bank, Shelf
+from layerwise.data.fingerprint import DataFingerprint
 from layerwise.network import Answer, Reading
 from layerwise.passes.beforehand import Beforehand
 from layerwise.passes.checks import checked_labels, finite_rows
@@ -19,7 +20,6 @@ from layerwise.passes.request import Request
 from layerwise.passes.result import SplitResult
 from layerwise.passes.views import Seen, Views, joined
 from layerwise.passes.waiting import lumps
-from layerwise.provenance import DataFingerprint
 from layerwise.statistics import State, restore, state_of
 
 __all__ = ["SecondPass"]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from layerwise.errors import NotRepeatable
-from layerwise.shares import gathered
+from layerwise.runtime.distributed import gathered
 from layerwise.statistics import State
 
 __all__ = ["MOST_HELD", "Vocabulary", "expected_classes", "settle", "vocabularies_of"]

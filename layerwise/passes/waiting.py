@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from layerwise.memory import ENOUGH, LUMP, WIDEST_WAITING
-from layerwise.nest import mapped
 from layerwise.network import Reading
 from layerwise.passes.views import Seen, joined
+from layerwise.runtime.tensors import mapped
 from layerwise.statistics import State
 
 __all__ = ["Waiting", "lumps"]

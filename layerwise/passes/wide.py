@@ -14,7 +14,7 @@ from layerwise.passes.checks import finite_rows
 from layerwise.passes.gathering import Gathering
 from layerwise.passes.spans import Span
 from layerwise.passes.views import Seen, joined
-from layerwise.shares import earlier, gathered
+from layerwise.runtime.distributed import earlier, gathered
 from layerwise.statistics.isometry import isometry_of
 
 __all__ = ["WideLayers"]

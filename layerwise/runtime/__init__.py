@@ -1,4 +1,4 @@
-"""What knows no network: notes about what was read, pixels of pictures."""
+"""Processes, progress, files and tensors: everything here knows no network."""
 
 from layerwise.runtime.notes import Notes
 from layerwise.runtime.pixels import bytes_of_array, colour_picture, grey_picture

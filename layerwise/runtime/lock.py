@@ -8,7 +8,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from layerwise.errors import InUse, InvalidData
-from layerwise.progress import logger
+from layerwise.runtime.progress import logger
 
 __all__ = ["FolderLock"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 
-from layerwise.progress import logger
+from layerwise.runtime.progress import logger
 
 __all__ = ["Notes"]
 

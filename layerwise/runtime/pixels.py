@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from layerwise.errors import InvalidData
-from layerwise.runtime.refusing import refusing
+from layerwise.runtime.reading_errors import refusing
 
 __all__ = ["bytes_of_array", "colour_picture", "decoding", "grey_picture"]
 

@@ -16,7 +16,7 @@ from zarr.storage import MemoryStore
 
 from layerwise.arguments import FLAG, PATH, checked
 from layerwise.errors import NotAStore, UnknownName
-from layerwise.runtime.scratch import Scratch
+from layerwise.runtime.temporary_folders import Scratch
 from layerwise.schema import ARGUMENTS, validate
 from layerwise.store.failures import NotWritable, reason
 from layerwise.store.read import restore, with_objects

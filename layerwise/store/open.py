@@ -17,7 +17,7 @@ from zarr.errors import ContainsGroupError, GroupNotFoundError
 
 from layerwise.arguments import PATH
 from layerwise.errors import NotAStore, UnknownName, shown
-from layerwise.runtime.scratch import Scratch
+from layerwise.runtime.temporary_folders import Scratch
 from layerwise.store.failures import NotWritable, reading, reason
 from layerwise.store.runs import BRANCH, Store
 from layerwise.store.sealed import SealedStore

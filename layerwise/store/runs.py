@@ -16,7 +16,7 @@ import xarray as xr
 from filelock import FileLock
 
 from layerwise.errors import LayerwiseError, UnknownName
-from layerwise.progress import logger
+from layerwise.runtime.progress import logger
 from layerwise.store import read, results, write
 from layerwise.store.failures import NotReadable, NotWritable, is_failure, reading, reason
 from layerwise.store.listing import list_contents, list_runs

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layerwise.errors import InvalidData
-from layerwise.progress import logger
-from layerwise.shares import is_follower, together
+from layerwise.runtime.distributed import is_follower, together
+from layerwise.runtime.progress import logger
 from layerwise.studies.frame.catalogue import Study, find_study, group_of, list_groups, list_studies, scaled, title
 from layerwise.studies.frame.claim import Claim, claims_table
 from layerwise.studies.frame.running import TIMES

@@ -16,8 +16,8 @@ import torch
 import xarray as xr
 
 from layerwise.partial import partial_folder
-from layerwise.progress import logger
-from layerwise.shares import agreed, is_follower
+from layerwise.runtime.distributed import agreed, is_follower
+from layerwise.runtime.progress import logger
 from layerwise.store import Store
 from layerwise.studies.frame.settings import listed
 

@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.distributed import get_backend, is_initialized
 
-from layerwise.shares import is_follower
+from layerwise.runtime.distributed import is_follower
 from layerwise.studies.training.normalisation import share_batch_norm
 from layerwise.studies.training.recipe import Recipe
 

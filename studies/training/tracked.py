@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from layerwise.shares import agreed
+from layerwise.runtime.distributed import agreed
 from layerwise.studies.training.loop import Loss, train
 from layerwise.studies.training.recipe import Recipe
 from layerwise.track import Schedule, Tracker

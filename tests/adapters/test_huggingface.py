@@ -14,8 +14,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from layerwise.adapters import adapter_for, adapter_named, load
 from layerwise.errors import InvalidData, UnknownName
+from layerwise.offload import weight_hash
 from layerwise.profiling import profile
-from layerwise.provenance import weight_hash
 
 WORDS = ["the", "a", "film", "was", "is", "good", "bad", "very", "dull", "bright", "story", "ending"]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[EOS]"]

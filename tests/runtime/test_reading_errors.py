@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from layerwise.errors import InvalidData, UnknownName
-from layerwise.runtime.refusing import innermost, reason, refusing
+from layerwise.runtime.reading_errors import innermost, reason, refusing
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 from layerwise.cli import app
 from layerwise.errors import InvalidData
 from layerwise.profiling import profile
-from layerwise.shares import (
+from layerwise.runtime.distributed import (
     dealt_indices,
     is_follower,
     is_shared,
@@ -31,7 +31,7 @@ from layerwise.shares import (
 )
 from layerwise.store import open_store
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 
 # Odd sizes: the sampler evens them out with samples that must not be counted twice.
 TRAIN, TEST = 61, 31
@@ -203,7 +203,7 @@ def test_alone_there_is_one_process_that_has_everything():
 
 
 def test_parts_that_hold_samples_twice_are_refused(monkeypatch):
-    monkeypatch.setattr("layerwise.shares.place", lambda: (0, 2))
+    monkeypatch.setattr("layerwise.runtime.distributed.place", lambda: (0, 2))
     loader = DataLoader(TensorDataset(torch.arange(4)))
     assert not is_shared(loader)
     loader._is_accelerate_prepared = True

@@ -6,12 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from layerwise.runtime.scratch import Scratch
+from layerwise.runtime.temporary_folders import Scratch
 
 HOLDER = """
 import sys
 from pathlib import Path
-from layerwise.runtime.scratch import Scratch
+from layerwise.runtime.temporary_folders import Scratch
 
 with Scratch(Path(sys.argv[1]), "made-") as folder:
     (folder / "file").touch()

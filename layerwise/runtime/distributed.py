@@ -7,7 +7,7 @@ of any other loader every process measures all.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -15,7 +15,6 @@ import torch
 from torch.utils.data import DistributedSampler
 
 from layerwise.errors import InvalidData
-from layerwise.statistics import Accumulator, merged, state_of
 
 __all__ = [
     "agreed",
@@ -28,14 +27,12 @@ __all__ = [
     "neighbours",
     "own_samples",
     "place",
-    "pooled",
     "together",
     "union",
     "why_unknown",
 ]
 
 T = TypeVar("T")
-A = TypeVar("A", bound=Accumulator)
 
 
 def place() -> tuple[int, int]:
@@ -125,25 +122,6 @@ def agreed(own: T, shared: bool = True) -> T:
 def union(own: Iterable[T], shared: bool = True) -> list[T]:
     """What any of the processes has, each once; every process must call it."""
     return list(dict.fromkeys(item for items in gathered(list(own), shared) for item in items))
-
-
-def pooled(own: A | None, make: Callable[[], A], device: torch.device, shared: bool = True) -> A:
-    """What all processes accumulated as one, the same in each of them; every process must call it.
-
-    Parameters
-    ----------
-    own : Accumulator or None
-        None where this process has no sample.
-    make : callable
-        Gives an accumulator that has taken nothing in.
-    device : device
-        Where the result is to be.
-    shared : bool
-        Whether the processes have different samples: if not, each keeps its own.
-    """
-    if own is not None and not shared:
-        return own
-    return merged(gathered(None if own is None else state_of(own), shared), make, device)
 
 
 def gathered(own: T, shared: bool) -> list[T]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import xxhash
 
-from layerwise.runtime.sealed_files import Damaged, checksum, is_whole, read_sealed, seal_of, write_sealed
+from layerwise.runtime.checksummed_files import Damaged, checksum, is_whole, read_sealed, seal_of, write_sealed
 
 CONTENT = {"identity": {"model": "abc", "sizes": [1, 2.5, None]}, "files": {}}
 

@@ -1,41 +1,16 @@
-"""What it takes to get a profile again: hashes of weights and data, versions, commit."""
+"""Fingerprints of samples: equal for equal data, in any order and in batches of any size."""
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Collection, Mapping
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import torch
 import xxhash
-from torch import Tensor, nn
+from torch import Tensor
 
-from layerwise.layers import clean_name
-from layerwise.offload import filled, plain
+from layerwise.runtime.tensors import bytes_of
 
-__all__ = ["DataFingerprint", "bytes_of", "environment", "sample_hashes", "weight_hash"]
-
-_PACKAGES = ("layerwise", "torch", "timm", "transformers", "datasets", "xarray", "numpy", "scipy")
-
-
-def weight_hash(model: nn.Module, leave_out: Collection[str] = ()) -> str:
-    """Hash of the names and values of all parameters and buffers; equal for equal weights, wherever they are.
-
-    Parameters
-    ----------
-    model : Module
-    leave_out : collection of str
-        Parts of names whose weights do not count, such as the name of an adapter.
-    """
-    digest = xxhash.xxh3_128()
-    for name, value in model.state_dict().items():
-        if not set(leave_out).isdisjoint(name.split(".")):
-            continue
-        digest.update(clean_name(name).encode())
-        if isinstance(value, Tensor):
-            digest.update(_offloaded_bytes(model, name) if value.is_meta else bytes_of(value))
-    return digest.hexdigest()
+__all__ = ["DataFingerprint", "sample_hashes"]
 
 
 class DataFingerprint:
@@ -120,42 +95,6 @@ def sample_hashes(inputs: Any, labels: Mapping[str, Tensor], size: int) -> list[
                 digest.update(bytes_of(row))
         found.append(digest.intdigest())
     return found
-
-
-def environment() -> dict[str, str]:
-    """Versions of the packages that the numbers depend on, and the commit of the working directory."""
-    found = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return {
-        "packages": " ".join(f"{name}=={number}" for name, number in found.items()),
-        "git_commit": _commit(),
-    }
-
-
-def _commit() -> str:
-    try:
-        command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip()
-
-
-def _offloaded_bytes(model: nn.Module, name: str) -> memoryview | bytes:
-    path, _, attribute = name.rpartition(".")
-    owner = model.get_submodule(path)
-    with filled(owner):
-        value = getattr(owner, attribute)
-        return b"" if value.is_meta else bytes_of(value)
-
-
-def bytes_of(value: Tensor) -> memoryview:
-    """The values of a tensor, dense and on the CPU, as bytes."""
-    return plain(value).cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
 def _tensors(value: Any) -> list[Tensor]:

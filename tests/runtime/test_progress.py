@@ -7,7 +7,7 @@ import sys
 
 from tqdm.auto import tqdm
 
-from layerwise.progress import bar, others_bars
+from layerwise.runtime.progress import bar, others_bars
 
 
 class Terminal(io.StringIO):

@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from layerwise.provenance import DataFingerprint, environment, weight_hash
+from layerwise.data.fingerprint import DataFingerprint
+from layerwise.offload import weight_hash
+from layerwise.runtime.environment import environment
 
 
 def net(seed: int = 0) -> nn.Sequential:

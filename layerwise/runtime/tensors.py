@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-__all__ = ["mapped", "resampled", "tensors_of"]
+__all__ = ["bytes_of", "mapped", "plain", "resampled", "tensors_of"]
 
 
 def mapped(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
@@ -56,3 +56,21 @@ def resampled(mask: Tensor, length: int) -> Tensor:
     """
     centres = (2 * torch.arange(length, device=mask.device) + 1) * mask.shape[1] // (2 * length)
     return mask[:, centres]
+
+
+def plain(value: Tensor) -> Tensor:
+    """The values of a weight: of one that is sharded all shards, of a quantised one the numbers that it stands for.
+
+    Every process has to ask for a weight that is sharded.
+    """
+    if type(value) in (Tensor, nn.Parameter, nn.Buffer):
+        return value.detach()
+    for whole in ("full_tensor", "dequantize"):
+        if hasattr(value, whole):
+            value = getattr(value.detach(), whole)()
+    return value.detach()
+
+
+def bytes_of(value: Tensor) -> memoryview:
+    """The values of a tensor, dense and on the CPU, as bytes."""
+    return plain(value).cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
