@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from benchmarks.speed import images, seconds
 from layerwise.adapters.protocol import Batch
 from layerwise.directions import directions_of
-from layerwise.network import Network, Reading
+from layerwise.features.reading import Reading
+from layerwise.network.network import Network
 from layerwise.profiling import Profiler
 from layerwise.settings import Settings
 from layerwise.tangents import differentiating

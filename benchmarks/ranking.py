@@ -23,8 +23,9 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
+from layerwise.features.read_features import reading_features
+from layerwise.features.reading import Reading
 from layerwise.metrics import get
-from layerwise.network import Reading
 from layerwise.profiling import Profiler
 from layerwise.ranking import RANKED, rank
 from layerwise.settings import Settings
@@ -70,7 +71,7 @@ def features_of(network: nn.Module | str, data: str) -> Features:
         def receive(reading: Reading, features: Tensor, own: dict[str, list[Tensor]] = own) -> None:
             own.setdefault(reading.name, []).append(features.clone())
 
-        with profiler.network.reading(profiler.readings, receive) as run, torch.inference_mode():
+        with reading_features(profiler.network, profiler.readings, receive) as run, torch.inference_mode():
             for batch in profiler.network.batches(batches):
                 run(batch)
                 labels.setdefault(split, []).append(batch.labels["label"])

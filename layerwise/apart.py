@@ -8,8 +8,8 @@ from typing import Any
 
 from layerwise.adapters.protocol import Batch
 from layerwise.errors import InvalidData, InvalidLabels, NotRepeatable
-from layerwise.layers import Layer
-from layerwise.network import Reading
+from layerwise.features.reading import Reading
+from layerwise.network.layer import Layer
 from layerwise.passes import Request, SplitResult
 from layerwise.reduce import DENSE
 from layerwise.settings import Settings

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from layerwise import schema
-from layerwise.layers import depths
-from layerwise.network import Reading
+from layerwise.features.reading import Reading
+from layerwise.network.layer import depths
 from layerwise.sketch import Sketch
 
 if TYPE_CHECKING:

@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from layerwise.adapters.protocol import Batch
 from layerwise.arguments import checked
 from layerwise.errors import InvalidData, UnknownName
-from layerwise.failures import in_batch, read_batches
-from layerwise.layers import depths
-from layerwise.network import Reading
-from layerwise.offload import weight_hash
+from layerwise.features.read_features import reading_features
+from layerwise.features.reading import Reading
+from layerwise.network.failures import in_batch, read_batches
+from layerwise.network.inference import kept_buffers
+from layerwise.network.layer import depths
+from layerwise.network.weights import weight_hash
 from layerwise.pairing import Pairing
 from layerwise.profiling import Profiler
-from layerwise.quiet import kept_buffers
 from layerwise.reduce import DENSE
 from layerwise.runtime.environment import environment
 from layerwise.runtime.progress import bar
@@ -136,7 +137,7 @@ def _grams(profiler: Profiler) -> Iterator[Callable[[Batch], list[Tensor]]]:
     def receive(reading: Reading, features: Tensor) -> None:
         found[reading.name] = gram(features)
 
-    with profiler.network.reading(profiler.readings, receive) as run:
+    with reading_features(profiler.network, profiler.readings, receive) as run:
 
         def matrices(batch: Batch) -> list[Tensor]:
             run(batch)

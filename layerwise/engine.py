@@ -14,8 +14,10 @@ from layerwise.adapters.protocol import Batch
 from layerwise.bank import Bank
 from layerwise.data.fingerprint import DataFingerprint
 from layerwise.errors import EmptyData, NotRepeatable
-from layerwise.failures import in_batch, read_batches
-from layerwise.network import Network, first_samples
+from layerwise.features.read_features import reading_features
+from layerwise.network.failures import in_batch, read_batches
+from layerwise.network.network import Network
+from layerwise.network.rows import first_samples
 from layerwise.partial import Holder, Partial
 from layerwise.passes import (
     Beforehand,
@@ -203,7 +205,7 @@ class _Sweep:
         unknown = self.partial is not None and self.partial.features is None
         taken = FirstFeatures()
         receive = taken.before(holder.receive) if unknown else holder.receive
-        with self.network.reading(self.request.readings, receive) as run:
+        with reading_features(self.network, self.request.readings, receive) as run:
             for number, batch in batches:
                 with self._batch("pass 1", number):
                     holder.begin(batch, number)
@@ -226,7 +228,7 @@ class _Sweep:
     def second(self, holder: SecondPass | SecondPassApart) -> None:
         """Run pass 2 through the network once more."""
         batches = self._batches("pass 2", holder)
-        with self.network.reading(self.request.readings, holder.receive) as run:
+        with reading_features(self.network, self.request.readings, holder.receive) as run:
             for number, batch in batches:
                 with self._batch("pass 2", number):
                     holder.begin(batch)

@@ -10,16 +10,17 @@ import numpy as np
 from torch import nn
 
 from layerwise.assembly import CLASS_NETWORK_ERROR, NETWORK_ERROR, NETWORK_MIOU, NETWORK_MSE, OF_NETWORK
-from layerwise.finding.feeds import weights_beside
+from layerwise.features.reading import Reading
 from layerwise.frames import frame_of
-from layerwise.layers import clean_name
 from layerwise.metrics import Convention, Metric, compute
 from layerwise.metrics.limits import has_enough_samples, is_empty_fit
 from layerwise.metrics.registry import no_value
-from layerwise.network import Reading
+from layerwise.network.graph.linear_maps import weights_beside
 from layerwise.passes import SplitResult
+from layerwise.runtime.module_paths import clean_name
 from layerwise.settings import Settings
-from layerwise.statistics import Moments, Weights
+from layerwise.statistics import Moments
+from layerwise.network.graph.map_weights import Weights
 from layerwise.uncertainty import jackknife, under_chance, with_bias, with_chance, with_error
 
 __all__ = ["Evaluation"]
@@ -39,7 +40,7 @@ class Evaluation:
     dimensions : mapping of str to int
         Dimension of every regression target.
     next_maps : mapping of str to tuple of str
-        Paths of the linear maps that read each layer (`layerwise.finding.feeds`).
+        Paths of the linear maps that read each layer (`layerwise.network.graph.linear_maps`).
     previous_maps : mapping of str to str
         Path of the linear map that gives each layer.
     heads : mapping

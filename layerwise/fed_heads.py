@@ -10,11 +10,13 @@ from torch import Tensor
 from layerwise.adapters.protocol import Batch
 from layerwise.errors import LayerwiseError
 from layerwise.features.precision import coarsest_rounding
-from layerwise.finding.blocks import choose
-from layerwise.finding.head_inputs import layers_before
-from layerwise.finding.trace import Trace
-from layerwise.layers import Layer
-from layerwise.network import Network, Reading
+from layerwise.features.read_features import reading_features
+from layerwise.features.reading import Reading
+from layerwise.network.graph.blocks import choose
+from layerwise.network.graph.head_inputs import layers_before
+from layerwise.network.graph.trace import Trace
+from layerwise.network.layer import Layer
+from layerwise.network.network import Network
 
 __all__ = ["find_fed_heads"]
 
@@ -56,7 +58,7 @@ def find_fed_heads(
     if not wanted:
         return set()
     features: dict[Layer, Tensor] = {}
-    with network.reading(list(wanted.values()), _keeping(features)) as run:
+    with reading_features(network, list(wanted.values()), _keeping(features)) as run:
         run(batch)
     rounding = _ROUNDINGS * coarsest_rounding(network.model)
     return {

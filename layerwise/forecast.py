@@ -11,11 +11,12 @@ import torch
 from torch import nn
 
 from layerwise.arguments import checked, whole
-from layerwise.finding.blocks import choose
-from layerwise.inputs import find_network
-from layerwise.layers import depths
+from layerwise.features.choose_readings import readings_of
+from layerwise.features.pooling import poolings_of
 from layerwise.metrics import select
-from layerwise.network import readings_of
+from layerwise.network.graph.blocks import choose
+from layerwise.network.layer import depths
+from layerwise.network.resolve import find_network
 from layerwise.plan import Plan, make_plan, parse_memory, readable
 from layerwise.settings import ARGUMENTS, KINDS
 
@@ -74,7 +75,7 @@ def forecast(
     batch = network.batch((inputs, torch.zeros(2, dtype=torch.int64)))
     traced = network.trace(batch).trace
     chosen = choose(traced, layers, network.head)
-    readings = readings_of(network, traced, chosen, batch, reduce, seed=0, poolings=network.poolings(batch))
+    readings = readings_of(network, traced, chosen, batch, reduce, seed=0, poolings=poolings_of(network, batch))
     metrics = select()
     plan = make_plan(
         [reading.features for reading in readings],

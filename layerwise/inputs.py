@@ -11,20 +11,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from layerwise.adapters import Adapter, Batch, adapter_for, load
+from layerwise.adapters import Adapter, Batch
 from layerwise.adapters.items import split as inputs_and_labels
 from layerwise.arguments import NAME
-from layerwise.capture import unwrap
 from layerwise.errors import InvalidArgument, InvalidData, InvalidLabels, UnknownName, shown
 from layerwise.loaders import is_repeatable, looked
 from layerwise.metrics import Metric
-from layerwise.network import Network
-from layerwise.offload import device_of
 from layerwise.passes.checks import one_hot_classes
 from layerwise.passes.matching import are_numbers
 from layerwise.runtime.distributed import place
 from layerwise.runtime.progress import logger
-from layerwise.runtime.reading_errors import reason
 from layerwise.settings import CLASSES
 
 __all__ = [
@@ -33,7 +29,6 @@ __all__ = [
     "class_names",
     "dimensions",
     "find_loaders",
-    "find_network",
     "names_of_labels",
     "score_names",
 ]
@@ -81,52 +76,6 @@ class Loaders:
         """Samples of the largest split; None where a loader does not say."""
         sizes = [size for size in map(_samples, self.splits.values()) if size is not None]
         return max(sizes) if len(sizes) == len(self.splits) else None
-
-
-def find_network(
-    model: nn.Module | str, device: str | torch.device | None, *, trust_remote_code: bool = False
-) -> tuple[Network, str]:
-    """A network and what to call it, from a model or a model's name; code that comes with it runs where it is trusted.
-
-    Raises
-    ------
-    InvalidData
-        If it is neither, or cannot be brought to the device.
-    """
-    if isinstance(model, str):
-        loaded, _ = load(model, trust_remote_code=trust_remote_code)
-        # What a function gives may be a model of timm's, which knows its own preprocessing.
-        network, _ = find_network(loaded, device or "cpu")
-        return network, model
-    if not isinstance(model, nn.Module):
-        raise InvalidData(
-            f"a network is a torch module or a name such as 'timm/resnet50', not a {type(model).__name__}"
-        )
-    adapter = adapter_for(unwrap(model))
-    module = unwrap(model)
-    _refuse_without_values(module)
-    before = device_of(module)
-    if device is not None:
-        try:
-            module.to(device)
-        except Exception as error:
-            # Some of the weights may have gone before one did not.
-            with suppress(Exception):
-                module.to(before)
-            there = f"there are cpu and {torch.cuda.device_count()} CUDA devices"
-            raise InvalidData(f"the network cannot be brought to {str(device)!r}; {there}: {reason(error)}") from error
-    return Network(module, adapter, before if device is None else torch.device(device)), _name_of(module)
-
-
-def _refuse_without_values(module: nn.Module) -> None:
-    """Refuse weights on the device meta, unless accelerate brings their values when they are needed."""
-    offloaded = any(hasattr(part, "_hf_hook") for part in module.modules())
-    lacking = next((name for name, value in module.named_parameters() if value.is_meta), None)
-    if lacking is not None and not offloaded:
-        raise InvalidData(
-            f"the network's weights have no values: {shown(lacking)} is on the device 'meta'; load them, or bring the "
-            "network to a device by module.to_empty(device=...) and load_state_dict"
-        )
 
 
 def find_loaders(data: Any, model: nn.Module, adapter: Adapter, batch_size: int) -> Loaders:
@@ -305,10 +254,3 @@ def _dataset(loader: Any) -> Any:
     """A loader's dataset, or a sequence of batches' samples where they can be counted."""
     dataset = getattr(loader, "dataset", None)
     return dataset if hasattr(dataset, "__len__") else None
-
-
-def _name_of(module: nn.Module) -> str:
-    config = getattr(module, "pretrained_cfg", None)
-    if isinstance(config, dict) and config.get("architecture"):
-        return ".".join(part for part in (config["architecture"], config.get("tag")) if part)
-    return str(getattr(module, "name_or_path", "") or type(module).__name__)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from layerwise.errors import LayerwiseError, UnknownName
-from layerwise.finding.blocks import choose
-from layerwise.finding.trace import Trace
-from layerwise.layers import Layer
+from layerwise.network.graph.blocks import choose
+from layerwise.network.graph.trace import Trace
+from layerwise.network.layer import Layer
 
 __all__ = ["find_judges", "score_layers"]
 
@@ -23,7 +23,7 @@ def find_judges(
         Names of outputs or layers.
     trace : Trace
     outputs : collection of str
-        Names of the network's outputs (`layerwise.network.Answer`).
+        Names of the network's outputs (`layerwise.network.network.Answer`).
     targets : sequence of str
 
     Raises

@@ -30,36 +30,31 @@ from layerwise.attributes import (
 from layerwise.engine import look, run_split
 from layerwise.errors import EmptyData, InvalidData, NotRepeatable, UnknownName, listed
 from layerwise.evaluation import Evaluation
-from layerwise.failures import in_reading
 from layerwise.features.check import check_company
+from layerwise.features.choose_readings import readings_of
 from layerwise.features.padding import padding_of
-from layerwise.features.pooling import Poolings
+from layerwise.features.pooling import Poolings, poolings_of
+from layerwise.features.reading import Reading
 from layerwise.fed_heads import find_fed_heads
-from layerwise.finding.blocks import choose_among, find_blocks, without_samples
-from layerwise.finding.feeds import head_paths, named_heads, next_linear, previous_linear
-from layerwise.finding.head_inputs import heads_of
 from layerwise.frames import check_frames, frames_told, select_with_frame
-from layerwise.inputs import (
-    check_classes_for,
-    class_names,
-    dimensions,
-    find_loaders,
-    find_network,
-    names_of_labels,
-    score_names,
-)
+from layerwise.inputs import check_classes_for, class_names, dimensions, find_loaders, names_of_labels, score_names
 from layerwise.judges import find_judges, score_layers
-from layerwise.layers import Layer, chosen_text
 from layerwise.loaders import first_batch
 from layerwise.metrics import Metric, convention, needs_of, reached, select
-from layerwise.network import Reading, first_samples, readings_of
-from layerwise.offload import weight_hash
+from layerwise.network.failures import in_reading
+from layerwise.network.graph.blocks import choose_among, find_blocks, without_samples
+from layerwise.network.graph.head_inputs import heads_of
+from layerwise.network.graph.linear_maps import head_paths, named_heads, next_linear, previous_linear
+from layerwise.network.inference import kept_buffers
+from layerwise.network.layer import Layer, chosen_text
+from layerwise.network.resolve import find_network
+from layerwise.network.rows import first_samples
+from layerwise.network.weights import weight_hash
 from layerwise.partial import DoesNotFit, Partial
 from layerwise.passes import Beforehand, Request, SplitResult
 from layerwise.passes.first_features import arithmetic_of
 from layerwise.passes.vocabulary import MOST_HELD, expected_classes, vocabularies_of
 from layerwise.plan import Plan, make_plan, parse_memory
-from layerwise.quiet import kept_buffers
 from layerwise.reduce import DENSE
 from layerwise.runtime.distributed import agreed, dealt_indices, gathered, is_follower, is_shared, needs_numbers
 from layerwise.runtime.environment import environment
@@ -199,7 +194,7 @@ class Profiler:
         if not layers:
             there = choose_among(self._traced, self._blocks, "all")
             raise UnknownName("layer", "chosen by " + chosen_text(settings.layers), (layer.name for layer in there))
-        poolings = self.network.poolings(first)
+        poolings = poolings_of(self.network, first)
         self.network_pooling, differs = poolings.told(layers)
         self.readings = readings_of(self.network, self._traced, layers, first, settings.reduce, settings.seed, poolings)
         if not self.readings:

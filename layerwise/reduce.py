@@ -11,7 +11,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from layerwise.errors import InvalidData, UnknownName
 from layerwise.features.complex_features import real_features
-from layerwise.layers import Layer
+from layerwise.network.layer import Layer
 
 __all__ = ["DENSE", "REDUCTIONS", "Tokens", "check_reduction", "is_tokens", "positions", "reduce", "reduction_of"]
 

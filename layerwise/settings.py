@@ -28,8 +28,8 @@ from layerwise.arguments import (
     whole,
 )
 from layerwise.errors import InvalidArgument, InvalidData, shown
-from layerwise.layers import Layer
 from layerwise.metrics import Convention, convention
+from layerwise.network.layer import Layer
 from layerwise.plan import parse_memory
 from layerwise.reduce import DENSE, REDUCTIONS, check_reduction
 from layerwise.theory.frames import Frame, as_frame

@@ -19,7 +19,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from layerwise.adapters.protocol import Batch
 from layerwise.directions import TOGETHER, Directions
 from layerwise.errors import InvalidData, LayerwiseError, NoForwardDerivative
-from layerwise.network import Network, Reading, part_of
+from layerwise.features.read_features import reading_features
+from layerwise.features.reading import Reading
+from layerwise.network.network import Network
+from layerwise.network.rows import part_of
 from layerwise.products import SparingProducts
 from layerwise.runtime.tensors import mapped, tensors_of
 
@@ -59,7 +62,7 @@ def differentiating(
 
     # Fused attention has no forward-mode derivative.
     attention, products = sdpa_kernel(SDPBackend.MATH), SparingProducts()
-    with attention, products, warnings.catch_warnings(), network.reading(readings, receive) as run:
+    with attention, products, warnings.catch_warnings(), reading_features(network, readings, receive) as run:
         # Of torch's own, the first time that anything is derived.
         warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
         yield _Differentiation(network, readings, directions, run, taken).of

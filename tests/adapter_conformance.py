@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from layerwise.adapters import Adapter, Batch, adapter_for, load
 from layerwise.errors import InvalidData, UnknownName
-from layerwise.offload import weight_hash
+from layerwise.network.weights import weight_hash
 from layerwise.profiling import profile
 
 CPU = torch.device("cpu")

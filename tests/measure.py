@@ -10,18 +10,8 @@ import torch
 from torch import Tensor
 
 from layerwise import metrics
-from layerwise.statistics import (
-    CenterProjections,
-    Centers,
-    ClassMoments,
-    FourthMoment,
-    ProbeErrors,
-    TargetAccumulator,
-    Weights,
-    fit_readout,
-    fit_ridge,
-    noise_variance,
-)
+from layerwise.statistics import CenterProjections, Centers, ClassMoments, FourthMoment, ProbeErrors, TargetAccumulator, fit_readout, fit_ridge, noise_variance
+from layerwise.network.graph.map_weights import Weights
 
 RIDGE = 1e-3
 

@@ -19,9 +19,9 @@ from layerwise import tangents
 from layerwise.directions import TOGETHER, Axes, Signs
 from layerwise.errors import InvalidData, NoForwardDerivative, NonFiniteFeatures, NotRepeatable
 from layerwise.metrics import select
+from layerwise.network.inference import quiet
 from layerwise.partial import Partial
 from layerwise.profiling import Profiler, profile
-from layerwise.quiet import quiet
 from layerwise.settings import Settings
 from layerwise.sketch import Sketch
 from layerwise.studies.networks import ResidualMLP

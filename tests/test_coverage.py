@@ -15,8 +15,8 @@ from traced_networks import Gated, TwoTowers, UNet, mlp, stack
 from benchmarks.coverage import timm_zoo, transformers_zoo, truth
 from benchmarks.coverage.record import Record, add, finding, load
 from benchmarks.coverage.table import written
-from layerwise.finding.blocks import choose, find_blocks
-from layerwise.finding.trace import trace
+from layerwise.network.graph.blocks import choose, find_blocks
+from layerwise.network.graph.trace import trace
 
 #: `LAYERWISE_SEED=N` draws the sample of an earlier run again.
 SEED = int(os.environ.get("LAYERWISE_SEED", random.SystemRandom().randrange(10**6)))

@@ -12,9 +12,9 @@ import xarray as xr
 from networks import Convolutional, Perceptron, blobs, loader
 
 from layerwise import schema
-from layerwise.capture import Capture
+from layerwise.network.capture import Capture
+from layerwise.network.inference import quiet
 from layerwise.profiling import Profiler, profile
-from layerwise.quiet import quiet
 from layerwise.settings import Settings
 from layerwise.studies.networks import ResidualMLP
 from layerwise.studies.training import Recipe, train

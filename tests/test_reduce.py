@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from layerwise.errors import InvalidData, UnknownName
-from layerwise.layers import Layer
+from layerwise.network.layer import Layer
 from layerwise.reduce import Tokens, check_reduction, reduce, reduction_of
 
 MAP, MAP_LAST, SERIES, TOKENS = (5, 3, 4, 6), (5, 4, 6, 3), (5, 3, 7), (5, 9, 3)

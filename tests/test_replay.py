@@ -16,7 +16,7 @@ import layerwise
 from layerwise.checkpoints.names import WeightsMismatch
 from layerwise.cli import app
 from layerwise.errors import InvalidData, NotRepeatable
-from layerwise.offload import weight_hash
+from layerwise.network.weights import weight_hash
 from layerwise.profiling import Profiler, profile
 from layerwise.replay import profile_checkpoints
 from layerwise.store import EpochExists, open_store

@@ -380,7 +380,7 @@ def test_the_loop_of_the_readme_counts_epochs_that_are_done(
     probe: list[tuple[Tensor, Tensor]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import layerwise
-    from layerwise.offload import weight_hash
+    from layerwise.network.weights import weight_hash
 
     readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
     (loop,) = re.findall(r"```python\n(with lw\.Tracker.*?)\n\n", readme, re.S)

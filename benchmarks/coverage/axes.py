@@ -21,8 +21,8 @@ import torch
 
 from benchmarks.coverage import timm_zoo, transformers_zoo
 from benchmarks.coverage.samples import network_and_batch
-from layerwise.finding.blocks import all_calls, find_blocks
-from layerwise.layers import Layer
+from layerwise.network.graph.blocks import all_calls, find_blocks
+from layerwise.network.layer import Layer
 
 __all__ = ["Measured", "measure", "measure_within"]
 

@@ -17,10 +17,10 @@ import torch
 
 from benchmarks.coverage.samples import network_and_batch
 from layerwise.features.check import LARGEST, check_company
+from layerwise.features.choose_readings import readings_of
 from layerwise.features.company import Difference, compare_company
 from layerwise.features.precision import roundings_of
-from layerwise.finding.blocks import choose
-from layerwise.network import readings_of
+from layerwise.network.graph.blocks import choose
 from layerwise.runtime.tensors import mapped
 
 __all__ = ["ARCHITECTURES"]

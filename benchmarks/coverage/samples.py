@@ -10,8 +10,8 @@ import torch
 from benchmarks.coverage import inputs as made_up
 from benchmarks.coverage import timm_zoo, transformers_zoo
 from layerwise.adapters.protocol import Batch
-from layerwise.inputs import find_network
-from layerwise.network import Network
+from layerwise.network.network import Network
+from layerwise.network.resolve import find_network
 
 __all__ = ["network_and_batch"]
 

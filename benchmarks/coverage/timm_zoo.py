@@ -13,9 +13,9 @@ from torch import nn
 from benchmarks.coverage import truth
 from benchmarks.coverage.record import Record
 from layerwise.adapters import adapter_named
-from layerwise.finding.blocks import find_blocks, find_stages
-from layerwise.finding.trace import Trace, trace
-from layerwise.layers import Layer
+from layerwise.network.graph.blocks import find_blocks, find_stages
+from layerwise.network.graph.trace import Trace, trace
+from layerwise.network.layer import Layer
 
 __all__ = ["examine", "family", "made", "names"]
 

@@ -19,10 +19,10 @@ from benchmarks.coverage.record import Record
 from benchmarks.coverage.shrink import DEPTH, shrunken
 from layerwise.adapters import adapter_named
 from layerwise.adapters.protocol import Batch
-from layerwise.finding.blocks import find_blocks
-from layerwise.finding.trace import Trace, trace
-from layerwise.layers import Layer
-from layerwise.quiet import quiet
+from layerwise.network.graph.blocks import find_blocks
+from layerwise.network.graph.trace import Trace, trace
+from layerwise.network.inference import quiet
+from layerwise.network.layer import Layer
 
 __all__ = ["examine", "layers_of_states", "names", "running"]
 
@@ -164,7 +164,7 @@ def _starts(traced: Trace, state: int, after: int) -> bool:
 
 def _of_stages(traced: Trace, layers: list[Layer], states: list[int], places: list[int]) -> bool:
     """Whether every hidden state comes out of a module that holds the layers since the last one, and no others."""
-    from layerwise.finding.cuts import graph
+    from layerwise.network.graph.dataflow import graph
 
     live = graph(traced)
     for state, before, place in zip(states[1:], places, places[1:], strict=False):
@@ -195,7 +195,7 @@ def layers_of_states(traced: Trace, layers: list[Layer]) -> dict[int, int]:
     Views of it are, what a norm makes of it, and what is left of its positions where padding, prompts or a second
     stream are cut off.
     """
-    from layerwise.finding.cuts import graph
+    from layerwise.network.graph.dataflow import graph
 
     live = graph(traced)
     calls = {(call.path, call.number): call for call in traced.calls}

@@ -6,8 +6,8 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from layerwise.finding.trace import Call, Trace
-from layerwise.layers import Layer
+from layerwise.network.graph.trace import Call, Trace
+from layerwise.network.layer import Layer
 
 __all__ = [
     "Step",

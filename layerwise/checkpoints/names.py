@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from layerwise.errors import LayerwiseError, nearest
-from layerwise.layers import clean_name
+from layerwise.runtime.module_paths import clean_name
 
 __all__ = ["Fit", "WeightsMismatch", "best_fit", "some_names"]
 

@@ -11,7 +11,8 @@ from layerwise.errors import BatchDependence, LayerwiseError
 from layerwise.features.company import Company, Difference, compare_company
 from layerwise.features.leaks import Leak, find_leak
 from layerwise.features.precision import roundings_of
-from layerwise.network import Network, Reading, Traced
+from layerwise.features.reading import Reading
+from layerwise.network.network import Network, Traced
 from layerwise.runtime.distributed import gathered, is_follower
 from layerwise.runtime.progress import logger
 

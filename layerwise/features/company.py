@@ -14,10 +14,12 @@ import torch
 from torch import Tensor
 
 from layerwise.adapters.protocol import Batch
-from layerwise.features.kept_state import kept_state
 from layerwise.features.padding import Padding, more_padding
-from layerwise.finding.variations import with_rows
-from layerwise.network import Network, Reading
+from layerwise.features.read_features import reading_features
+from layerwise.features.reading import Reading
+from layerwise.network.kept_state import kept_state
+from layerwise.network.network import Network
+from layerwise.network.rows import with_rows
 
 __all__ = ["SAMPLES", "SLACK", "Company", "Difference", "compare_company", "difference"]
 
@@ -147,7 +149,7 @@ def _features(
         step = -(-flat.shape[1] // _MOST_FEATURES)
         found[reading.name] = flat[:, ::step].detach().cpu().double()
 
-    with network.reading(readings, receive) as run:
+    with reading_features(network, readings, receive) as run:
         run(batch)
     return found
 

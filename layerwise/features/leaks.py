@@ -7,19 +7,21 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from layerwise.adapters.protocol import Batch
-from layerwise.capture import Capture
+from layerwise.features.choose_readings import readings_of
 from layerwise.features.company import SAMPLES, difference
-from layerwise.features.kept_state import kept_state
-from layerwise.features.mask_names import find_masks, named_inputs
 from layerwise.features.padding import more_padding
 from layerwise.features.precision import roundings_of
-from layerwise.finding.blocks import all_calls
-from layerwise.finding.shapes import Key, key_of, slots_of
-from layerwise.finding.trace import Trace, reached_from, trace
-from layerwise.finding.variations import with_rows
-from layerwise.layers import Layer
-from layerwise.network import Network, Reading, readings_of
-from layerwise.quiet import quiet
+from layerwise.features.reading import Reading
+from layerwise.network.capture import Capture
+from layerwise.network.graph.blocks import all_calls
+from layerwise.network.graph.shapes import Key, key_of, slots_of
+from layerwise.network.graph.trace import Trace, reached_from, trace
+from layerwise.network.inference import quiet
+from layerwise.network.kept_state import kept_state
+from layerwise.network.layer import Layer
+from layerwise.network.mask_names import find_masks, named_inputs
+from layerwise.network.network import Network
+from layerwise.network.rows import with_rows
 
 __all__ = ["Leak", "find_leak"]
 

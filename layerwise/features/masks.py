@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from layerwise.errors import InvalidData
-from layerwise.layers import Axes
+from layerwise.network.layer import Axes
 
 __all__ = ["Rescale", "check_some_real", "mask_of_layer", "mask_that_follows", "unlike_the_first"]
 
@@ -45,8 +45,8 @@ def mask_that_follows(
     masks : mapping of str to Tensor
         Those of a batch that has several.
     names : sequence of str
-        The masks that the layer was measured to follow (`layerwise.layers.Axes.masks`); none where it was not measured:
-        then it may follow any that has its length.
+        The masks that the layer was measured to follow (`layerwise.network.layer.Axes.masks`); none where it was not
+        measured: then it may follow any that has its length.
     length : int
         Positions of the layer, without those of its own.
 

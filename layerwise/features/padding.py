@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from layerwise.adapters.protocol import Batch
 from layerwise.errors import listed
-from layerwise.features.mask_names import counted_masks, find_masks, named_inputs, named_tensors, true_of_real
-from layerwise.finding.shapes import key_of, slots_of
-from layerwise.finding.trace import Trace, reached_from
-from layerwise.finding.variations import padded
-from layerwise.network import Network, Reading
+from layerwise.features.reading import Reading
+from layerwise.network.graph.shapes import key_of, slots_of
+from layerwise.network.graph.trace import Trace, reached_from
+from layerwise.network.graph.variations import padded
+from layerwise.network.mask_names import counted_masks, find_masks, named_inputs, named_tensors, true_of_real
+from layerwise.network.network import Network
 
 __all__ = ["Padding", "more_padding", "most_positions", "padding_of"]
 

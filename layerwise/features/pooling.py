@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -12,16 +12,17 @@ from torch import Tensor, nn
 from layerwise.adapters.protocol import Adapter, Batch
 from layerwise.features.complex_features import real_features
 from layerwise.features.end import End, possible_ends, token_ids
-from layerwise.finding.cuts import Graph, graph
-from layerwise.finding.pooling import PICKS, Junction, junctions, pooling_of
-from layerwise.finding.shapes import key_of, slots_of
-from layerwise.finding.trace import trace_with_tensors
-from layerwise.finding.variations import with_rows
-from layerwise.layers import Layer
+from layerwise.network.graph.dataflow import Graph, graph
+from layerwise.network.graph.pooling import PICKS, Junction, junctions, pooling_of
+from layerwise.network.graph.shapes import key_of, slots_of
+from layerwise.network.graph.trace import trace_with_tensors
+from layerwise.network.layer import Layer
+from layerwise.network.network import Network
+from layerwise.network.rows import with_rows
 from layerwise.reduce import Tokens, reduce
 from layerwise.runtime.statistics_device import for_statistics
 
-__all__ = ["Pooling", "Poolings", "measured_poolings", "unlike_samples"]
+__all__ = ["Pooling", "Poolings", "measured_poolings", "poolings_of", "unlike_samples"]
 
 #: Maps and tokens are flattened, as the network does, up to so many features.
 WIDEST_FLAT = 8192
@@ -121,6 +122,12 @@ class Poolings:
                 if self.live.flows(source) and (self.live.same(value) == source or self.live.leads(value, source)):
                     return pooling
         return self.found[0][1]
+
+
+def poolings_of(network: Network, batch: Batch) -> Poolings:
+    """How a network pools its positions, measured on a few samples of a batch."""
+    prefix = network.adapter.prefix_tokens(network.model, replace(batch, mask=None))
+    return measured_poolings(network.model, network.adapter, batch, network.head, prefix)
 
 
 def measured_poolings(model: nn.Module, adapter: Adapter, batch: Batch, head: str | None, prefix: int) -> Poolings:

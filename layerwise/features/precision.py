@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from layerwise.finding.shapes import key_of, slots_of
-from layerwise.finding.trace import Trace
-from layerwise.layers import Layer
+from layerwise.network.graph.shapes import key_of, slots_of
+from layerwise.network.graph.trace import Trace
+from layerwise.network.layer import Layer
 
 __all__ = ["autocast_type", "coarsest_rounding", "rounding_of_arithmetic", "roundings_of"]
 

@@ -11,18 +11,20 @@ from torch import Tensor, nn
 
 from layerwise.adapters.protocol import Batch
 from layerwise.arguments import checked, number, whole
-from layerwise.capture import Capture
 from layerwise.errors import InvalidData, InvalidLabels, LayerNeverFired
+from layerwise.features.choose_readings import readings_of
 from layerwise.features.end import token_ids
-from layerwise.features.mask_names import named_inputs, named_tensors, with_masks
-from layerwise.finding.axes import measured_trace
-from layerwise.finding.blocks import choose
-from layerwise.finding.trace import tensors
-from layerwise.inputs import find_network
-from layerwise.layers import Layer
+from layerwise.features.reading import Reading
 from layerwise.losses.variability import within_class_variability
-from layerwise.network import Network, Reading, readings_of
-from layerwise.quiet import own_casts
+from layerwise.network.capture import Capture
+from layerwise.network.graph.axes import measured_trace
+from layerwise.network.graph.blocks import choose
+from layerwise.network.graph.trace import tensors
+from layerwise.network.inference import own_casts
+from layerwise.network.layer import Layer
+from layerwise.network.mask_names import named_inputs, named_tensors, with_masks
+from layerwise.network.network import Network
+from layerwise.network.resolve import find_network
 from layerwise.reduce import DENSE
 from layerwise.settings import KINDS
 

@@ -9,8 +9,8 @@ from layerwise.metrics.convention import Convention
 from layerwise.metrics.geometry import centered
 from layerwise.metrics.registry import metric
 from layerwise.metrics.sizes import Sizes, of_svd
+from layerwise.network.graph.map_weights import Weights
 from layerwise.statistics.moments import Moments
-from layerwise.statistics.weights import Weights
 
 __all__ = ["probe_error", "self_duality", "weight_alignment"]
 

@@ -36,7 +36,7 @@ EVIDENCE: dict[str, int] = {
     "classifier": 0,  # (C, d) weight of the network's own classifier, where the layer feeds it
     "next_map": 0,  # (out, d) weight of the linear map that the layer feeds
     "head": 0,  # (q, d) weight of the network's own regression head, where the layer feeds it
-    "weights": 0,  # statistics.Weights of the linear maps beside the layer
+    "weights": 0,  # Weights of the linear maps beside the layer
     "moments": 1,  # statistics.Moments
     "sizes": 1,  # (k,) samples of the classes in `moments`, those too that were not drawn
     "regression": 1,  # statistics.TargetMoments

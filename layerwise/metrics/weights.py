@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from layerwise.metrics.registry import metric
-from layerwise.statistics.weights import Weights
+from layerwise.network.graph.map_weights import Weights
 
 __all__ = ["balancedness", "condition_number", "weight_stable_rank"]
 

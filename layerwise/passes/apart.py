@@ -12,7 +12,8 @@ from layerwise.adapters.protocol import Batch
 from layerwise.bank import Bank, Shelf
 from layerwise.data.fingerprint import DataFingerprint
 from layerwise.errors import EmptyData
-from layerwise.network import Answer, Reading
+from layerwise.features.reading import Reading
+from layerwise.network.answer import Answer
 from layerwise.passes.beforehand import Beforehand, Places
 from layerwise.passes.drawing import Draw
 from layerwise.passes.first import FirstPass

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from layerwise.adapters.protocol import Batch
 from layerwise.errors import InvalidLabels, NonFiniteFeatures
-from layerwise.network import Network, Reading
+from layerwise.features.read_features import reading_features
+from layerwise.features.reading import Reading
+from layerwise.network.network import Network
 from layerwise.passes.request import Request
 
 __all__ = ["checked_labels", "checked_targets", "finite_rows", "where_not_finite"]
@@ -127,7 +129,7 @@ def where_not_finite(request: Request, network: Network, batch: Batch, number: i
     def receive(reading: Reading, features: Tensor) -> None:
         shares[reading.name] = 1 - float(torch.isfinite(features).all(-1).double().mean())
 
-    with network.reading(request.readings, receive) as run:
+    with reading_features(network, request.readings, receive) as run:
         run(batch)
     for layer, share in shares.items():
         if share > 0:

@@ -12,7 +12,7 @@ from torch import Tensor
 from layerwise.adapters.protocol import Batch
 from layerwise.directions import directions_of
 from layerwise.errors import NonFiniteFeatures
-from layerwise.network import Network
+from layerwise.network.network import Network
 from layerwise.passes.checks import checked_labels
 from layerwise.passes.request import Request
 from layerwise.passes.result import Key, SplitResult

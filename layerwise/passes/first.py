@@ -12,7 +12,8 @@ from layerwise.adapters.protocol import Batch
 from layerwise.bank import Bank, Shelf
 from layerwise.data.fingerprint import DataFingerprint
 from layerwise.errors import InvalidData
-from layerwise.network import Answer, Reading
+from layerwise.features.reading import Reading
+from layerwise.network.answer import Answer
 from layerwise.passes.beforehand import Beforehand
 from layerwise.passes.checks import checked_labels, checked_targets, finite_rows
 from layerwise.passes.gathering import Gathering

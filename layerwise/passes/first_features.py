@@ -11,7 +11,10 @@ from torch import Tensor
 
 from layerwise.adapters.protocol import Batch
 from layerwise.features.precision import autocast_type, coarsest_rounding
-from layerwise.network import Answer, Network, Reading
+from layerwise.features.read_features import reading_features
+from layerwise.features.reading import Reading
+from layerwise.network.answer import Answer
+from layerwise.network.network import Network
 
 __all__ = ["FirstFeatures", "arithmetic_of", "changed_layers", "first_features"]
 
@@ -67,7 +70,7 @@ class FirstFeatures:
 def first_features(network: Network, readings: Sequence[Reading], batch: Batch) -> dict[str, dict[str, Any]]:
     """Run a batch for its features alone; gives the sums of them."""
     taken = FirstFeatures()
-    with network.reading(readings, taken.take) as run:
+    with reading_features(network, readings, taken.take) as run:
         taken.end(run(batch))
     return taken.sums
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from layerwise.network import Reading
+from layerwise.features.reading import Reading
 from layerwise.passes.request import Request
 from layerwise.passes.result import Key, SplitResult
 from layerwise.passes.spans import Span

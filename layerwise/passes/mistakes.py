@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from layerwise.network import Answer
+from layerwise.network.answer import Answer
 from layerwise.passes.matching import match_target
 from layerwise.passes.request import Request
 from layerwise.passes.views import Seen

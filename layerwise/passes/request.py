@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from layerwise.network import Reading
+from layerwise.features.reading import Reading
 from layerwise.passes.vocabulary import Vocabulary
 from layerwise.plan import Plan
 from layerwise.reduce import DENSE

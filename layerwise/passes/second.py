@@ -12,7 +12,8 @@ from torch import Tensor
 from layerwise.adapters.protocol import Batch
 from layerwise.bank import Bank, Shelf
 from layerwise.data.fingerprint import DataFingerprint
-from layerwise.network import Answer, Reading
+from layerwise.features.reading import Reading
+from layerwise.network.answer import Answer
 from layerwise.passes.beforehand import Beforehand
 from layerwise.passes.checks import checked_labels, finite_rows
 from layerwise.passes.judging import Judged, Judging

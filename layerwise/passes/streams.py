@@ -12,7 +12,8 @@ from torch import Tensor
 from layerwise.adapters.protocol import Batch
 from layerwise.errors import InvalidData, InvalidLabels
 from layerwise.features.masks import unlike_the_first
-from layerwise.network import Answer, Reading
+from layerwise.features.reading import Reading
+from layerwise.network.answer import Answer
 from layerwise.passes.drawing import Draw
 from layerwise.passes.request import Request
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from layerwise.features.reading import Reading
 from layerwise.memory import ENOUGH, LUMP, WIDEST_WAITING
-from layerwise.network import Reading
 from layerwise.passes.views import Seen, joined
 from layerwise.runtime.tensors import mapped
 from layerwise.statistics import State

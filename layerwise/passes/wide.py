@@ -9,7 +9,7 @@ from torch import Tensor
 
 from layerwise.bank import Bank, Shelf
 from layerwise.errors import BudgetExceeded
-from layerwise.network import Reading
+from layerwise.features.reading import Reading
 from layerwise.passes.checks import finite_rows
 from layerwise.passes.gathering import Gathering
 from layerwise.passes.spans import Span

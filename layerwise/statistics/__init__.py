@@ -10,7 +10,6 @@ from layerwise.statistics.noise import noise_of_means, noise_variance, unbiased
 from layerwise.statistics.probe import ProbeErrors, RidgeProbe, fit_ridge
 from layerwise.statistics.state import Accumulator, State, merged, restore, state_of
 from layerwise.statistics.targets import Readout, TargetAccumulator, TargetMoments, fit_readout
-from layerwise.statistics.weights import Weights
 
 __all__ = [
     "Accumulator",
@@ -30,7 +29,6 @@ __all__ = [
     "State",
     "TargetAccumulator",
     "TargetMoments",
-    "Weights",
     "fit_readout",
     "fit_ridge",
     "gram",

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from layerwise.adapters import adapter_for, adapter_named, load
 from layerwise.errors import InvalidData, UnknownName
-from layerwise.offload import weight_hash
+from layerwise.network.weights import weight_hash
 from layerwise.profiling import profile
 
 WORDS = ["the", "a", "film", "was", "is", "good", "bad", "very", "dull", "bright", "story", "ending"]

@@ -11,7 +11,7 @@ from PIL import Image
 
 from layerwise.adapters import adapter_named, load
 from layerwise.errors import InvalidData, UnknownName
-from layerwise.offload import weight_hash
+from layerwise.network.weights import weight_hash
 
 
 @pytest.fixture

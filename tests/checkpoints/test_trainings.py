@@ -19,7 +19,7 @@ from layerwise.callbacks import LightningProfileCallback, ProfileCallback
 from layerwise.checkpoints import find_checkpoints, load_weights
 from layerwise.checkpoints.names import WeightsMismatch
 from layerwise.errors import InvalidData
-from layerwise.offload import weight_hash
+from layerwise.network.weights import weight_hash
 from layerwise.replay import profile_checkpoints
 
 pytest.importorskip("accelerate")

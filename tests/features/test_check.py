@@ -14,8 +14,8 @@ from torch.nn.functional import batch_norm, dropout
 from transformers import BertConfig, BertModel, GPT2Config, GPT2Model, Wav2Vec2Config, Wav2Vec2Model
 
 from layerwise.errors import BatchDependence, InvalidData
-from layerwise.finding import axes
-from layerwise.layers import Axes
+from layerwise.network.layer import Axes
+from layerwise.network.network.graph import axes
 from layerwise.profiling import profile
 from layerwise.track import Tracker
 
@@ -124,7 +124,7 @@ class Turned(nn.Module):
 def test_padding_that_no_mask_leaves_out_is_told(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("layerwise.network.mask_of_layer", lambda *_, **__: None)
+    monkeypatch.setattr("layerwise.features.reading.mask_of_layer", lambda *_, **__: None)
     torch.manual_seed(0)
     with caplog.at_level(logging.WARNING, "layerwise"):
         said = checked(Careless("nothing"), [texts("right")], reduce="mean", layers=["first", "second"])

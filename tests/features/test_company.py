@@ -9,12 +9,12 @@ import torch
 from networks import blobs
 from torch import nn
 
+from layerwise.features.choose_readings import readings_of
 from layerwise.features.company import compare_company, difference
-from layerwise.features.kept_state import kept_state
 from layerwise.features.precision import roundings_of
-from layerwise.finding.blocks import choose
-from layerwise.inputs import find_network
-from layerwise.network import readings_of
+from layerwise.network.graph.blocks import choose
+from layerwise.network.kept_state import kept_state
+from layerwise.network.resolve import find_network
 
 VALUES = torch.tensor([[1.0, 2.0], [3.0, 6.0]], dtype=torch.float64)
 

@@ -7,7 +7,7 @@ import torch
 
 from layerwise.errors import InvalidData
 from layerwise.features.masks import check_some_real, mask_of_layer
-from layerwise.layers import Axes
+from layerwise.network.layer import Axes
 from layerwise.runtime.tensors import resampled
 
 MASK = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0]])

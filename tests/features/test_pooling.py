@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from layerwise.adapters.protocol import Batch
 from layerwise.errors import InvalidData
 from layerwise.features.pooling import unlike_samples
+from layerwise.features.read_features import reading_features
 from layerwise.profiling import Profiler, profile
 from layerwise.settings import Settings
 
@@ -58,7 +59,7 @@ def read(model: nn.Module, batch, layer: str | None = None, **options) -> tuple[
     profiler = Profiler(model, [batch], Settings(**({"layers": layer} if layer else {}), **options))
     chosen = [own for own in profiler.readings if len(own.layer.shape) > 1][-1]
     found: list[Tensor] = []
-    with profiler.network.reading([chosen], lambda reading, features: found.append(features)) as run:
+    with reading_features(profiler.network, [chosen], lambda reading, features: found.append(features)) as run:
         run(profiler.network.adapter.batch(batch, profiler.network.device))
     return found[0], profiler
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from layerwise.errors import InvalidData, InvalidLabels
-from layerwise.finding.texts import texts_of
-from layerwise.finding.variations import Extent
+from layerwise.network.graph.texts import texts_of
+from layerwise.network.graph.variations import Extent
 from layerwise.profiling import profile
 
 

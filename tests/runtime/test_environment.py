@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from layerwise.data.fingerprint import DataFingerprint
-from layerwise.offload import weight_hash
+from layerwise.network.weights import weight_hash
 from layerwise.runtime.environment import environment
 
 

@@ -1,0 +1,72 @@
+"""Weights that are not where or what they seem: offloaded by accelerate, sharded over processes, quantised."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from typing import Any
+
+import torch
+import xxhash
+from torch import Tensor, nn
+
+from layerwise.runtime.module_paths import clean_name
+from layerwise.runtime.tensors import bytes_of
+
+__all__ = ["device_of", "filled", "weight_hash"]
+
+
+@contextmanager
+def filled(module: nn.Module) -> Iterator[None]:
+    """A context in which the module's own parameters hold their values, wherever they wait otherwise."""
+    hook = getattr(module, "_hf_hook", None)
+    own = chain(module.parameters(recurse=False), module.buffers(recurse=False))
+    if hook is None or not any(value.is_meta for value in own):
+        yield
+        return
+    hook.pre_forward(module)
+    try:
+        yield
+    finally:
+        hook.post_forward(module, None)
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model takes its inputs: where its first parameter is, or is brought to when it is needed."""
+    for module in model.modules():
+        hook: Any = getattr(module, "_hf_hook", None)
+        for part in getattr(hook, "hooks", (hook,)):
+            device: Any = getattr(part, "execution_device", None)
+            if device is not None:
+                return torch.device(device)
+        for parameter in module.parameters(recurse=False):
+            return parameter.device
+    return torch.device("cpu")
+
+
+def weight_hash(model: nn.Module, leave_out: Collection[str] = ()) -> str:
+    """Hash of the names and values of all parameters and buffers; equal for equal weights, wherever they are.
+
+    Parameters
+    ----------
+    model : Module
+    leave_out : collection of str
+        Parts of names whose weights do not count, such as the name of an adapter.
+    """
+    digest = xxhash.xxh3_128()
+    for name, value in model.state_dict().items():
+        if not set(leave_out).isdisjoint(name.split(".")):
+            continue
+        digest.update(clean_name(name).encode())
+        if isinstance(value, Tensor):
+            digest.update(_offloaded_bytes(model, name) if value.is_meta else bytes_of(value))
+    return digest.hexdigest()
+
+
+def _offloaded_bytes(model: nn.Module, name: str) -> memoryview | bytes:
+    path, _, attribute = name.rpartition(".")
+    owner = model.get_submodule(path)
+    with filled(owner):
+        value = getattr(owner, attribute)
+        return b"" if value.is_meta else bytes_of(value)
