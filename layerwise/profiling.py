@@ -39,7 +39,7 @@ from layerwise.fed_heads import find_fed_heads
 from layerwise.frames import check_frames, frames_told, select_with_frame
 from layerwise.inputs import check_classes_for, class_names, dimensions, find_loaders, names_of_labels, score_names
 from layerwise.judges import find_judges, score_layers
-from layerwise.loaders import first_batch
+from layerwise.data.peek import first_batch
 from layerwise.metrics import Metric, convention, needs_of, reached, select
 from layerwise.network.failures import in_reading
 from layerwise.network.graph.blocks import choose_among, find_blocks, without_samples

@@ -24,7 +24,7 @@ from torch import nn
 
 from layerwise.adapters import adapter_for
 from layerwise.data import loaders, read, stack_arrays
-from layerwise.data.draw import stratified_order
+from layerwise.data.subsets import stratified_order
 from layerwise.derive import monotonicity
 from layerwise.profiling import profile
 from layerwise.studies.data import locate

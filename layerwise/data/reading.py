@@ -9,7 +9,7 @@ import numpy as np
 
 from layerwise.arguments import checked
 from layerwise.data.digest import digest
-from layerwise.data.draw import hold_out, limit
+from layerwise.data.subsets import hold_out, limit
 from layerwise.data.labels import are_numbers, encode, numbers
 from layerwise.data.names import Request, parse
 from layerwise.data.source import Reading, Rows, Source

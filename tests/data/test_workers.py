@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from layerwise.data.workers import check_workers
 from layerwise.errors import InvalidData
-from layerwise.loaders import first_batch, looked
+from layerwise.data.peek import first_batch, looked
 
 # Small machines.
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")

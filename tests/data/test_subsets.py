@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layerwise.data import read
-from layerwise.data.draw import stratified_order
+from layerwise.data.subsets import stratified_order
 from layerwise.errors import InvalidData
 
 
