@@ -19,12 +19,12 @@ from torch import Tensor, nn
 
 from benchmarks.speed import images, seconds
 from layerwise.adapters.protocol import Batch
-from layerwise.directions import directions_of
+from layerwise.features.derivatives.directions import directions_of
+from layerwise.features.derivatives.forward_mode import differentiating
 from layerwise.features.reading import Reading
 from layerwise.network.network import Network
 from layerwise.profiling import Profiler
 from layerwise.settings import Settings
-from layerwise.tangents import differentiating
 
 BOUND = 10.0
 BATCH = 32

@@ -24,9 +24,17 @@ from scipy.spatial.transform import Rotation
 from layerwise import profile
 from layerwise import similarity as layer_similarity
 from layerwise.metrics import compute, convention, get
-from layerwise.plot import similarity_heatmap
-from layerwise.statistics import CenterProjections, Centers, ClassMoments, ProbeErrors, TargetAccumulator, fit_readout, fit_ridge
 from layerwise.network.graph.map_weights import Weights
+from layerwise.plot import similarity_heatmap
+from layerwise.statistics import (
+    CenterProjections,
+    Centers,
+    ClassMoments,
+    ProbeErrors,
+    TargetAccumulator,
+    fit_readout,
+    fit_ridge,
+)
 from layerwise.theory import Frame
 
 __all__ = ["PICTURES", "draw_all"]

@@ -9,9 +9,9 @@ from typing import Any
 from layerwise.adapters.protocol import Batch
 from layerwise.errors import InvalidData, InvalidLabels, NotRepeatable
 from layerwise.features.reading import Reading
+from layerwise.features.reduction import DENSE
 from layerwise.network.layer import Layer
 from layerwise.passes import Request, SplitResult
-from layerwise.reduce import DENSE
 from layerwise.settings import Settings
 
 __all__ = ["check_apart", "most_samples", "nothing_apart", "of_positions"]

@@ -10,8 +10,8 @@ import numpy as np
 
 from layerwise import schema
 from layerwise.features.reading import Reading
+from layerwise.features.sketch import Sketch
 from layerwise.network.layer import depths
-from layerwise.sketch import Sketch
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -17,13 +17,13 @@ from layerwise.arguments import checked
 from layerwise.errors import InvalidData, UnknownName
 from layerwise.features.read_features import reading_features
 from layerwise.features.reading import Reading
+from layerwise.features.reduction import DENSE
 from layerwise.network.failures import in_batch, read_batches
 from layerwise.network.inference import kept_buffers
 from layerwise.network.layer import depths
 from layerwise.network.weights import weight_hash
 from layerwise.pairing import Pairing
 from layerwise.profiling import Profiler
-from layerwise.reduce import DENSE
 from layerwise.runtime.environment import environment
 from layerwise.runtime.progress import bar
 from layerwise.settings import ARGUMENTS, Settings, chosen, refuse_without_effect

@@ -16,11 +16,11 @@ from layerwise.metrics import Convention, Metric, compute
 from layerwise.metrics.limits import has_enough_samples, is_empty_fit
 from layerwise.metrics.registry import no_value
 from layerwise.network.graph.linear_maps import weights_beside
+from layerwise.network.graph.map_weights import Weights
 from layerwise.passes import SplitResult
 from layerwise.runtime.module_paths import clean_name
 from layerwise.settings import Settings
 from layerwise.statistics import Moments
-from layerwise.network.graph.map_weights import Weights
 from layerwise.uncertainty import jackknife, under_chance, with_bias, with_chance, with_error
 
 __all__ = ["Evaluation"]
@@ -46,7 +46,8 @@ class Evaluation:
     heads : mapping
         Path of the head that makes a target, by the target and the layer that comes before it.
     fed : collection of tuple of str
-        Path of each head, and the name of a layer whose features are what the head reads (`layerwise.fed_heads`).
+        Path of each head, and the name of a layer whose features are what the head reads
+        (`layerwise.features.fed_heads`).
     """
 
     model: nn.Module

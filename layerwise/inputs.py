@@ -14,8 +14,8 @@ from torch import nn
 from layerwise.adapters import Adapter, Batch
 from layerwise.adapters.items import split as inputs_and_labels
 from layerwise.arguments import NAME
-from layerwise.errors import InvalidArgument, InvalidData, InvalidLabels, UnknownName, shown
 from layerwise.data.peek import is_repeatable, looked
+from layerwise.errors import InvalidArgument, InvalidData, InvalidLabels, UnknownName, shown
 from layerwise.metrics import Metric
 from layerwise.passes.checks import one_hot_classes
 from layerwise.passes.matching import are_numbers

@@ -27,19 +27,20 @@ from layerwise.attributes import (
     unseen_classes,
     warn_of_few_classes,
 )
+from layerwise.data.peek import first_batch
 from layerwise.engine import look, run_split
 from layerwise.errors import EmptyData, InvalidData, NotRepeatable, UnknownName, listed
 from layerwise.evaluation import Evaluation
 from layerwise.features.check import check_company
 from layerwise.features.choose_readings import readings_of
+from layerwise.features.fed_heads import find_fed_heads
 from layerwise.features.padding import padding_of
 from layerwise.features.pooling import Poolings, poolings_of
 from layerwise.features.reading import Reading
-from layerwise.fed_heads import find_fed_heads
+from layerwise.features.reduction import DENSE
 from layerwise.frames import check_frames, frames_told, select_with_frame
 from layerwise.inputs import check_classes_for, class_names, dimensions, find_loaders, names_of_labels, score_names
 from layerwise.judges import find_judges, score_layers
-from layerwise.data.peek import first_batch
 from layerwise.metrics import Metric, convention, needs_of, reached, select
 from layerwise.network.failures import in_reading
 from layerwise.network.graph.blocks import choose_among, find_blocks, without_samples
@@ -55,7 +56,6 @@ from layerwise.passes import Beforehand, Request, SplitResult
 from layerwise.passes.first_features import arithmetic_of
 from layerwise.passes.vocabulary import MOST_HELD, expected_classes, vocabularies_of
 from layerwise.plan import Plan, make_plan, parse_memory
-from layerwise.reduce import DENSE
 from layerwise.runtime.distributed import agreed, dealt_indices, gathered, is_follower, is_shared, needs_numbers
 from layerwise.runtime.environment import environment
 from layerwise.runtime.progress import logger

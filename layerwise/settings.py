@@ -28,10 +28,10 @@ from layerwise.arguments import (
     whole,
 )
 from layerwise.errors import InvalidArgument, InvalidData, shown
+from layerwise.features.reduction import DENSE, REDUCTIONS, check_reduction
 from layerwise.metrics import Convention, convention
 from layerwise.network.layer import Layer
 from layerwise.plan import parse_memory
-from layerwise.reduce import DENSE, REDUCTIONS, check_reduction
 from layerwise.theory.frames import Frame, as_frame
 
 __all__ = ["ARGUMENTS", "CLASSES", "KINDS", "SETTINGS", "AskedFrame", "Settings", "chosen", "refuse_without_effect"]

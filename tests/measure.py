@@ -10,8 +10,18 @@ import torch
 from torch import Tensor
 
 from layerwise import metrics
-from layerwise.statistics import CenterProjections, Centers, ClassMoments, FourthMoment, ProbeErrors, TargetAccumulator, fit_readout, fit_ridge, noise_variance
 from layerwise.network.graph.map_weights import Weights
+from layerwise.statistics import (
+    CenterProjections,
+    Centers,
+    ClassMoments,
+    FourthMoment,
+    ProbeErrors,
+    TargetAccumulator,
+    fit_readout,
+    fit_ridge,
+    noise_variance,
+)
 
 RIDGE = 1e-3
 

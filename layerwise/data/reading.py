@@ -9,10 +9,10 @@ import numpy as np
 
 from layerwise.arguments import checked
 from layerwise.data.digest import digest
-from layerwise.data.subsets import hold_out, limit
 from layerwise.data.labels import are_numbers, encode, numbers
 from layerwise.data.names import Request, parse
 from layerwise.data.source import Reading, Rows, Source
+from layerwise.data.subsets import hold_out, limit
 from layerwise.errors import InvalidData
 from layerwise.runtime.reading_errors import refusing
 

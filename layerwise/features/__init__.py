@@ -1,3 +1,1 @@
-"""From an activation to features of samples: masks, poolings, and what features must not depend on."""
-
-__all__: list[str] = []
+"""From an activation to features of samples: readings, masks, poolings, and what features must not depend on."""

@@ -14,12 +14,12 @@ from layerwise.features.end import End
 from layerwise.features.pooling import Pooling, Poolings
 from layerwise.features.precision import rounding_of_arithmetic
 from layerwise.features.reading import Reading
+from layerwise.features.reduction import DENSE, Tokens, is_tokens, positions, reduce, reduction_of
+from layerwise.features.sketch import Sketch
 from layerwise.network.graph.pooling import pooling_of
 from layerwise.network.graph.trace import Trace
 from layerwise.network.layer import Layer
 from layerwise.network.network import Network
-from layerwise.reduce import DENSE, Tokens, is_tokens, positions, reduce, reduction_of
-from layerwise.sketch import Sketch
 
 __all__ = ["readings_of"]
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from layerwise.adapters.protocol import Adapter, Batch
 from layerwise.features.complex_features import real_features
 from layerwise.features.end import End, possible_ends, token_ids
+from layerwise.features.reduction import Tokens, reduce
 from layerwise.network.graph.dataflow import Graph, graph
 from layerwise.network.graph.pooling import PICKS, Junction, junctions, pooling_of
 from layerwise.network.graph.shapes import key_of, slots_of
@@ -19,7 +20,6 @@ from layerwise.network.graph.trace import trace_with_tensors
 from layerwise.network.layer import Layer
 from layerwise.network.network import Network
 from layerwise.network.rows import with_rows
-from layerwise.reduce import Tokens, reduce
 from layerwise.runtime.statistics_device import for_statistics
 
 __all__ = ["Pooling", "Poolings", "measured_poolings", "poolings_of", "unlike_samples"]

@@ -12,12 +12,12 @@ from layerwise.errors import InvalidData
 from layerwise.features.end import token_ids
 from layerwise.features.masks import check_some_real
 from layerwise.features.reading import Reading
+from layerwise.features.reduction import DENSE
 from layerwise.network.answer import Answer, dense_scores, values_of
 from layerwise.network.capture import Capture
 from layerwise.network.inference import quiet
 from layerwise.network.layer import Layer
 from layerwise.network.network import Network
-from layerwise.reduce import DENSE
 from layerwise.runtime.statistics_device import for_statistics
 
 __all__ = ["reading_features"]

@@ -11,10 +11,10 @@ from torch import Tensor
 from layerwise.errors import InvalidData
 from layerwise.features.end import End
 from layerwise.features.masks import Rescale, mask_of_layer, mask_that_follows
+from layerwise.features.reduction import DENSE, Tokens, is_tokens, positions, reduce
+from layerwise.features.sketch import Sketch
 from layerwise.network.layer import Layer
-from layerwise.reduce import DENSE, Tokens, is_tokens, positions, reduce
 from layerwise.runtime.tensors import resampled
-from layerwise.sketch import Sketch
 
 __all__ = ["Reading"]
 
@@ -27,7 +27,7 @@ class Reading:
     ----------
     layer : Layer
     reduction : str
-        As `layerwise.reduce.reduce` takes it; never ``auto``.
+        As `layerwise.features.reduction.reduce` takes it; never ``auto``.
     features : int
         Features after reduction and projection, ``d``.
     projection : Sketch or None

@@ -15,6 +15,7 @@ from layerwise.errors import InvalidData, InvalidLabels, LayerNeverFired
 from layerwise.features.choose_readings import readings_of
 from layerwise.features.end import token_ids
 from layerwise.features.reading import Reading
+from layerwise.features.reduction import DENSE
 from layerwise.losses.variability import within_class_variability
 from layerwise.network.capture import Capture
 from layerwise.network.graph.axes import measured_trace
@@ -25,7 +26,6 @@ from layerwise.network.layer import Layer
 from layerwise.network.mask_names import named_inputs, named_tensors, with_masks
 from layerwise.network.network import Network
 from layerwise.network.resolve import find_network
-from layerwise.reduce import DENSE
 from layerwise.settings import KINDS
 
 __all__ = ["SVSL"]

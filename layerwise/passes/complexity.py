@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from layerwise.adapters.protocol import Batch
-from layerwise.directions import directions_of
 from layerwise.errors import NonFiniteFeatures
+from layerwise.features.derivatives.directions import directions_of
+from layerwise.features.derivatives.forward_mode import differentiating
 from layerwise.network.network import Network
 from layerwise.passes.checks import checked_labels
 from layerwise.passes.request import Request
@@ -20,7 +21,6 @@ from layerwise.runtime.distributed import place
 from layerwise.runtime.statistics_device import statistics_device
 from layerwise.statistics import ComplexitySums, State, restore, state_of
 from layerwise.statistics.merging import pooled
-from layerwise.tangents import differentiating
 
 __all__ = ["ComplexityPass"]
 

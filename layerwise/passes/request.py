@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from layerwise.features.reading import Reading
+from layerwise.features.reduction import DENSE
+from layerwise.features.sketch import Sketch
 from layerwise.passes.vocabulary import Vocabulary
 from layerwise.plan import Plan
-from layerwise.reduce import DENSE
-from layerwise.sketch import Sketch
 
 __all__ = ["Request"]
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from layerwise.data.peek import first_batch, looked
 from layerwise.data.workers import check_workers
 from layerwise.errors import InvalidData
-from layerwise.data.peek import first_batch, looked
 
 # Small machines.
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")

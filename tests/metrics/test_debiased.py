@@ -12,9 +12,9 @@ from feature_cases import CASES, clusters
 from measure import evidence_of, moments_of, tensors, value
 from networks import Perceptron, blobs, loader
 
+from layerwise.features.sketch import Sketch
 from layerwise.metrics import CONVENTIONS
 from layerwise.profiling import profile
-from layerwise.sketch import Sketch
 from layerwise.statistics import noise_variance
 
 DEBIASED = replace(CONVENTIONS["default"], debiased=True)

@@ -11,8 +11,8 @@ from torch import nn
 
 from layerwise import profile
 from layerwise.metrics import compute, get, metric, registry
-from layerwise.statistics import Moments
 from layerwise.network.graph.map_weights import Weights
+from layerwise.statistics import Moments
 
 WEIGHTS = ("weight_stable_rank", "condition_number", "balancedness")
 

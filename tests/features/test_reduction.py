@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from layerwise.errors import InvalidData, UnknownName
+from layerwise.features.reduction import Tokens, check_reduction, reduce, reduction_of
 from layerwise.network.layer import Layer
-from layerwise.reduce import Tokens, check_reduction, reduce, reduction_of
 
 MAP, MAP_LAST, SERIES, TOKENS = (5, 3, 4, 6), (5, 4, 6, 3), (5, 3, 7), (5, 9, 3)
 RIGHT = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1], [1, 0, 0, 0]])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from layerwise.products import SparingProducts
+from layerwise.features.derivatives.products import SparingProducts
 
 # Of torch's own, the first time that anything is derived.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:FutureWarning")

@@ -17,13 +17,13 @@ from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from layerwise.adapters.protocol import Batch
-from layerwise.directions import TOGETHER, Directions
 from layerwise.errors import InvalidData, LayerwiseError, NoForwardDerivative
+from layerwise.features.derivatives.directions import TOGETHER, Directions
+from layerwise.features.derivatives.products import SparingProducts
 from layerwise.features.read_features import reading_features
 from layerwise.features.reading import Reading
 from layerwise.network.network import Network
 from layerwise.network.rows import part_of
-from layerwise.products import SparingProducts
 from layerwise.runtime.tensors import mapped, tensors_of
 
 __all__ = ["differentiating"]

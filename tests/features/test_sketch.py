@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from layerwise.sketch import Sketch
+from layerwise.features.sketch import Sketch
 
 
 def drawn(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -15,15 +15,15 @@ from test_partial import Interrupted, loaders
 from torch import Tensor, nn
 from torch.autograd.functional import jacobian
 
-from layerwise import tangents
-from layerwise.directions import TOGETHER, Axes, Signs
 from layerwise.errors import InvalidData, NoForwardDerivative, NonFiniteFeatures, NotRepeatable
+from layerwise.features.derivatives import forward_mode as tangents
+from layerwise.features.derivatives.directions import TOGETHER, Axes, Signs
+from layerwise.features.sketch import Sketch
 from layerwise.metrics import select
 from layerwise.network.inference import quiet
 from layerwise.partial import Partial
 from layerwise.profiling import Profiler, profile
 from layerwise.settings import Settings
-from layerwise.sketch import Sketch
 from layerwise.studies.networks import ResidualMLP
 from layerwise.studies.training import Recipe, train
 
