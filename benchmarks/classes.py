@@ -22,8 +22,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from layerwise.plan import readable
 from layerwise.profiling import Profiler
+from layerwise.runtime.byte_sizes import readable
 from layerwise.settings import Settings
 
 CASES = ((1_000, 2_048, 4_000), (50_000, 576, 60_000))

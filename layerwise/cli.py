@@ -167,7 +167,7 @@ def profile(
     json: Json = False,
 ) -> None:
     """Measure how far every layer of a network has collapsed on your data: the main job."""
-    from layerwise.partial import Partial, partial_folder
+    from layerwise.passes.resume import Partial, partial_folder
     from layerwise.profiling import profile as measure
     from layerwise.replay import profile_checkpoints
     from layerwise.runtime.distributed import is_follower, together

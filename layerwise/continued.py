@@ -9,9 +9,9 @@ from typing import Any
 import xarray as xr
 
 from layerwise.assembly import plain
-from layerwise.engine import read_fingerprint
 from layerwise.errors import InvalidData
 from layerwise.frames import frames_told
+from layerwise.passes.sweep import read_fingerprint
 from layerwise.profiling import Profiler
 
 __all__ = ["refuse_other_data", "refuse_other_settings"]

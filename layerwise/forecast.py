@@ -17,7 +17,8 @@ from layerwise.metrics import select
 from layerwise.network.graph.blocks import choose
 from layerwise.network.layer import depths
 from layerwise.network.resolve import find_network
-from layerwise.plan import Plan, make_plan, parse_memory, readable
+from layerwise.passes.plan import Plan, make_plan
+from layerwise.runtime.byte_sizes import parse_memory, readable
 from layerwise.settings import ARGUMENTS, KINDS
 
 __all__ = ["Forecast", "forecast"]

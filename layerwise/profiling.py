@@ -28,7 +28,6 @@ from layerwise.attributes import (
     warn_of_few_classes,
 )
 from layerwise.data.peek import first_batch
-from layerwise.engine import look, run_split
 from layerwise.errors import EmptyData, InvalidData, NotRepeatable, UnknownName, listed
 from layerwise.evaluation import Evaluation
 from layerwise.features.check import check_company
@@ -51,11 +50,13 @@ from layerwise.network.layer import Layer, chosen_text
 from layerwise.network.resolve import find_network
 from layerwise.network.rows import first_samples
 from layerwise.network.weights import weight_hash
-from layerwise.partial import DoesNotFit, Partial
 from layerwise.passes import Beforehand, Request, SplitResult
 from layerwise.passes.first_features import arithmetic_of
+from layerwise.passes.plan import Plan, make_plan
+from layerwise.passes.resume import DoesNotFit, Partial
+from layerwise.passes.sweep import look, run_split
 from layerwise.passes.vocabulary import MOST_HELD, expected_classes, vocabularies_of
-from layerwise.plan import Plan, make_plan, parse_memory
+from layerwise.runtime.byte_sizes import parse_memory
 from layerwise.runtime.distributed import agreed, dealt_indices, gathered, is_follower, is_shared, needs_numbers
 from layerwise.runtime.environment import environment
 from layerwise.runtime.progress import logger

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from torch import nn
 
-    from layerwise.partial import Partial
+    from layerwise.passes.resume import Partial
     from layerwise.store import Store
 
 __all__ = ["profile_checkpoints"]

@@ -31,7 +31,7 @@ from layerwise.errors import InvalidArgument, InvalidData, shown
 from layerwise.features.reduction import DENSE, REDUCTIONS, check_reduction
 from layerwise.metrics import Convention, convention
 from layerwise.network.layer import Layer
-from layerwise.plan import parse_memory
+from layerwise.runtime.byte_sizes import parse_memory
 from layerwise.theory.frames import Frame, as_frame
 
 __all__ = ["ARGUMENTS", "CLASSES", "KINDS", "SETTINGS", "AskedFrame", "Settings", "chosen", "refuse_without_effect"]

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from layerwise.cka import similarity
 from layerwise.errors import EmptyData, InvalidData, InvalidLabels, NotRepeatable
-from layerwise.passes.drawing import Draw
-from layerwise.passes.streams import resized
+from layerwise.passes.positions.streams import resized
+from layerwise.passes.positions.subsample import Draw
 from layerwise.profiling import profile
 
 EPS = torch.finfo(torch.float32).eps
@@ -162,7 +162,7 @@ def test_tokens_that_fill_a_grid_are_pixels():
 @pytest.mark.parametrize("cap", [None, 9])
 @pytest.mark.parametrize("second", ["memory", "rerun"])
 def test_the_size_of_batches_changes_nothing(tagger, segmenter, monkeypatch, cap, second):
-    from layerwise import plan
+    from layerwise.passes import plan
 
     if second == "rerun":
         monkeypatch.setattr(plan, "_WIDEST_KEPT", 0)
@@ -316,7 +316,7 @@ def test_similarity_takes_whole_samples(tagger):
 
 
 def test_a_profile_of_tokens_that_was_killed_goes_on(tagger, tmp_path):
-    from layerwise.partial import Partial
+    from layerwise.passes.resume import Partial
 
     class Killed(BaseException):
         pass

@@ -78,7 +78,7 @@ def test_a_loader_that_runs_once_is_refused_where_it_must_run_again(network, mon
             while self.batches:
                 yield self.batches.pop(0)
 
-    monkeypatch.setattr("layerwise.plan._WIDEST_KEPT", 0)
+    monkeypatch.setattr("layerwise.passes.plan._WIDEST_KEPT", 0)
     with pytest.raises(errors.NotRepeatable, match="repeats itself"):
         profile(network, Once())
 

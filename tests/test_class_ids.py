@@ -20,7 +20,7 @@ from networks import Perceptron, blobs, loader
 from torch import Tensor, nn
 
 from layerwise.errors import InvalidLabels
-from layerwise.partial import Partial
+from layerwise.passes.resume import Partial
 from layerwise.profiling import profile as measure
 
 TESTS = Path(__file__).parent
@@ -84,7 +84,7 @@ class TestRelabelling:
     @pytest.mark.parametrize("rerun", [False, True])
     def test_changes_nothing_in_a_second_run(self, rerun, monkeypatch):
         if rerun:
-            monkeypatch.setattr("layerwise.plan._WIDEST_KEPT", 0)
+            monkeypatch.setattr("layerwise.passes.plan._WIDEST_KEPT", 0)
         x, y = samples()
         ids = torch.tensor(sorted(IDS))
         metrics = ["nc1", "ncc_error", "ncc_mismatch", "class_ncc_error", "geometric_complexity"]
@@ -131,7 +131,7 @@ def test_declared_classes_keep_their_places_and_absent_ones_are_named():
 
 
 def test_an_interrupted_run_goes_on_to_the_same_numbers(tmp_path, monkeypatch):
-    monkeypatch.setattr("layerwise.plan._WIDEST_KEPT", 0)
+    monkeypatch.setattr("layerwise.passes.plan._WIDEST_KEPT", 0)
     x, y = samples()
     ids = torch.tensor(IDS)
     splits = {"train": loader(x, ids[y]), "test": loader(x[60:], ids[y[60:]])}

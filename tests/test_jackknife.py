@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from layerwise.derive import interval
 from layerwise.errors import BudgetExceeded, InvalidData, NotRepeatable
 from layerwise.metrics import get
-from layerwise.partial import Partial
+from layerwise.passes.resume import Partial
 from layerwise.profiling import Profiler
 from layerwise.profiling import profile as measure
 from layerwise.settings import Settings
@@ -173,7 +173,7 @@ class TestNothingElseChanges:
     @pytest.mark.parametrize("rerun", [False, True])
     def test_a_profile_that_was_killed_goes_on_to_the_same_errors(self, network, tmp_path, monkeypatch, rerun):
         if rerun:
-            monkeypatch.setattr("layerwise.plan._WIDEST_KEPT", 0)
+            monkeypatch.setattr("layerwise.passes.plan._WIDEST_KEPT", 0)
         expected = profile(network, loader(*clusters()), jackknife=GROUPS)
         again = partial(profile, network, loader(*clusters()), jackknife=GROUPS)
         found = through_kills(network, lambda: again(partial=Partial(tmp_path / "kept", every=0)))
@@ -189,7 +189,7 @@ class TestNothingElseChanges:
 
 class TestRefusals:
     def test_a_loader_that_shuffles_between_two_runs_leaves_other_samples_out(self, network, monkeypatch):
-        monkeypatch.setattr("layerwise.plan._WIDEST_KEPT", 0)
+        monkeypatch.setattr("layerwise.passes.plan._WIDEST_KEPT", 0)
         data = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*clusters()), 16, shuffle=True)
         assert profile(network, data).attrs["forwards"] == 2
         with pytest.raises(NotRepeatable, match="without shuffling"):

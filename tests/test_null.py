@@ -14,8 +14,8 @@ from torch import Tensor
 
 from layerwise.errors import InvalidData, NotRepeatable
 from layerwise.metrics import get, list_metrics
-from layerwise.partial import Partial
 from layerwise.passes import Shuffles
+from layerwise.passes.resume import Partial
 from layerwise.profiling import profile as measure
 from layerwise.settings import Settings
 from layerwise.track import Tracker
@@ -78,7 +78,7 @@ class TestChance:
         self, network, taken, options, rerun, monkeypatch
     ):
         if rerun:
-            monkeypatch.setattr("layerwise.plan._WIDEST_KEPT", 0)
+            monkeypatch.setattr("layerwise.passes.plan._WIDEST_KEPT", 0)
         train, test = clusters(60), clusters(33, seed=1)
         ds = profile(network, {"train": loader(*train), "test": loader(*test)}, null=DRAWS, **options)
         draws = [
@@ -199,7 +199,7 @@ class TestNothingElseChanges:
         np.testing.assert_allclose(whole["nc1_null"], cut["nc1_null"], rtol=1e-6)
 
     def test_a_profile_that_was_killed_goes_on_to_the_same_numbers(self, network, tmp_path, monkeypatch):
-        monkeypatch.setattr("layerwise.plan._WIDEST_KEPT", 0)
+        monkeypatch.setattr("layerwise.passes.plan._WIDEST_KEPT", 0)
         expected = profile(network, loader(*clusters()), null=DRAWS)
         again = partial(profile, network, loader(*clusters()), null=DRAWS)
         found = through_kills(network, lambda: again(partial=Partial(tmp_path / "kept", every=0)))

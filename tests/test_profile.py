@@ -96,7 +96,7 @@ def test_a_profile_round_trips_unchanged(network, splits, tmp_path, form):
 
 
 def test_the_second_pass_gives_the_same_from_memory_from_disk_and_from_a_second_run(network, splits, monkeypatch):
-    from layerwise import plan
+    from layerwise.passes import plan
 
     from_memory = profile(network, splits)
     monkeypatch.setattr(plan, "_BANK_SHARE", 0.0)
@@ -158,7 +158,7 @@ def test_class_names_come_with_the_profile(network, splits):
 
 
 def test_wide_layers_say_what_their_covariance_was_taken_of(monkeypatch):
-    from layerwise import plan
+    from layerwise.passes import plan
 
     monkeypatch.setattr(plan, "_WIDEST_COVARIANCE", 64)
     monkeypatch.setattr(plan, "_NARROWEST_COVARIANCE", 64)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from layerwise import plot, schema
 from layerwise.errors import InvalidLabels
-from layerwise.partial import Partial
+from layerwise.passes.resume import Partial
 from layerwise.profiling import profile
 from layerwise.store import open_store
 from layerwise.table import profile_table, summary
@@ -299,7 +299,7 @@ def test_classes_declared_for_numbers_are_refused(network):
 
 
 def test_wide_layers_are_measured_on_a_projection_and_say_so(monkeypatch):
-    from layerwise import plan
+    from layerwise.passes import plan
 
     monkeypatch.setattr(plan, "_WIDEST_COVARIANCE", 64)
     monkeypatch.setattr(plan, "_NARROWEST_COVARIANCE", 64)

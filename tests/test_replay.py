@@ -368,7 +368,7 @@ def test_what_a_checkpoint_has_beside_the_network_is_named_once_and_kept(
 
 def test_two_calls_at_one_folder_are_refused(tmp_path: Path) -> None:
     from layerwise.errors import InUse
-    from layerwise.partial import Partial
+    from layerwise.passes.resume import Partial
 
     pattern = save(tmp_path, 1)
     with Partial(tmp_path / "kept"), pytest.raises(InUse):

@@ -46,7 +46,7 @@ def data(names: tuple[str, ...]) -> list[tuple[Tensor, dict[str, Tensor]]]:
 @pytest.mark.parametrize("order", [TARGETS, TARGETS[::-1]], ids=["classes first", "classes last"])
 def test_every_target_is_judged_by_the_head_that_is_called_as_it(order, together, rerun, monkeypatch):
     if rerun:
-        monkeypatch.setattr("layerwise.plan._WIDEST_KEPT", 0)
+        monkeypatch.setattr("layerwise.passes.plan._WIDEST_KEPT", 0)
     torch.manual_seed(1)
     network = Heads(order, together)
     names = TARGETS if together == "mapping" else ("0", "1", "2")
@@ -150,7 +150,7 @@ def test_the_caller_says_whose_the_only_head_is():
 )
 def test_the_caller_says_which_output_or_layer_judges_each(asked, order, rerun, monkeypatch):
     if rerun:
-        monkeypatch.setattr("layerwise.plan._WIDEST_KEPT", 0)
+        monkeypatch.setattr("layerwise.passes.plan._WIDEST_KEPT", 0)
     network, ds = judged(2, asked)
     for target, name in zip(("fine", "coarse"), order, strict=True):
         assert_judged_by(network, ds, target, network.heads[name])

@@ -119,7 +119,7 @@ def test_a_value_of_minus_100_is_a_value(regressor: Tagger) -> None:
 def test_values_beside_classes_of_tokens_are_those_of_either_alone(
     monkeypatch: pytest.MonkeyPatch, second: str
 ) -> None:
-    from layerwise import plan
+    from layerwise.passes import plan
 
     if second == "rerun":
         monkeypatch.setattr(plan, "_WIDEST_KEPT", 0)

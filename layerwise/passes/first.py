@@ -9,23 +9,23 @@ import torch
 from torch import Tensor
 
 from layerwise.adapters.protocol import Batch
-from layerwise.bank import Bank, Shelf
 from layerwise.data.fingerprint import DataFingerprint
 from layerwise.errors import InvalidData
 from layerwise.features.reading import Reading
 from layerwise.network.answer import Answer
-from layerwise.passes.beforehand import Beforehand
 from layerwise.passes.checks import checked_labels, checked_targets, finite_rows
-from layerwise.passes.gathering import Gathering
+from layerwise.passes.feature_cache import Bank, Shelf
+from layerwise.passes.first_accumulator import Gathering
+from layerwise.passes.label_replicates import Beforehand
 from layerwise.passes.matching import leave_contested, match_classes
-from layerwise.passes.mistakes import Mistakes
+from layerwise.passes.network_errors import Mistakes
+from layerwise.passes.replicates import Seen, Views
 from layerwise.passes.request import Request
 from layerwise.passes.result import SplitResult
+from layerwise.passes.sample_counts import Tally
+from layerwise.passes.small_batches import Waiting
 from layerwise.passes.spans import Span
-from layerwise.passes.tally import Tally
-from layerwise.passes.views import Seen, Views
 from layerwise.passes.vocabulary import settle
-from layerwise.passes.waiting import Waiting
 from layerwise.passes.wide import WideLayers
 from layerwise.runtime.tensors import mapped
 from layerwise.statistics import State, restore, state_of

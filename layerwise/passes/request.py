@@ -9,8 +9,8 @@ from typing import Literal
 from layerwise.features.reading import Reading
 from layerwise.features.reduction import DENSE
 from layerwise.features.sketch import Sketch
+from layerwise.passes.plan import Plan
 from layerwise.passes.vocabulary import Vocabulary
-from layerwise.plan import Plan
 
 __all__ = ["Request"]
 

@@ -10,17 +10,17 @@ import torch
 from torch import Tensor
 
 from layerwise.adapters.protocol import Batch
-from layerwise.bank import Bank, Shelf
 from layerwise.data.fingerprint import DataFingerprint
 from layerwise.features.reading import Reading
 from layerwise.network.answer import Answer
-from layerwise.passes.beforehand import Beforehand
 from layerwise.passes.checks import checked_labels, finite_rows
-from layerwise.passes.judging import Judged, Judging
+from layerwise.passes.feature_cache import Bank, Shelf
+from layerwise.passes.label_replicates import Beforehand
+from layerwise.passes.replicates import Seen, Views, joined
 from layerwise.passes.request import Request
 from layerwise.passes.result import SplitResult
-from layerwise.passes.views import Seen, Views, joined
-from layerwise.passes.waiting import lumps
+from layerwise.passes.second_accumulator import Judged, Judging
+from layerwise.passes.small_batches import lumps
 from layerwise.statistics import State, restore, state_of
 
 __all__ = ["SecondPass"]

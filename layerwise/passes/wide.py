@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from layerwise.bank import Bank, Shelf
 from layerwise.errors import BudgetExceeded
 from layerwise.features.reading import Reading
 from layerwise.passes.checks import finite_rows
-from layerwise.passes.gathering import Gathering
+from layerwise.passes.feature_cache import Bank, Shelf
+from layerwise.passes.first_accumulator import Gathering
+from layerwise.passes.replicates import Seen, joined
 from layerwise.passes.spans import Span
-from layerwise.passes.views import Seen, joined
 from layerwise.runtime.distributed import earlier, gathered
 from layerwise.statistics.isometry import isometry_of
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from layerwise.partial import partial_folder
+from layerwise.passes.resume import partial_folder
 from layerwise.runtime.distributed import agreed, is_follower
 from layerwise.runtime.progress import logger
 from layerwise.store import Store

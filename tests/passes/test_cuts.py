@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from networks import Perceptron, blobs
 from torch import Tensor, nn
 
-from layerwise.partial import Partial
-from layerwise.passes.waiting import ENOUGH
+from layerwise.passes.resume import Partial
+from layerwise.passes.small_batches import ENOUGH
 from layerwise.profiling import profile
 from layerwise.statistics import CenterProjections, Centers, ClassMoments, ComplexitySums, TargetAccumulator
 

@@ -57,9 +57,9 @@ class Doubled(nn.Module):
 )
 def test_the_span_of_the_samples_gives_what_all_features_give(network, options, again, monkeypatch):
     if again:
-        monkeypatch.setattr("layerwise.plan._WIDEST_KEPT", 0)
+        monkeypatch.setattr("layerwise.passes.plan._WIDEST_KEPT", 0)
     plain = measure(Doubled(network), **options)
-    monkeypatch.setattr("layerwise.plan._WIDEST_COVARIANCE", 4)
+    monkeypatch.setattr("layerwise.passes.plan._WIDEST_COVARIANCE", 4)
     spanned = measure(Doubled(network), **options)
     assert spanned.covariance_features.values.tolist() == [12, 12]
     assert spanned.covariance_error.values.tolist() == [0, 0]
@@ -74,7 +74,7 @@ def test_regression_through_the_span_is_that_of_all_features(network, options, m
         return profile(Doubled(network), data, layers=["first.0", "second.0"], **options)
 
     plain = measured()
-    monkeypatch.setattr("layerwise.plan._WIDEST_COVARIANCE", 4)
+    monkeypatch.setattr("layerwise.passes.plan._WIDEST_COVARIANCE", 4)
     spanned = measured()
     assert spanned.covariance_features.values.tolist() == [12, 12]
     for name in ("linear_r2", "linear_mse", "linear_logme", "nrc1", "nrc1_normalized", "nrc2_cka", "effective_rank"):
@@ -99,7 +99,7 @@ def test_more_features_than_samples_equal_the_oracle():
 
 
 def test_samples_that_are_left_out_leave_the_others_as_they_are(network, monkeypatch):
-    monkeypatch.setattr("layerwise.plan._WIDEST_COVARIANCE", 4)
+    monkeypatch.setattr("layerwise.passes.plan._WIDEST_COVARIANCE", 4)
     inputs, labels = blobs(samples=70)
     bad = torch.cat([inputs[:30], torch.full((2, 8), torch.nan), inputs[30:]])
     of_bad = torch.cat([labels[:30], labels[:2], labels[30:]])
@@ -110,7 +110,7 @@ def test_samples_that_are_left_out_leave_the_others_as_they_are(network, monkeyp
 
 
 def test_more_samples_than_were_planned_are_refused(monkeypatch):
-    monkeypatch.setattr("layerwise.plan._WIDEST_COVARIANCE", 4)
+    monkeypatch.setattr("layerwise.passes.plan._WIDEST_COVARIANCE", 4)
     inputs, labels = blobs(samples=40)
     data = DataLoader(TensorDataset(inputs, labels), batch_sampler=[[*range(10)]] * 8)
     with pytest.raises(BudgetExceeded, match="80 samples.*40"):
@@ -140,7 +140,7 @@ def test_a_network_without_weights_rounds_as_its_features_do():
 
 
 def test_a_profile_goes_on_with_what_wide_layers_wait_for(network, tmp_path, monkeypatch):
-    monkeypatch.setattr("layerwise.plan._WIDEST_COVARIANCE", 4)
+    monkeypatch.setattr("layerwise.passes.plan._WIDEST_COVARIANCE", 4)
     whole = measure(Doubled(network))
 
     class Stopped(BaseException):
@@ -166,8 +166,8 @@ WORKER = f"""
 import sys
 import torch
 sys.path.insert(0, {str(TESTS)!r})
-import layerwise.plan
-layerwise.plan._WIDEST_COVARIANCE = 4
+import layerwise.passes.plan
+layerwise.passes.plan._WIDEST_COVARIANCE = 4
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 from networks import Perceptron, blobs
 from layerwise.profiling import profile

@@ -64,8 +64,8 @@ loaders = {{
     for name, part in data.items()
 }}
 if how == "run again":
-    import layerwise.plan
-    layerwise.plan._WIDEST_KEPT = 0
+    import layerwise.passes.plan
+    layerwise.passes.plan._WIDEST_KEPT = 0
 found = profile(network, loaders, jackknife=10, null=9)
 found.to_netcdf(f"{{path}}-{{torch.distributed.get_rank()}}.nc", engine="h5netcdf")
 torch.distributed.destroy_process_group()

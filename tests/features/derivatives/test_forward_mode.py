@@ -11,7 +11,7 @@ import torch
 import xarray as xr
 from complexity_networks import CASES, Case
 from networks import Convolutional, Perceptron, blobs, loader
-from test_partial import Interrupted, loaders
+from passes.test_resume import Interrupted, loaders
 from torch import Tensor, nn
 from torch.autograd.functional import jacobian
 
@@ -21,7 +21,7 @@ from layerwise.features.derivatives.directions import TOGETHER, Axes, Signs
 from layerwise.features.sketch import Sketch
 from layerwise.metrics import select
 from layerwise.network.inference import quiet
-from layerwise.partial import Partial
+from layerwise.passes.resume import Partial
 from layerwise.profiling import Profiler, profile
 from layerwise.settings import Settings
 from layerwise.studies.networks import ResidualMLP

@@ -9,9 +9,9 @@ import torch
 import xxhash
 from torch import Tensor
 
-from layerwise.passes.groups import deal
+from layerwise.passes.jackknife_groups import deal
+from layerwise.passes.replicates import Orders, Shuffles
 from layerwise.passes.request import Request
-from layerwise.passes.views import Orders, Shuffles
 from layerwise.runtime.distributed import gathered, place
 
 __all__ = ["Beforehand", "Places", "find_beforehand", "find_places"]

@@ -8,7 +8,7 @@ import tempfile
 import pytest
 import torch
 
-from layerwise.bank import Bank
+from layerwise.passes.feature_cache import Bank
 
 WHERE = ["memory", "disk"]
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.int64, torch.bool]

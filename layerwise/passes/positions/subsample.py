@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from layerwise.errors import NotRepeatable
-from layerwise.passes.groups import numbered
+from layerwise.passes.jackknife_groups import numbered
 
 __all__ = ["Draw"]
 

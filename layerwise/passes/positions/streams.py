@@ -14,7 +14,7 @@ from layerwise.errors import InvalidData, InvalidLabels
 from layerwise.features.masks import unlike_the_first
 from layerwise.features.reading import Reading
 from layerwise.network.answer import Answer
-from layerwise.passes.drawing import Draw
+from layerwise.passes.positions.subsample import Draw
 from layerwise.passes.request import Request
 
 __all__ = ["Selected", "Stream", "resized", "streams_of"]

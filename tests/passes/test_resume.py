@@ -17,10 +17,10 @@ import torch
 import xarray as xr
 from networks import Perceptron, blobs, loader
 
-from layerwise.partial import Partial
+from layerwise.passes.resume import Partial
 from layerwise.profiling import profile as measure
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 
 
 # The plan says what is free otherwise, which changes from one moment to the next; the convention has every accumulator.
@@ -63,9 +63,9 @@ def network() -> Perceptron:
 def waiting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """What the plan says of where features wait for the second pass."""
     if request.param == "disk":
-        monkeypatch.setattr("layerwise.plan._BANK_SHARE", 0.0)
+        monkeypatch.setattr("layerwise.passes.plan._BANK_SHARE", 0.0)
     if request.param == "rerun":
-        monkeypatch.setattr("layerwise.plan._WIDEST_KEPT", 0)
+        monkeypatch.setattr("layerwise.passes.plan._WIDEST_KEPT", 0)
     return {"memory": "wait in memory", "disk": "wait in a temporary file", "rerun": "two runs"}[request.param]
 
 
@@ -153,7 +153,7 @@ def test_a_killed_command_goes_on_and_the_profile_is_in_the_store(tmp_path):
     )
     environment = {**os.environ, "PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1"}
     code = (
-        "import layerwise.partial as partial, sys\n"
+        "import layerwise.passes.resume as partial, sys\n"
         "partial.Partial.__init__.__defaults__ = (0.0,)\n"
         "from layerwise.cli import main\nsys.argv = ['layerwise', *sys.argv[1:]]\nmain()\n"
     )

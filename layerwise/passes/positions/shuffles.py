@@ -10,11 +10,11 @@ from torch import Tensor
 
 from layerwise.adapters.protocol import Batch
 from layerwise.errors import NotRepeatable
-from layerwise.passes.beforehand import Places
-from layerwise.passes.drawing import Draw
+from layerwise.passes.label_replicates import Places
+from layerwise.passes.positions.streams import Stream
+from layerwise.passes.positions.subsample import Draw
+from layerwise.passes.replicates import Seen, all_of
 from layerwise.passes.request import Request
-from layerwise.passes.streams import Stream
-from layerwise.passes.views import Seen, all_of
 from layerwise.runtime.distributed import gathered
 
 __all__ = ["PositionShuffles", "shuffles_of_positions"]

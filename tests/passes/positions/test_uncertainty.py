@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from layerwise.adapters.protocol import Batch
 from layerwise.errors import NotRepeatable
 from layerwise.passes import PositionShuffles
-from layerwise.passes.beforehand import Places
-from layerwise.passes.position_shuffles import shuffles_of_positions
+from layerwise.passes.label_replicates import Places
+from layerwise.passes.positions.shuffles import shuffles_of_positions
+from layerwise.passes.positions.streams import Stream
 from layerwise.passes.request import Request
-from layerwise.passes.streams import Stream
 from layerwise.profiling import profile
 
 GROUPS, DRAWS = 4, 5
@@ -57,7 +57,7 @@ def measure(how: str, given: list[object], **options: object) -> xr.Dataset:
 @pytest.mark.parametrize("how", ["tokens", "pixels"])
 def test_an_error_is_that_of_profiles_without_every_fourth_text_or_picture(how, second, monkeypatch):
     if second == "rerun":
-        monkeypatch.setattr("layerwise.plan._WIDEST_KEPT", 0)
+        monkeypatch.setattr("layerwise.passes.plan._WIDEST_KEPT", 0)
     count = 24 if how == "tokens" else 9
     numbers = torch.arange(count)
     parts = [measure(how, data(how, kept=numbers % GROUPS != group)) for group in range(GROUPS)]
@@ -79,7 +79,7 @@ def assert_chance(ds: xr.Dataset, draws: list[xr.Dataset]) -> None:
 @pytest.mark.parametrize("second", ["memory", "rerun"])
 def test_chance_of_tokens_is_that_of_labels_turned_along_all_texts(taken, second, monkeypatch):
     if second == "rerun":
-        monkeypatch.setattr("layerwise.plan._WIDEST_KEPT", 0)
+        monkeypatch.setattr("layerwise.passes.plan._WIDEST_KEPT", 0)
     _, mask, labels = texts()
     ds = measure("tokens", data("tokens"), null=DRAWS)
     (shuffles,) = taken
@@ -147,10 +147,10 @@ def test_processes_have_the_labels_of_the_whole_between_them(how, monkeypatch):
     whole = labels(shuffled(every, Places(every, every, 0, False, "")))
     inputs = stream.select(batch(every)).where[0]
     sent: list[object] = []
-    monkeypatch.setattr("layerwise.passes.position_shuffles.gathered", lambda own, _: sent.append(own) or [own])
+    monkeypatch.setattr("layerwise.passes.positions.shuffles.gathered", lambda own, _: sent.append(own) or [own])
     for share in shares:
         shuffled(share, Places(share, share, 0, True, ""))
-    monkeypatch.setattr("layerwise.passes.position_shuffles.gathered", lambda own, _: sent)
+    monkeypatch.setattr("layerwise.passes.positions.shuffles.gathered", lambda own, _: sent)
     for rank, share in enumerate(shares):
         found = labels(shuffled(share, Places(share, torch.cat(shares).argsort(), rank, True, "")))
         for order, own in zip(whole, found, strict=True):

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from layerwise.network.answer import Answer
 from layerwise.passes.matching import match_target
+from layerwise.passes.replicates import Seen
 from layerwise.passes.request import Request
-from layerwise.passes.views import Seen
 from layerwise.runtime.statistics_device import for_statistics
 
 __all__ = ["Mistakes"]

@@ -10,12 +10,13 @@ from typing import Literal
 
 import psutil
 
-from layerwise.errors import BudgetExceeded, InvalidData, NotRepeatable, shown
-from layerwise.memory import Load
+from layerwise.errors import BudgetExceeded, NotRepeatable
 from layerwise.metrics import Metric
+from layerwise.passes.memory import Load
+from layerwise.runtime.byte_sizes import readable
 from layerwise.runtime.distributed import neighbours
 
-__all__ = ["Plan", "make_plan", "parse_memory", "readable"]
+__all__ = ["Plan", "make_plan"]
 
 # Wider samples are not worth keeping: to run the network again costs about as much as to read them back.
 _WIDEST_KEPT = 1 << 20
@@ -29,7 +30,6 @@ _PROJECTED = 512
 _NARROWEST_COVARIANCE = 256
 # The covariance of the span of all samples costs the cube of their number.
 _MOST_SPANNED = 4096
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 @dataclass(frozen=True)
@@ -199,48 +199,6 @@ def make_plan(
     second, reason = _second(per_sample, bank, budget - statistics - finishing, repeatable)
     kept = bank or 0 if second in ("memory", "disk") else 0
     return Plan(2, second, *taken, kept, f"{reason}; {what}", of_one, budget, spans, samples)
-
-
-def parse_memory(value: str | int | None) -> int | None:
-    """Bytes from ``"8GiB"``, ``"500M"`` or a number.
-
-    Raises
-    ------
-    InvalidData
-        If it is none of these, or not more than nothing.
-
-    Examples
-    --------
-    >>> parse_memory("2GiB")
-    2147483648
-    """
-    if value is None:
-        return None
-    text = str(value).strip().upper().removesuffix("B").removesuffix("I")
-    number, unit = (text[:-1], text[-1]) if text and text[-1] in _UNITS else (text, "")
-    try:
-        count = int(float(number) * _UNITS[unit])
-    except (ValueError, OverflowError):
-        count = 0
-    if count <= 0:
-        raise InvalidData(f"a memory budget is written like '8GiB' or '500MiB', not {shown(value)}")
-    return count
-
-
-def readable(count: int) -> str:
-    """Bytes as a person reads them.
-
-    Examples
-    --------
-    >>> readable(3_500_000_000)
-    '3.3 GiB'
-    """
-    size, unit = float(count), "B"
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if size < 1024 or unit == "TiB":
-            break
-        size /= 1024
-    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
 
 
 def _covariances(widths: Sequence[int], budget: int, load: Load) -> tuple[int, int, int]:

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from layerwise.errors import BudgetExceeded, InvalidData, NotRepeatable
-from layerwise.plan import make_plan, parse_memory, readable
+from layerwise.passes.plan import make_plan
+from layerwise.runtime.byte_sizes import parse_memory, readable
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 ALL = {"moments", "covariance", "span", "nearest", "probe"}

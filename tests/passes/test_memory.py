@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from layerwise.memory import Load
 from layerwise.metrics import get, select
 from layerwise.metrics.sizes import Sizes
+from layerwise.passes.memory import Load
 
 MIB = 1 << 20
 SCRIPT = Path(__file__).with_name("taken.py")

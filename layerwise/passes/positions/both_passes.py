@@ -9,21 +9,21 @@ import torch
 from torch import Tensor
 
 from layerwise.adapters.protocol import Batch
-from layerwise.bank import Bank, Shelf
 from layerwise.data.fingerprint import DataFingerprint
 from layerwise.errors import EmptyData
 from layerwise.features.reading import Reading
 from layerwise.network.answer import Answer
-from layerwise.passes.beforehand import Beforehand, Places
-from layerwise.passes.drawing import Draw
+from layerwise.passes.feature_cache import Bank, Shelf
 from layerwise.passes.first import FirstPass
+from layerwise.passes.label_replicates import Beforehand, Places
 from layerwise.passes.matching import leave_contested
-from layerwise.passes.position_shuffles import PositionShuffles
+from layerwise.passes.positions.shuffles import PositionShuffles
+from layerwise.passes.positions.streams import Selected, Stream, streams_of
+from layerwise.passes.positions.subsample import Draw
+from layerwise.passes.replicates import Seen
 from layerwise.passes.request import Request
 from layerwise.passes.result import SplitResult, side_by_side
 from layerwise.passes.second import SecondPass
-from layerwise.passes.streams import Selected, Stream, streams_of
-from layerwise.passes.views import Seen
 from layerwise.passes.vocabulary import settle
 from layerwise.runtime.distributed import earlier, gathered
 from layerwise.statistics import State, restore, state_of

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from layerwise.errors import NotRepeatable
-from layerwise.passes.groups import Groups
+from layerwise.passes.jackknife_groups import Groups
 from layerwise.passes.request import Request
 from layerwise.statistics import State
 

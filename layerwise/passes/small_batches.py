@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from layerwise.features.reading import Reading
-from layerwise.memory import ENOUGH, LUMP, WIDEST_WAITING
-from layerwise.passes.views import Seen, joined
+from layerwise.passes.memory import ENOUGH, LUMP, WIDEST_WAITING
+from layerwise.passes.replicates import Seen, joined
 from layerwise.runtime.tensors import mapped
 from layerwise.statistics import State
 

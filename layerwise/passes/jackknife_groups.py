@@ -27,7 +27,7 @@ class Groups:
         The regression targets.
     known : mapping of str to Tensor, optional
         The group of every sample of this process, by target, where the samples are not those of the whole data set in
-        their order (`layerwise.passes.beforehand`).
+        their order (`layerwise.passes.label_replicates`).
 
     Attributes
     ----------

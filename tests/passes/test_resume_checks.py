@@ -15,13 +15,13 @@ import pytest
 import torch
 import xarray as xr
 from networks import Perceptron, blobs, loader
+from passes.test_resume import Interrupted, Loader, assert_identical
 from runtime.test_distributed import TESTS, torchrun
-from test_partial import Interrupted, Loader, assert_identical
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from layerwise.errors import InUse, InvalidData
-from layerwise.partial import Partial
+from layerwise.passes.resume import Partial
 from layerwise.profiling import profile
 
 METRICS = ["nc1", "cdnv", "ncc_error", "probe_error"]
@@ -56,7 +56,7 @@ def killed(folder: Path, left: float, model: nn.Module | None = None, **options:
 def again(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether the second pass runs the network again."""
     if request.param:
-        monkeypatch.setattr("layerwise.plan._WIDEST_KEPT", 0)
+        monkeypatch.setattr("layerwise.passes.plan._WIDEST_KEPT", 0)
     return bool(request.param)
 
 
@@ -297,7 +297,7 @@ import os, sys
 import torch
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 from networks import Perceptron, blobs
-from layerwise.partial import Partial
+from layerwise.passes.resume import Partial
 from layerwise.profiling import profile
 
 path, stop, change = sys.argv[1:]

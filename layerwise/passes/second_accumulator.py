@@ -12,10 +12,10 @@ from torch import Tensor
 
 from layerwise.features.reading import Reading
 from layerwise.features.sketch import Sketch
+from layerwise.passes.replicates import Seen, all_of
 from layerwise.passes.request import Request
 from layerwise.passes.result import Key, Reference, SplitResult
 from layerwise.passes.spans import Span
-from layerwise.passes.views import Seen, all_of
 from layerwise.statistics import (
     CenterProjections,
     Centers,

@@ -11,14 +11,12 @@ import torch
 from torch import Tensor
 
 from layerwise.adapters.protocol import Batch
-from layerwise.bank import Bank
 from layerwise.data.fingerprint import DataFingerprint
 from layerwise.errors import EmptyData, NotRepeatable
 from layerwise.features.read_features import reading_features
 from layerwise.network.failures import in_batch, read_batches
 from layerwise.network.network import Network
 from layerwise.network.rows import first_samples
-from layerwise.partial import Holder, Partial
 from layerwise.passes import (
     Beforehand,
     ComplexityPass,
@@ -37,10 +35,12 @@ from layerwise.passes import (
 from layerwise.passes.batches_seen import digest_of
 from layerwise.passes.checks import checked_labels, checked_targets, where_not_finite
 from layerwise.passes.class_sizes import check_class_sizes
-from layerwise.passes.drawing import Draw
+from layerwise.passes.feature_cache import Bank
 from layerwise.passes.first_features import FirstFeatures, changed_layers, first_features
-from layerwise.passes.position_shuffles import shuffles_of_positions
-from layerwise.passes.streams import streams_of
+from layerwise.passes.positions.shuffles import shuffles_of_positions
+from layerwise.passes.positions.streams import streams_of
+from layerwise.passes.positions.subsample import Draw
+from layerwise.passes.resume import Holder, Partial
 from layerwise.runtime.distributed import dealt_indices, gathered, needs_numbers, own_samples, why_unknown
 from layerwise.runtime.progress import bar
 from layerwise.runtime.statistics_device import statistics_device

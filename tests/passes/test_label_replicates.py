@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from layerwise.passes import Beforehand, find_beforehand
-from layerwise.passes.groups import deal
+from layerwise.passes.jackknife_groups import deal
 from layerwise.passes.request import Request
 
 LABELS = torch.tensor([7, 7, 3, 7, 900_000_000_000, 3, 3, 7, 7, 3, 7])
@@ -25,12 +25,12 @@ def as_processes(monkeypatch: pytest.MonkeyPatch, shares: Any, unknown: str = ""
     own = [({"label": LABELS[share]} if share else {}, torch.tensor(share).long(), unknown) for share in shares]
     places = [(len(indices), indices, why) for _, indices, why in own]
     monkeypatch.setattr(
-        "layerwise.passes.beforehand.gathered",
+        "layerwise.passes.label_replicates.gathered",
         lambda given, shared: places if isinstance(given, tuple) else [labels for labels, *_ in own],
     )
     found = []
     for rank, (labels, indices, why) in enumerate(own):
-        monkeypatch.setattr("layerwise.passes.beforehand.place", lambda rank=rank: (rank, len(shares)))
+        monkeypatch.setattr("layerwise.passes.label_replicates.place", lambda rank=rank: (rank, len(shares)))
         found.append(find_beforehand(labels, request(), "train", shared=True, indices=indices.tolist(), unknown=why))
     return found
 

@@ -1,0 +1,1 @@
+"""Passes in which every token or pixel is a sample."""
