@@ -8,9 +8,9 @@ from typing import Any
 
 import xarray as xr
 
-from layerwise.assembly import plain
 from layerwise.errors import InvalidData
-from layerwise.frames import frames_told
+from layerwise.evaluation.dataset import plain
+from layerwise.evaluation.target_frames import frames_told
 from layerwise.passes.sweep import read_fingerprint
 from layerwise.profiling import Profiler
 

@@ -17,7 +17,6 @@ import torch
 from layerwise.adapters.protocol import Batch
 from layerwise.apart import check_apart, most_samples, nothing_apart, of_positions
 from layerwise.arguments import checked
-from layerwise.assembly import CLASS_NETWORK_ERROR, NETWORK_ERROR, NETWORK_MIOU, NETWORK_MSE, assemble_profile
 from layerwise.attributes import (
     classes_told,
     line_of_empty_fits,
@@ -29,7 +28,10 @@ from layerwise.attributes import (
 )
 from layerwise.data.peek import first_batch
 from layerwise.errors import EmptyData, InvalidData, NotRepeatable, UnknownName, listed
-from layerwise.evaluation import Evaluation
+from layerwise.evaluation.dataset import CLASS_NETWORK_ERROR, NETWORK_ERROR, NETWORK_MIOU, NETWORK_MSE, assemble_profile
+from layerwise.evaluation.evaluate import Evaluation
+from layerwise.evaluation.target_frames import check_frames, frames_told, select_with_frame
+from layerwise.evaluation.uncertainty import error_variable, variables_of, with_chance
 from layerwise.features.check import check_company
 from layerwise.features.choose_readings import readings_of
 from layerwise.features.fed_heads import find_fed_heads
@@ -37,7 +39,6 @@ from layerwise.features.padding import padding_of
 from layerwise.features.pooling import Poolings, poolings_of
 from layerwise.features.reading import Reading
 from layerwise.features.reduction import DENSE
-from layerwise.frames import check_frames, frames_told, select_with_frame
 from layerwise.inputs import check_classes_for, class_names, dimensions, find_loaders, names_of_labels, score_names
 from layerwise.judges import find_judges, score_layers
 from layerwise.metrics import Metric, convention, needs_of, reached, select
@@ -62,7 +63,6 @@ from layerwise.runtime.environment import environment
 from layerwise.runtime.progress import logger
 from layerwise.schema import Variable
 from layerwise.settings import ARGUMENTS, SETTINGS, Settings, chosen
-from layerwise.uncertainty import error_variable, variables_of, with_chance
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from layerwise.assembly import CLASS_NETWORK_ERROR, NETWORK_ERROR, NETWORK_MIOU, NETWORK_MSE, OF_NETWORK
+from layerwise.evaluation.dataset import CLASS_NETWORK_ERROR, NETWORK_ERROR, NETWORK_MIOU, NETWORK_MSE, OF_NETWORK
+from layerwise.evaluation.target_frames import frame_of
+from layerwise.evaluation.uncertainty import jackknife, under_chance, with_bias, with_chance, with_error
 from layerwise.features.reading import Reading
-from layerwise.frames import frame_of
 from layerwise.metrics import Convention, Metric, compute
 from layerwise.metrics.limits import has_enough_samples, is_empty_fit
 from layerwise.metrics.registry import no_value
@@ -21,7 +22,6 @@ from layerwise.passes import SplitResult
 from layerwise.runtime.module_paths import clean_name
 from layerwise.settings import Settings
 from layerwise.statistics import Moments
-from layerwise.uncertainty import jackknife, under_chance, with_bias, with_chance, with_error
 
 __all__ = ["Evaluation"]
 

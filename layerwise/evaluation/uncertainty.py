@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from layerwise.assembly import Numbers
+from layerwise.evaluation.dataset import Numbers
 from layerwise.metrics import Metric
 from layerwise.schema import JACKKNIFE, Variable
 

@@ -13,13 +13,13 @@ from networks import Columns, Perceptron, blobs, loader
 from torch import Tensor
 
 from layerwise.errors import InvalidData, NotRepeatable
+from layerwise.evaluation.uncertainty import under_chance
 from layerwise.metrics import get, list_metrics
 from layerwise.passes import Shuffles
 from layerwise.passes.resume import Partial
 from layerwise.profiling import profile as measure
 from layerwise.settings import Settings
 from layerwise.track import Tracker
-from layerwise.uncertainty import under_chance
 
 DRAWS = 5
 
