@@ -27,7 +27,7 @@ from layerwise.features.read_features import reading_features
 from layerwise.features.reading import Reading
 from layerwise.metrics import get
 from layerwise.profiling import Profiler
-from layerwise.ranking import RANKED, rank
+from layerwise.profiling.ranking import RANKED, rank
 from layerwise.settings import Settings
 from layerwise.studies.data import locate
 from layerwise.studies.networks.pretrained import load_pretrained

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from layerwise import adapters, callbacks, data, derive, heads, losses, metrics, plot, statistics, studies, theory
-    from layerwise.cka import similarity
     from layerwise.derive import by_class_size, compare, effective_depth, interval, monotonicity, onset, separation_law
     from layerwise.errors import LayerwiseError
-    from layerwise.profiling import Profiler, profile
-    from layerwise.ranking import rank
+    from layerwise.profiling.profiler import Profiler, profile
+    from layerwise.profiling.ranking import rank
+    from layerwise.profiling.similarity import similarity
     from layerwise.replay import profile_checkpoints
     from layerwise.settings import Settings
     from layerwise.store import export, import_profile, open_store
@@ -33,7 +33,7 @@ _LAZY = {
     "studies": "layerwise.studies",
     "theory": "layerwise.theory",
     "LayerwiseError": "layerwise.errors:LayerwiseError",
-    "Profiler": "layerwise.profiling:Profiler",
+    "Profiler": "layerwise.profiling.profiler:Profiler",
     "Settings": "layerwise.settings:Settings",
     "Tracker": "layerwise.track:Tracker",
     "by_class_size": "layerwise.derive:by_class_size",
@@ -45,11 +45,11 @@ _LAZY = {
     "monotonicity": "layerwise.derive:monotonicity",
     "onset": "layerwise.derive:onset",
     "open_store": "layerwise.store:open_store",
-    "profile": "layerwise.profiling:profile",
+    "profile": "layerwise.profiling.profiler:profile",
     "profile_checkpoints": "layerwise.replay:profile_checkpoints",
-    "rank": "layerwise.ranking:rank",
+    "rank": "layerwise.profiling.ranking:rank",
     "separation_law": "layerwise.derive:separation_law",
-    "similarity": "layerwise.cka:similarity",
+    "similarity": "layerwise.profiling.similarity:similarity",
 }
 
 __all__ = [

@@ -107,7 +107,7 @@ def layers(
     json: Json = False,
 ) -> None:
     """List the layers of a network, their shapes, and what a profile would cost."""
-    from layerwise.forecast import forecast
+    from layerwise.profiling.forecast import forecast
 
     found = forecast(
         model,
@@ -168,7 +168,7 @@ def profile(
 ) -> None:
     """Measure how far every layer of a network has collapsed on your data: the main job."""
     from layerwise.passes.resume import Partial, partial_folder
-    from layerwise.profiling import profile as measure
+    from layerwise.profiling.profiler import profile as measure
     from layerwise.replay import profile_checkpoints
     from layerwise.runtime.distributed import is_follower, together
     from layerwise.store.open import new_or_open
@@ -278,8 +278,8 @@ def similarity(
     ),
 ) -> None:
     """Compare all pairs of layers of a network, or of two, by linear CKA."""
-    from layerwise.cka import similarity as measure
     from layerwise.draw import draw_similarity
+    from layerwise.profiling.similarity import similarity as measure
 
     ds = measure(
         model,
@@ -316,7 +316,7 @@ def rank(
 ) -> None:
     """Rank pretrained networks, and the layers to cut them at, by how well they separate your classes."""
     from layerwise.draw import draw_ranking
-    from layerwise.ranking import rank as measure
+    from layerwise.profiling.ranking import rank as measure
 
     ranking = measure(
         models,

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from layerwise.errors import InvalidData
-from layerwise.profiling import profile
+from layerwise.profiling.profiler import profile
 from layerwise.store import open_store
 from layerwise.studies.networks import ResidualMLP
 from layerwise.studies.training import Recipe, train

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
 
-    from layerwise.ranking import Ranking
+    from layerwise.profiling.ranking import Ranking
 
 __all__ = ["KINDS", "compare_runs", "draw", "draw_ranking", "draw_similarity"]
 

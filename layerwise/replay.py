@@ -23,7 +23,7 @@ from layerwise.checkpoints.names import some_names
 from layerwise.continued import refuse_other_data, refuse_other_settings
 from layerwise.errors import InvalidData, NotRepeatable
 from layerwise.network.weights import weight_hash
-from layerwise.profiling import Profiler
+from layerwise.profiling.profiler import Profiler
 from layerwise.runtime.progress import bar, logger
 from layerwise.settings import ARGUMENTS, Settings, chosen
 

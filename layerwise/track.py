@@ -15,7 +15,7 @@ from layerwise.arguments import FLAG, checked, choice, whole
 from layerwise.continued import refuse_other_data, refuse_other_settings
 from layerwise.errors import EmptyData, InvalidData, NotRepeatable, UnknownName
 from layerwise.network.inference import kept_buffers, own_casts
-from layerwise.profiling import Profiler
+from layerwise.profiling.profiler import Profiler
 from layerwise.runtime.distributed import agreed, is_follower, is_shared
 from layerwise.settings import ARGUMENTS, Settings, chosen
 

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 import torch
 import xarray as xr
 
-from layerwise.cka import similarity
 from layerwise.data import read
 from layerwise.derive import effective_depth
 from layerwise.profiling import profile
+from layerwise.profiling.similarity import similarity
 from layerwise.studies.data import Splits
 from layerwise.studies.data.places import locate
 from layerwise.studies.frame import Claim, Seed, claim, over_seeds, side_by_side

@@ -21,8 +21,8 @@ from layerwise import cli
 from layerwise.adapters import load
 from layerwise.adapters.remote_code import RemoteCode
 from layerwise.errors import InvalidData, LayerwiseError, UnknownName
-from layerwise.forecast import forecast
 from layerwise.profiling import profile
+from layerwise.profiling.forecast import forecast
 
 from .broken import ADAPTERS, MODELS, PROCESSORS, TOKENIZERS, WEIGHTS, Harm, both, changed, pickle_that_runs, written
 

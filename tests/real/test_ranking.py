@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.ranking import agreement, closed_forms, features_of, probe_mistakes
-from layerwise.ranking import rank
+from layerwise.profiling.ranking import rank
 
 from . import networks
 from .fetch import folder

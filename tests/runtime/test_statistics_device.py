@@ -8,13 +8,13 @@ import pytest
 import torch
 import xarray as xr
 from networks import Perceptron, blobs, loader
+from profiling.test_positions import Tagger, of_texts, texts
+from profiling.test_regression import batches, teacher
 from single_precision import on_device, single_precision_device
-from test_apart import Tagger, of_texts, texts
-from test_regression import batches, teacher
 from torch import Tensor, nn
 
-from layerwise.cka import similarity
 from layerwise.profiling import profile
+from layerwise.profiling.similarity import similarity
 
 Measure = Callable[[nn.Module], xr.Dataset]
 

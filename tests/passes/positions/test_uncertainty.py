@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from test_apart import Segmenter, Tagger, of_pictures, of_texts, pictures, texts
+from profiling.test_positions import Segmenter, Tagger, of_pictures, of_texts, pictures, texts
 from torch import Tensor, nn
 
 from layerwise.adapters.protocol import Batch

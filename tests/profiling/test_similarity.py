@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from networks import Perceptron, blobs, loader
 from torch import nn
 
-from layerwise.cka import similarity
 from layerwise.errors import InvalidData, UnknownName
+from layerwise.profiling.similarity import similarity
 from layerwise.statistics import PairwiseHSIC, gram
 
 

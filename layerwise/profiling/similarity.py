@@ -22,8 +22,8 @@ from layerwise.network.failures import in_batch, read_batches
 from layerwise.network.inference import kept_buffers
 from layerwise.network.layer import depths
 from layerwise.network.weights import weight_hash
-from layerwise.pairing import Pairing
-from layerwise.profiling import Profiler
+from layerwise.profiling.profiler import Profiler
+from layerwise.profiling.same_samples import Pairing
 from layerwise.runtime.environment import environment
 from layerwise.runtime.progress import bar
 from layerwise.settings import ARGUMENTS, Settings, chosen, refuse_without_effect

@@ -23,7 +23,7 @@ from layerwise.errors import InvalidLabels
 from layerwise.passes.resume import Partial
 from layerwise.profiling import profile as measure
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 IDS = [30_077, 101, 3_007, 2**40]
 
 # What is free otherwise changes from one moment to the next.
@@ -146,7 +146,7 @@ WORKER = """
 import sys
 import torch
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
-from test_class_ids import IDS, network, samples
+from profiling.test_class_ids import IDS, network, samples
 from layerwise.profiling import profile
 
 torch.distributed.init_process_group("gloo")

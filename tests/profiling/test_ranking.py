@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from layerwise.cli import app
 from layerwise.errors import InvalidData, NotRepeatable, UnknownName
-from layerwise.ranking import RANKED, rank
+from layerwise.profiling.ranking import RANKED, rank
 
 
 @pytest.fixture

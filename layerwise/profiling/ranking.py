@@ -12,7 +12,7 @@ from layerwise.arguments import NAME, checked, choice
 from layerwise.derive import pooled_layers, refuse_data
 from layerwise.errors import InvalidArgument, InvalidData, UnknownName, shown
 from layerwise.metrics import get
-from layerwise.profiling import profile
+from layerwise.profiling.profiler import profile
 from layerwise.settings import ARGUMENTS, Settings, chosen
 
 if TYPE_CHECKING:

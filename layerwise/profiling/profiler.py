@@ -15,17 +15,7 @@ import numpy as np
 import torch
 
 from layerwise.adapters.protocol import Batch
-from layerwise.apart import check_apart, most_samples, nothing_apart, of_positions
 from layerwise.arguments import checked
-from layerwise.attributes import (
-    classes_told,
-    line_of_empty_fits,
-    lines_of,
-    of_classes,
-    of_targets,
-    unseen_classes,
-    warn_of_few_classes,
-)
 from layerwise.data.peek import first_batch
 from layerwise.errors import EmptyData, InvalidData, NotRepeatable, UnknownName, listed
 from layerwise.evaluation.dataset import CLASS_NETWORK_ERROR, NETWORK_ERROR, NETWORK_MIOU, NETWORK_MSE, assemble_profile
@@ -39,8 +29,6 @@ from layerwise.features.padding import padding_of
 from layerwise.features.pooling import Poolings, poolings_of
 from layerwise.features.reading import Reading
 from layerwise.features.reduction import DENSE
-from layerwise.inputs import check_classes_for, class_names, dimensions, find_loaders, names_of_labels, score_names
-from layerwise.judges import find_judges, score_layers
 from layerwise.metrics import Metric, convention, needs_of, reached, select
 from layerwise.network.failures import in_reading
 from layerwise.network.graph.blocks import choose_among, find_blocks, without_samples
@@ -57,6 +45,25 @@ from layerwise.passes.plan import Plan, make_plan
 from layerwise.passes.resume import DoesNotFit, Partial
 from layerwise.passes.sweep import look, run_split
 from layerwise.passes.vocabulary import MOST_HELD, expected_classes, vocabularies_of
+from layerwise.profiling.attributes import (
+    classes_told,
+    line_of_empty_fits,
+    lines_of,
+    of_classes,
+    of_targets,
+    unseen_classes,
+    warn_of_few_classes,
+)
+from layerwise.profiling.inputs import (
+    check_classes_for,
+    class_names,
+    dimensions,
+    find_loaders,
+    names_of_labels,
+    score_names,
+)
+from layerwise.profiling.positions import check_apart, most_samples, nothing_apart, of_positions
+from layerwise.profiling.stated_heads import find_judges, score_layers
 from layerwise.runtime.byte_sizes import parse_memory
 from layerwise.runtime.distributed import agreed, dealt_indices, gathered, is_follower, is_shared, needs_numbers
 from layerwise.runtime.environment import environment

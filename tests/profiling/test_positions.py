@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from layerwise.cka import similarity
 from layerwise.errors import EmptyData, InvalidData, InvalidLabels, NotRepeatable
 from layerwise.passes.positions.streams import resized
 from layerwise.passes.positions.subsample import Draw
 from layerwise.profiling import profile
+from layerwise.profiling.similarity import similarity
 
 EPS = torch.finfo(torch.float32).eps
 VOCABULARY, TOKENS = 12, 7

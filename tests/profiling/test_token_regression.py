@@ -12,7 +12,7 @@ import torch
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_apart import VOCABULARY, Tagger, texts
+from profiling.test_positions import VOCABULARY, Tagger, texts
 from torch import Tensor, nn
 
 from layerwise.errors import InvalidLabels
