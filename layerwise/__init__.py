@@ -12,21 +12,21 @@ if TYPE_CHECKING:
     from layerwise.profiling.profiler import Profiler, profile
     from layerwise.profiling.ranking import rank
     from layerwise.profiling.similarity import similarity
-    from layerwise.replay import profile_checkpoints
     from layerwise.settings import Settings
     from layerwise.store import export, import_profile, open_store
-    from layerwise.track import Tracker
+    from layerwise.training.checkpoint_series import profile_checkpoints
+    from layerwise.training.tracker import Tracker
 
 __version__ = "0.1.0"
 
 # Nothing heavy is imported before it is used: name -> module, and the attribute where it is not the module itself.
 _LAZY = {
     "adapters": "layerwise.adapters",
-    "callbacks": "layerwise.callbacks",
+    "callbacks": "layerwise.training.callbacks",
     "data": "layerwise.data",
     "derive": "layerwise.derive",
-    "heads": "layerwise.heads",
-    "losses": "layerwise.losses",
+    "heads": "layerwise.training.heads",
+    "losses": "layerwise.training.losses",
     "metrics": "layerwise.metrics",
     "plot": "layerwise.plot",
     "statistics": "layerwise.statistics",
@@ -35,7 +35,7 @@ _LAZY = {
     "LayerwiseError": "layerwise.errors:LayerwiseError",
     "Profiler": "layerwise.profiling.profiler:Profiler",
     "Settings": "layerwise.settings:Settings",
-    "Tracker": "layerwise.track:Tracker",
+    "Tracker": "layerwise.training.tracker:Tracker",
     "by_class_size": "layerwise.derive:by_class_size",
     "compare": "layerwise.derive:compare",
     "effective_depth": "layerwise.derive:effective_depth",
@@ -46,7 +46,7 @@ _LAZY = {
     "onset": "layerwise.derive:onset",
     "open_store": "layerwise.store:open_store",
     "profile": "layerwise.profiling.profiler:profile",
-    "profile_checkpoints": "layerwise.replay:profile_checkpoints",
+    "profile_checkpoints": "layerwise.training.checkpoint_series:profile_checkpoints",
     "rank": "layerwise.profiling.ranking:rank",
     "separation_law": "layerwise.derive:separation_law",
     "similarity": "layerwise.profiling.similarity:similarity",

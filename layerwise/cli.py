@@ -169,10 +169,10 @@ def profile(
     """Measure how far every layer of a network has collapsed on your data: the main job."""
     from layerwise.passes.resume import Partial, partial_folder
     from layerwise.profiling.profiler import profile as measure
-    from layerwise.replay import profile_checkpoints
     from layerwise.runtime.distributed import is_follower, together
     from layerwise.store.open import new_or_open
     from layerwise.store.write import check_name
+    from layerwise.training.checkpoint_series import profile_checkpoints
 
     name = _run_name(model if checkpoints is None else _fixed_part(checkpoints), data) if run is None else run
     check_name(name)

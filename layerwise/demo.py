@@ -14,7 +14,7 @@ from layerwise.store import open_store
 from layerwise.studies.networks import ResidualMLP
 from layerwise.studies.training import Recipe, train
 from layerwise.table import profile_table, summary
-from layerwise.track import Tracker
+from layerwise.training.tracker import Tracker
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -26,7 +26,6 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from layerwise.heads import ETFClassifier
-from layerwise.losses import dot_regression
 from layerwise.store import Store
 from layerwise.studies.data import load_pictures
 from layerwise.studies.frame import Claim, Seed, claim, over_seeds
@@ -37,6 +36,7 @@ from layerwise.theory.descent import descend
 from layerwise.theory.frames import simplex_etf
 from layerwise.theory.optimise import best, solve_many
 from layerwise.theory.problems import chain, cross_entropy, labels_of, unconstrained_features
+from layerwise.training.losses import dot_regression
 
 __all__ = ["GROUP", "SCALES", "Settings", "claims", "figure", "run"]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from layerwise.checkpoints.lora import adapter_folder, has_adapter, load_adapter
-from layerwise.checkpoints.names import WeightsMismatch, best_fit, some_names
+from layerwise.checkpoints.match_names import WeightsMismatch, best_fit, some_names
 from layerwise.checkpoints.read import read_tensors
 from layerwise.checkpoints.transformers import ignored, is_pretrained, optional, renamed
 from layerwise.errors import InvalidData

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from layerwise.checkpoints.names import Fit, WeightsMismatch, best_fit, some_names
+from layerwise.checkpoints.match_names import Fit, WeightsMismatch, best_fit, some_names
 from layerwise.errors import InvalidData, LayerwiseError
 from layerwise.runtime.reading_errors import refusing
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from layerwise.runtime.distributed import agreed
 from layerwise.studies.training.loop import Loss, train
 from layerwise.studies.training.recipe import Recipe
-from layerwise.track import Schedule, Tracker
+from layerwise.training.tracker import Schedule, Tracker
 
 if TYPE_CHECKING:
     import xarray as xr

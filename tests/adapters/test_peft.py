@@ -17,7 +17,7 @@ from layerwise.adapters import adapter_for, load
 from layerwise.cli import app
 from layerwise.errors import InvalidData
 from layerwise.profiling import profile
-from layerwise.replay import profile_checkpoints
+from layerwise.training.checkpoint_series import profile_checkpoints
 
 peft = pytest.importorskip("peft")
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning", "ignore::DeprecationWarning")

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from layerwise.checkpoints import Checkpoint, kept_weights, load_weights
-from layerwise.checkpoints.names import WeightsMismatch
+from layerwise.checkpoints.match_names import WeightsMismatch
 from layerwise.errors import InvalidData
 
 State = dict[str, Tensor]

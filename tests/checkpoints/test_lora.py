@@ -12,7 +12,7 @@ from checkpoints.adapters import KINDS, bert, hidden, llama, trained
 from safetensors.torch import load_file, save_file
 
 from layerwise.checkpoints import Checkpoint, find_checkpoints, load_weights, with_adapter, without_adapter
-from layerwise.checkpoints.names import WeightsMismatch
+from layerwise.checkpoints.match_names import WeightsMismatch
 from layerwise.errors import InvalidData
 
 pytest.importorskip("peft")

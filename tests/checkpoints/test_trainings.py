@@ -11,16 +11,16 @@ import pytest
 import torch
 import transformers
 import xarray as xr
-from callbacks.digits import network, probes, tensors, training
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
+from training.callbacks.digits import network, probes, tensors, training
 
 from layerwise.callbacks import LightningProfileCallback, ProfileCallback
 from layerwise.checkpoints import find_checkpoints, load_weights
-from layerwise.checkpoints.names import WeightsMismatch
+from layerwise.checkpoints.match_names import WeightsMismatch
 from layerwise.errors import InvalidData
 from layerwise.network.weights import weight_hash
-from layerwise.replay import profile_checkpoints
+from layerwise.training.checkpoint_series import profile_checkpoints
 
 pytest.importorskip("accelerate")
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")

@@ -19,7 +19,7 @@ from layerwise.passes import Shuffles
 from layerwise.passes.resume import Partial
 from layerwise.profiling import profile as measure
 from layerwise.settings import Settings
-from layerwise.track import Tracker
+from layerwise.training.tracker import Tracker
 
 DRAWS = 5
 

@@ -17,7 +17,7 @@ from layerwise.errors import BatchDependence, InvalidData
 from layerwise.network.layer import Axes
 from layerwise.network.network.graph import axes
 from layerwise.profiling import profile
-from layerwise.track import Tracker
+from layerwise.training.tracker import Tracker
 
 KINDS = [torch.float32, torch.bfloat16, torch.float16]
 SMALL = {"vocab_size": 100, "n_positions": 64, "n_embd": 16, "n_layer": 2, "n_head": 2}

@@ -15,7 +15,7 @@ from layerwise.errors import BudgetExceeded, InvalidData, LayerwiseError, NotRep
 from layerwise.profiling import profile
 from layerwise.settings import Settings
 from layerwise.store import open_store
-from layerwise.track import Tracker
+from layerwise.training.tracker import Tracker
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from layerwise.passes.resume import Partial
 from layerwise.profiling import profile
 from layerwise.store import open_store
 from layerwise.table import profile_table, summary
-from layerwise.track import Tracker
+from layerwise.training.tracker import Tracker
 
 REGRESSION = ("nrc1", "nrc1_normalized", "nrc2", "nrc2_cka", "nrc3", "nrc3_alignment", "linear_mse", "linear_r2")
 

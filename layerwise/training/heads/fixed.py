@@ -9,7 +9,7 @@ from torch.nn.functional import linear, normalize
 
 from layerwise.arguments import checked
 from layerwise.errors import InvalidData
-from layerwise.heads.frames import simplex_etf
+from layerwise.training.heads.frame_tensors import simplex_etf
 
 __all__ = ["ETFClassifier", "FixedClassifier"]
 
@@ -23,7 +23,7 @@ class FixedClassifier(nn.Linear):
     Parameters
     ----------
     frame : Tensor
-        The rows, shape ``(K, d)``: of `layerwise.heads.simplex_etf`, say.
+        The rows, shape ``(K, d)``: of `layerwise.training.heads.simplex_etf`, say.
     feature_norm : float, optional
         Features are first brought to this length; by default they are taken as they are.
 
@@ -72,7 +72,7 @@ class FixedClassifier(nn.Linear):
 class ETFClassifier(FixedClassifier):
     """A classifier fixed to a simplex ETF: features collapse onto the same frame for any imbalance.
 
-    Train it with cross entropy, or with `layerwise.losses.dot_regression`. Yang et al. 2022.
+    Train it with cross entropy, or with `layerwise.training.losses.dot_regression`. Yang et al. 2022.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ class ETFClassifier(FixedClassifier):
     Examples
     --------
     >>> import torch
-    >>> from layerwise.losses import dot_regression
+    >>> from layerwise.training.losses import dot_regression
     >>> head = ETFClassifier(16, classes=4)
     >>> logits = head(torch.randn(8, 16, requires_grad=True))
     >>> dot_regression(logits, torch.arange(8) % 4, head.scale).backward()

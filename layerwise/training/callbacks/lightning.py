@@ -7,8 +7,8 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from layerwise.callbacks.tracking import Tracking
 from layerwise.errors import InvalidData
+from layerwise.training.callbacks.base import Tracking
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback, LightningModule, Trainer

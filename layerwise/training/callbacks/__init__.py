@@ -8,7 +8,7 @@ neither, since every process measures and the first writes::
     for epoch in range(epochs):
         ...
         if (profile := tracker.measure(epoch + 1, step)) is not None:
-            accelerator.log(layerwise.callbacks.scalars(profile), step=step)
+            accelerator.log(layerwise.training.callbacks.scalars(profile), step=step)
 
 Give the probes' loaders as they are: `accelerator.prepare` would leave each process a share of their samples.
 """
@@ -18,24 +18,24 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from layerwise.callbacks.flatten import scalars
+from layerwise.training.callbacks.scalars import scalars
 
 if TYPE_CHECKING:
-    from layerwise.callbacks.lightning import LightningProfileCallback
-    from layerwise.callbacks.transformers import ProfileCallback
+    from layerwise.training.callbacks.lightning import LightningProfileCallback
+    from layerwise.training.callbacks.transformers import ProfileCallback
 
 __all__ = ["LightningProfileCallback", "ProfileCallback", "scalars"]
 
 # Each imports the package whose callback it is.
 _LAZY = {
-    "LightningProfileCallback": "layerwise.callbacks.lightning",
-    "ProfileCallback": "layerwise.callbacks.transformers",
+    "LightningProfileCallback": "layerwise.training.callbacks.lightning",
+    "ProfileCallback": "layerwise.training.callbacks.transformers",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
-        raise AttributeError(f"module 'layerwise.callbacks' has no attribute {name!r}")
+        raise AttributeError(f"module 'layerwise.training.callbacks' has no attribute {name!r}")
     value = getattr(import_module(_LAZY[name]), name)
     globals()[name] = value
     return value

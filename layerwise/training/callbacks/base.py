@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
-from layerwise.callbacks.flatten import scalars as usual_scalars
 from layerwise.errors import EmptyData, UnknownName
-from layerwise.track import Schedule, Tracker
+from layerwise.training.callbacks.scalars import scalars as usual_scalars
+from layerwise.training.tracker import Schedule, Tracker
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -26,8 +26,8 @@ class Tracking:
     every : int, "log" or callable
     by : {"epoch", "step"}
     scalars : callable
-        Turns the profile of an epoch into the numbers that are logged, such as `layerwise.callbacks.scalars` or a
-        ``functools.partial`` of it.
+        Turns the profile of an epoch into the numbers that are logged, such as `layerwise.training.callbacks.scalars`
+        or a ``functools.partial`` of it.
     resume : bool
         Whether to go on with a run that the store has; a training that starts from a checkpoint always does.
     **options

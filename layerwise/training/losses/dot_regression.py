@@ -12,7 +12,7 @@ def dot_regression(logits: Tensor, labels: Tensor, scale: float | Tensor = 1.0) 
     """Squared distance of each sample's own logit from the greatest that it can have, averaged over samples.
 
     ``1/(2 s) mean_i (w_{y_i} . h_i - s)^2`` with ``s = sqrt(E_W E_H)``, for rows of a fixed classifier of norm
-    ``sqrt(E_W)`` and features of norm ``sqrt(E_H)`` at most, as `layerwise.heads.ETFClassifier` gives them. In
+    ``sqrt(E_W)`` and features of norm ``sqrt(E_H)`` at most, as `layerwise.training.heads.ETFClassifier` gives them. In
     ``[0, inf)``; 0 at collapse onto the classifier, whatever the imbalance of the classes. Yang et al. 2022;
     `layerwise.theory.dot_regression` is the same in NumPy.
 

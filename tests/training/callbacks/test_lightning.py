@@ -19,7 +19,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import lightning.pytorch as pl
 
-from callbacks.digits import network, probes, training
+from training.callbacks.digits import network, probes, training
 
 from layerwise.callbacks import LightningProfileCallback
 from layerwise.errors import EmptyData, InvalidData
@@ -176,7 +176,7 @@ def hide(packages: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
 
 def afresh() -> Any:
     """The callback's module, imported once more."""
-    spec = find_spec("layerwise.callbacks.lightning")
+    spec = find_spec("layerwise.training.callbacks.lightning")
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)

@@ -19,13 +19,13 @@ from layerwise.checkpoints import (
     with_adapter,
     without_adapter,
 )
-from layerwise.checkpoints.names import some_names
-from layerwise.continued import refuse_other_data, refuse_other_settings
+from layerwise.checkpoints.match_names import some_names
 from layerwise.errors import InvalidData, NotRepeatable
 from layerwise.network.weights import weight_hash
 from layerwise.profiling.profiler import Profiler
 from layerwise.runtime.progress import bar, logger
 from layerwise.settings import ARGUMENTS, Settings, chosen
+from layerwise.training.continuation import refuse_other_data, refuse_other_settings
 
 if TYPE_CHECKING:
     import os

@@ -13,13 +13,13 @@ from networks import Perceptron, blobs, loader
 from torch import Tensor, nn
 
 import layerwise
-from layerwise.checkpoints.names import WeightsMismatch
+from layerwise.checkpoints.match_names import WeightsMismatch
 from layerwise.cli import app
 from layerwise.errors import InvalidData, NotRepeatable
 from layerwise.network.weights import weight_hash
 from layerwise.profiling import Profiler, profile
-from layerwise.replay import profile_checkpoints
 from layerwise.store import EpochExists, open_store
+from layerwise.training.checkpoint_series import profile_checkpoints
 
 METRICS = ["nc1", "ncc_error", "self_duality"]
 

@@ -13,9 +13,9 @@ from torch.nn.functional import cross_entropy
 from layerwise import profile
 from layerwise.errors import InvalidData
 from layerwise.heads import ETFClassifier, FixedClassifier, orthogonal_frame, simplex_etf
-from layerwise.losses import dot_regression
 from layerwise.theory import OutOfRange, fixed_classifier_minimiser
 from layerwise.theory.frames import orthogonal_frame_gram, simplex_etf_gram
+from layerwise.training.losses import dot_regression
 
 
 @pytest.mark.parametrize(("classes", "features"), [(2, 1), (4, 3), (4, 4), (10, 700)])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 
-from layerwise.callbacks.tracking import Tracking
+from layerwise.training.callbacks.base import Tracking
 
 if TYPE_CHECKING:
     from transformers import TrainerControl, TrainerState, TrainingArguments

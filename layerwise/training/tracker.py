@@ -12,12 +12,12 @@ import torch
 import xarray as xr
 
 from layerwise.arguments import FLAG, checked, choice, whole
-from layerwise.continued import refuse_other_data, refuse_other_settings
 from layerwise.errors import EmptyData, InvalidData, NotRepeatable, UnknownName
 from layerwise.network.inference import kept_buffers, own_casts
 from layerwise.profiling.profiler import Profiler
 from layerwise.runtime.distributed import agreed, is_follower, is_shared
 from layerwise.settings import ARGUMENTS, Settings, chosen
+from layerwise.training.continuation import refuse_other_data, refuse_other_settings
 
 if TYPE_CHECKING:
     import os

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
 from layerwise.errors import InvalidLabels
-from layerwise.losses import dot_regression, within_class_variability
+from layerwise.losses import within_class_variability
 from layerwise.theory import dot_regression as closed_form
+from layerwise.training.losses import dot_regression
 
 
 def drawn(seed: int, samples: int, classes: int) -> tuple[torch.Tensor, torch.Tensor]:

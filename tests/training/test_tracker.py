@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from layerwise.errors import EmptyData, InvalidData, UnknownName
 from layerwise.store import EpochExists, open_store
-from layerwise.track import Tracker as AnyTracker
+from layerwise.training.tracker import Tracker as AnyTracker
 
 CLASSES = 3
 
@@ -382,7 +382,7 @@ def test_the_loop_of_the_readme_counts_epochs_that_are_done(
     import layerwise
     from layerwise.network.weights import weight_hash
 
-    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     (loop,) = re.findall(r"```python\n(with lw\.Tracker.*?)\n\n", readme, re.S)
     monkeypatch.chdir(tmp_path)
     model = nn.Sequential(nn.Flatten(), nn.Linear(36, CLASSES))

@@ -16,7 +16,6 @@ from layerwise.features.choose_readings import readings_of
 from layerwise.features.end import token_ids
 from layerwise.features.reading import Reading
 from layerwise.features.reduction import DENSE
-from layerwise.losses.variability import within_class_variability
 from layerwise.network.capture import Capture
 from layerwise.network.graph.axes import measured_trace
 from layerwise.network.graph.blocks import choose
@@ -27,6 +26,7 @@ from layerwise.network.mask_names import named_inputs, named_tensors, with_masks
 from layerwise.network.network import Network
 from layerwise.network.resolve import find_network
 from layerwise.settings import KINDS
+from layerwise.training.losses.variability import within_class_variability
 
 __all__ = ["SVSL"]
 
