@@ -17,9 +17,9 @@ from one_line import assert_one_line
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from layerwise import cli
 from layerwise.adapters import load
 from layerwise.adapters.remote_code import RemoteCode
+from layerwise.cli import app as cli
 from layerwise.errors import InvalidData, LayerwiseError, UnknownName
 from layerwise.profiling import profile
 from layerwise.profiling.forecast import forecast

@@ -14,7 +14,7 @@ from checkpoints.adapters import INPUTS, KINDS, bert, hidden, llama, trained
 from typer.testing import CliRunner
 
 from layerwise.adapters import adapter_for, load
-from layerwise.cli import app
+from layerwise.cli.app import app
 from layerwise.errors import InvalidData
 from layerwise.profiling import profile
 from layerwise.training.checkpoint_series import profile_checkpoints

@@ -147,7 +147,7 @@ def deny(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
 def test_a_broken_file_is_one_line_and_code_2_on_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from layerwise import cli
+    from layerwise.cli import app as cli
 
     monkeypatch.chdir(tmp_path)
     name = ARRAYS["a wrong checksum"](tmp_path)

@@ -10,7 +10,7 @@ import torch
 from networks import Convolutional, Perceptron, blobs, loader
 from typer.testing import CliRunner
 
-from layerwise.cli import app
+from layerwise.cli.app import app
 from layerwise.errors import InvalidData, NotRepeatable, UnknownName
 from layerwise.profiling.ranking import RANKED, rank
 

@@ -15,11 +15,11 @@ from networks import Convolutional, Perceptron, blobs, loader
 from torch import Tensor, nn
 
 from layerwise import plot, schema
+from layerwise.cli.tables import profile_table, summary
 from layerwise.errors import InvalidLabels
 from layerwise.passes.resume import Partial
 from layerwise.profiling import profile
 from layerwise.store import open_store
-from layerwise.table import profile_table, summary
 from layerwise.training.tracker import Tracker
 
 REGRESSION = ("nrc1", "nrc1_normalized", "nrc2", "nrc2_cka", "nrc3", "nrc3_alignment", "linear_mse", "linear_r2")

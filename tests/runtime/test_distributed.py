@@ -15,7 +15,7 @@ import xarray as xr
 from networks import Perceptron, blobs
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
-from layerwise.cli import app
+from layerwise.cli.app import app
 from layerwise.errors import InvalidData
 from layerwise.profiling import profile
 from layerwise.runtime.distributed import (

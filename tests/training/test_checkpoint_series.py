@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import layerwise
 from layerwise.checkpoints.match_names import WeightsMismatch
-from layerwise.cli import app
+from layerwise.cli.app import app
 from layerwise.errors import InvalidData, NotRepeatable
 from layerwise.network.weights import weight_hash
 from layerwise.profiling import Profiler, profile

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import pytest
 from profiles import made_up
 
-from layerwise.draw import KINDS, compare_runs, draw
+from layerwise.cli.pictures import KINDS, compare_runs, draw
 from layerwise.errors import InvalidData, UnknownName
 from layerwise.store import open_store
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerwise import plot
+from layerwise.cli.tables import compared_metrics, compared_on, comparison_table
 from layerwise.errors import InvalidData, UnknownName
 from layerwise.metrics import list_metrics
 from layerwise.plot._choose import metrics_of
 from layerwise.store import open_store
-from layerwise.table import compared_metrics, compared_on, comparison_table
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -80,7 +80,7 @@ def compare_runs(
     store, first, second : str
         A store, and two of its runs.
     metrics : sequence of str
-        By default those of `layerwise.table.COMPARED` that both have.
+        By default those of `layerwise.cli.tables.COMPARED` that both have.
     split, target : str, optional
         In the tables all that both have; in the picture ``train`` if there is one, else the first.
     strict : bool

