@@ -25,7 +25,7 @@ from torch import Tensor
 
 from layerwise.studies.data import Splits, load_pictures
 from layerwise.studies.frame import Claim, Seed, claim, over_seeds
-from layerwise.studies.frame.drawing import plain_log
+from layerwise.studies.frame.ticks import plain_log
 from layerwise.studies.networks import MLP
 from layerwise.studies.training import Recipe, train_and_track
 

@@ -28,7 +28,7 @@ from layerwise.profiling.similarity import similarity
 from layerwise.studies.data import Splits
 from layerwise.studies.data.places import locate
 from layerwise.studies.frame import Claim, Seed, claim, over_seeds, side_by_side
-from layerwise.studies.frame.drawing import tick_layers
+from layerwise.studies.frame.ticks import tick_layers
 from layerwise.studies.networks.pretrained import SentenceClassifier, tokens_of
 from layerwise.studies.training import Recipe, train
 

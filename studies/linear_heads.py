@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 
 from layerwise.store import Store
 from layerwise.studies.frame import Claim, Seed, claim, over_seeds
-from layerwise.studies.frame.drawing import plain_log
+from layerwise.studies.frame.ticks import plain_log
 from layerwise.theory import linear_head
 from layerwise.theory.optimise import best, solve, solve_many
 from layerwise.theory.problems import class_means, labels_of, network

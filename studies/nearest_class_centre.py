@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy
 from layerwise.derive import monotonicity
 from layerwise.losses import SVSL
 from layerwise.studies.frame import Claim, Seed, claim, over_seeds, side_by_side
-from layerwise.studies.frame.drawing import tick_layers
+from layerwise.studies.frame.ticks import tick_layers
 from layerwise.studies.training import Recipe, train_and_track
 from layerwise.studies.training.task import TASKS, Task, network_for, on_texts, splits_of
 

@@ -18,7 +18,7 @@ import torch
 
 from layerwise.studies.data import load_pictures
 from layerwise.studies.frame import Claim, Seed, claim, over_seeds, side_by_side
-from layerwise.studies.frame.drawing import plain_log
+from layerwise.studies.frame.ticks import plain_log
 from layerwise.studies.networks import MLP
 from layerwise.studies.training import Recipe, train_and_track
 

@@ -21,7 +21,7 @@ import torch
 from scipy.stats import spearmanr
 
 from layerwise.studies.frame import Claim, Seed, claim, over_seeds, side_by_side
-from layerwise.studies.frame.drawing import plain_log, tick_layers
+from layerwise.studies.frame.ticks import plain_log, tick_layers
 from layerwise.studies.training import Recipe, train_and_track
 from layerwise.studies.training.task import TASKS, Task, network_for, on_texts, splits_of
 

@@ -19,7 +19,7 @@ from torch import nn
 
 from layerwise.studies.data import Splits, load_river_flow, teacher_regression
 from layerwise.studies.frame import Claim, Seed, claim, over_seeds, side_by_side
-from layerwise.studies.frame.drawing import plain_log
+from layerwise.studies.frame.ticks import plain_log
 from layerwise.studies.networks import MLP
 from layerwise.studies.training import Recipe, train_and_track
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from layerwise.metrics.registry import metric
 from layerwise.metrics.sizes import Sizes, of_eigh, of_svd
-from layerwise.statistics.evidence import target_evidence
+from layerwise.statistics.bayesian_evidence import target_evidence
 from layerwise.statistics.targets import Readout, TargetMoments
 
 __all__ = [

@@ -9,7 +9,7 @@ from layerwise.metrics.debias import debiased_residuals
 from layerwise.metrics.registry import metric
 from layerwise.metrics.sizes import Sizes, of_svd
 from layerwise.metrics.variability import discriminant_ratios, room_of_ratios
-from layerwise.statistics.evidence import BLOCK, linear_evidence
+from layerwise.statistics.bayesian_evidence import BLOCK, linear_evidence
 from layerwise.statistics.moments import Moments
 
 __all__ = ["h_score", "ledoit_wolf", "logme"]

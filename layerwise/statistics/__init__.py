@@ -1,8 +1,8 @@
 """Streaming, mergeable float64 statistics of features with labels or targets; they know no model and no metric."""
 
+from layerwise.statistics.bayesian_evidence import largest_evidence, linear_evidence, target_evidence
 from layerwise.statistics.centers import CenterProjections, Centers, NearestCenters, Span
 from layerwise.statistics.complexity import Complexity, ComplexitySums
-from layerwise.statistics.evidence import largest_evidence, linear_evidence, target_evidence
 from layerwise.statistics.fourth import FourthMoment
 from layerwise.statistics.hsic import PairwiseHSIC, gram
 from layerwise.statistics.moments import ClassMoments, Moments

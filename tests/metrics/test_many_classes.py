@@ -10,7 +10,8 @@ from networks import Perceptron, blobs, loader
 
 from layerwise.metrics import CONVENTIONS, pairs
 from layerwise.profiling import profile
-from layerwise.statistics import centers, evidence
+from layerwise.statistics import bayesian_evidence as evidence
+from layerwise.statistics import centers
 
 PAIRWISE = ("cdnv", "equiangularity", "max_angle", "etf_error", "orthogonality_error", "hyperspherical_energy")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import pytest
 
-from layerwise.studies.frame.drawing import tick_layers
+from layerwise.studies.frame.ticks import tick_layers
 
 
 @pytest.mark.parametrize(
