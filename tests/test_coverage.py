@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
-from traced_networks import Gated, TwoTowers, UNet, mlp, stack
+from helpers.traced_networks import Gated, TwoTowers, UNet, mlp, stack
 
 from benchmarks.coverage import timm_zoo, transformers_zoo, truth
 from benchmarks.coverage.record import Record, add, finding, load

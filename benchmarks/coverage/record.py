@@ -12,7 +12,7 @@ from pathlib import Path
 
 __all__ = ["Record", "add", "finding", "load"]
 
-_FINDING = Path(__file__).parents[2] / "layerwise" / "finding"
+_FINDING = Path(__file__).parents[2] / "layerwise" / "network" / "graph"
 _PARTS = ("blocks", "cuts", "heads", "joins", "modules", "search", "trace")
 
 

@@ -13,7 +13,7 @@ import peft
 import pytest
 import torch
 import transformers
-from one_line import assert_one_line
+from helpers.one_line import assert_one_line
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers
 

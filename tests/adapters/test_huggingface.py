@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from adapter_conformance import CPU, AdapterTests
+from helpers.adapter_conformance import CPU, AdapterTests
 from PIL import Image
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 

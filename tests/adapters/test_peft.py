@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from checkpoints.adapters import INPUTS, KINDS, bert, hidden, llama, trained
+from helpers.lora_checkpoints import INPUTS, KINDS, bert, hidden, llama, trained
 from typer.testing import CliRunner
 
 from layerwise.adapters import adapter_for, load

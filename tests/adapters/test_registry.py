@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 import torch
-from adapter_conformance import AdapterTests
+from helpers.adapter_conformance import AdapterTests
 from torch import nn
 
 from layerwise import adapters

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from adapter_conformance import CPU, AdapterTests
+from helpers.adapter_conformance import CPU, AdapterTests
 from PIL import Image
 
 from layerwise.adapters import adapter_named, load

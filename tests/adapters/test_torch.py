@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from adapter_conformance import CPU, AdapterTests
+from helpers.adapter_conformance import CPU, AdapterTests
 from torch import nn
 
 from layerwise.adapters import adapter_named, load

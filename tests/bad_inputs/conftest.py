@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from networks import Perceptron, blobs, loader
+from helpers.networks import Perceptron, blobs, loader
 from torch import nn
 
 import layerwise as lw

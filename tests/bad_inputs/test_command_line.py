@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from networks import Perceptron
+from helpers.networks import Perceptron
 
 import layerwise as lw
 from layerwise.cli import main

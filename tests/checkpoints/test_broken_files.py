@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.one_line import assert_one_line
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from one_line import assert_one_line
 from safetensors.torch import save_file
 from torch import nn
 

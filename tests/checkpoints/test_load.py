@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from networks import Convolutional, Perceptron
+from helpers.networks import Convolutional, Perceptron
 from safetensors.torch import save_file
 from torch import Tensor, nn
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from checkpoints.adapters import KINDS, bert, hidden, llama, trained
+from helpers.lora_checkpoints import KINDS, bert, hidden, llama, trained
 from safetensors.torch import load_file, save_file
 
 from layerwise.checkpoints import Checkpoint, find_checkpoints, load_weights, with_adapter, without_adapter

@@ -11,9 +11,9 @@ import pytest
 import torch
 import transformers
 import xarray as xr
+from helpers.digits import network, probes, tensors, training
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from training.callbacks.digits import network, probes, tensors, training
 
 from layerwise.callbacks import LightningProfileCallback, ProfileCallback
 from layerwise.checkpoints import find_checkpoints, load_weights

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from networks import Perceptron
+from helpers.networks import Perceptron
 
 from layerwise.cli import main
 from layerwise.metrics import get, list_metrics

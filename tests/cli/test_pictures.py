@@ -2,7 +2,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
-from profiles import made_up
+from helpers.profiles import made_up
 
 from layerwise.cli.pictures import KINDS, compare_runs, draw
 from layerwise.errors import InvalidData, UnknownName

@@ -2,7 +2,7 @@ import re
 
 import numpy as np
 import pytest
-from profiles import made_up
+from helpers.profiles import made_up
 
 from layerwise.cli.tables import (
     compared_metrics,

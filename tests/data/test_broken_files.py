@@ -13,9 +13,9 @@ from typing import Any
 import datasets
 import numpy as np
 import pytest
+from helpers.one_line import assert_one_line
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from one_line import assert_one_line
 from PIL import Image
 
 from layerwise.data import Source, read, stack_arrays

@@ -6,7 +6,7 @@ import pytest
 import torch
 import transformers
 import xarray as xr
-from profiles import made_up
+from helpers.profiles import made_up
 
 from layerwise.derive import by_class_size, compare, effective_depth, interval, monotonicity, onset, separation_law
 from layerwise.errors import InvalidData, SchemaMismatch, UnknownName

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from interrupted import through_kills
-from networks import Columns, Perceptron, blobs, loader
+from helpers.interrupted import through_kills
+from helpers.networks import Columns, Perceptron, blobs, loader
 from torch import Tensor, nn
 
 from layerwise.derive import interval

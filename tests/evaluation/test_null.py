@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from interrupted import through_kills
-from networks import Columns, Perceptron, blobs, loader
+from helpers.interrupted import through_kills
+from helpers.networks import Columns, Perceptron, blobs, loader
 from torch import Tensor
 
 from layerwise.errors import InvalidData, NotRepeatable

@@ -8,14 +8,14 @@ import warnings
 import pytest
 import timm
 import torch
-from networks import Perceptron, blobs
+from helpers.networks import Perceptron, blobs
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm, dropout
 from transformers import BertConfig, BertModel, GPT2Config, GPT2Model, Wav2Vec2Config, Wav2Vec2Model
 
 from layerwise.errors import BatchDependence, InvalidData
 from layerwise.network.layer import Axes
-from layerwise.network.network.graph import axes
+from layerwise.network.graph import axes
 from layerwise.profiling import profile
 from layerwise.training.tracker import Tracker
 

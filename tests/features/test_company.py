@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from networks import blobs
+from helpers.networks import blobs
 from torch import nn
 
 from layerwise.features.choose_readings import readings_of

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import oracle
 import pytest
 import torch
+from helpers import oracle
 from peft import PromptTuningConfig, get_peft_model
 from torch import Tensor, nn
 from transformers import BertConfig, BertForSequenceClassification

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import oracle
 import pytest
 import torch
+from helpers import oracle
 from torch import Tensor, nn
 
 from layerwise.errors import InvalidData, InvalidLabels

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from feature_cases import CASES
-from measure import evidence_of
-from networks import Perceptron, blobs
+from helpers.feature_cases import CASES
+from helpers.measure import evidence_of
+from helpers.networks import Perceptron, blobs
 
 from layerwise import metrics
 from layerwise.metrics.convention import CONVENTIONS, REACHES

@@ -8,9 +8,9 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from feature_cases import CASES, clusters
-from measure import evidence_of, moments_of, tensors, value
-from networks import Perceptron, blobs, loader
+from helpers.feature_cases import CASES, clusters
+from helpers.measure import evidence_of, moments_of, tensors, value
+from helpers.networks import Perceptron, blobs, loader
 
 from layerwise.features.sketch import Sketch
 from layerwise.metrics import CONVENTIONS

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import oracle
 import pytest
 import torch
-from feature_cases import CASES
-from measure import RIDGE, evidence_of, tensors, value
+from helpers import oracle
+from helpers.feature_cases import CASES
+from helpers.measure import RIDGE, evidence_of, tensors, value
 
 from layerwise.metrics import CONVENTIONS
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import oracle
 import pytest
 import torch
-from feature_cases import CASES
+from helpers import oracle
+from helpers.feature_cases import CASES
+from helpers.measure import evidence_of, tensors, value
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from measure import evidence_of, tensors, value
 
 import layerwise as lw
 from layerwise.errors import InvalidData, UnknownName

@@ -8,9 +8,9 @@ import warnings
 
 import pytest
 import torch
+from helpers.networks import Perceptron, blobs, loader
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import Perceptron, blobs, loader
 from torch import Tensor, nn
 
 from layerwise import effective_depth

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import oracle
 import pytest
-from measure import evidence_of, tensors, value
-from networks import Perceptron, blobs, loader
+from helpers import oracle
+from helpers.measure import evidence_of, tensors, value
+from helpers.networks import Perceptron, blobs, loader
 
 from layerwise.metrics import CONVENTIONS, pairs
 from layerwise.profiling import profile

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import regression_oracle as oracle
 import torch
-from measure import regression_evidence_of
-from oracle import in_range
-from regression_cases import CASES, Case, made
+from helpers import regression_oracle as oracle
+from helpers.measure import regression_evidence_of
+from helpers.oracle import in_range
+from helpers.regression_cases import CASES, Case, made
 
 from layerwise import metrics
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from helpers.measure import evidence_of, regression_evidence_of, value
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from measure import evidence_of, regression_evidence_of, value
 from torch import Tensor, nn
 
 from layerwise import metrics

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import oracle
 import pytest
 import torch
-from feature_cases import CASES, clusters
-from measure import evidence_of, tensors, value
-from networks import Perceptron, blobs, loader
+from helpers import oracle
+from helpers.feature_cases import CASES, clusters
+from helpers.measure import evidence_of, tensors, value
+from helpers.networks import Perceptron, blobs, loader
 
 from layerwise import profile
 from layerwise.metrics.transfer import ledoit_wolf

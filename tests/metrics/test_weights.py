@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import oracle
 import pytest
 import torch
-from networks import Perceptron, blobs, loader
+from helpers import oracle
+from helpers.networks import Perceptron, blobs, loader
 from torch import nn
 
 from layerwise import profile

@@ -6,9 +6,9 @@ import copy
 import warnings
 from collections.abc import Iterator
 
-import oracle
 import pytest
 import torch
+from helpers import oracle
 from network.test_capture import captured
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint

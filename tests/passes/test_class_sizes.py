@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 import torch
-from networks import Perceptron, blobs, loader
+from helpers.networks import Perceptron, blobs, loader
 from torch import Tensor
 
 from layerwise.errors import InvalidLabels

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from helpers.networks import Perceptron, blobs
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from networks import Perceptron, blobs
 from torch import Tensor, nn
 
 from layerwise.passes.resume import Partial
@@ -173,7 +173,7 @@ WORKER = """
 import sys
 import torch
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
-from networks import Perceptron, blobs
+from helpers.networks import Perceptron, blobs
 from layerwise.profiling import profile
 
 class Uneven:

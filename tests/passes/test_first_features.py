@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from networks import Perceptron, blobs
+from helpers.networks import Perceptron, blobs
 from torch import Tensor, nn
 
 from layerwise.passes.first_features import changed_layers, first_features

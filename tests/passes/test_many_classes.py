@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from networks import Perceptron, loader
+from helpers.networks import Perceptron, loader
 from torch import Tensor
 
 from layerwise.profiling import profile

@@ -14,7 +14,7 @@ from layerwise.metrics.sizes import Sizes
 from layerwise.passes.memory import Load
 
 MIB = 1 << 20
-SCRIPT = Path(__file__).with_name("taken.py")
+SCRIPT = Path(__file__).parents[1] / "helpers" / "taken.py"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="resident memory is read as Linux tells it")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 import xarray as xr
-from networks import Perceptron, blobs, loader
+from helpers.networks import Perceptron, blobs, loader
 
 from layerwise.passes.resume import Partial
 from layerwise.profiling import profile as measure

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from networks import Perceptron, blobs, loader
+from helpers.networks import Perceptron, blobs, loader
 from passes.test_resume import Interrupted, Loader, assert_identical
 from runtime.test_distributed import TESTS, torchrun
 from torch import Tensor, nn
@@ -296,7 +296,7 @@ SHARED = """
 import os, sys
 import torch
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
-from networks import Perceptron, blobs
+from helpers.networks import Perceptron, blobs
 from layerwise.passes.resume import Partial
 from layerwise.profiling import profile
 

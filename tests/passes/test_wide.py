@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import oracle
 import pytest
 import torch
 import xarray as xr
-from networks import Perceptron, blobs, loader
+from helpers import oracle
+from helpers.networks import Perceptron, blobs, loader
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -169,7 +169,7 @@ sys.path.insert(0, {str(TESTS)!r})
 import layerwise.passes.plan
 layerwise.passes.plan._WIDEST_COVARIANCE = 4
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
-from networks import Perceptron, blobs
+from helpers.networks import Perceptron, blobs
 from layerwise.profiling import profile
 torch.distributed.init_process_group("gloo")
 torch.manual_seed(0)

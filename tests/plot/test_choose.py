@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from profiles import made_up
+from helpers.profiles import made_up
 
 from layerwise.errors import SchemaMismatch, UnknownName
 from layerwise.plot._choose import Choice, by_run, choose, common_words, describe, expect, metrics_of, values_of

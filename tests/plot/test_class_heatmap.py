@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from profiles import made_up
+from helpers.profiles import made_up
 
 from layerwise.errors import UnknownName
 from layerwise.plot import class_heatmap

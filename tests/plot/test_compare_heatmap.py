@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import xarray as xr
+from helpers.profiles import made_up
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
-from profiles import made_up
 
 from layerwise.errors import InvalidData, UnknownName
 from layerwise.plot import compare_heatmap

@@ -2,9 +2,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
+from helpers.profiles import made_up
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, SymLogNorm
-from profiles import made_up
 
 from layerwise.errors import UnknownName
 from layerwise.plot import depth_curve, depth_heatmap

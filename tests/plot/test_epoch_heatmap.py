@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import xarray as xr
-from profiles import made_up
+from helpers.profiles import made_up
 
 from layerwise.errors import SchemaMismatch, UnknownName
 from layerwise.plot import epoch_heatmap

@@ -2,8 +2,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
+from helpers.profiles import made_up
 from matplotlib.axes import Axes
-from profiles import made_up
 
 from layerwise.errors import SchemaMismatch, UnknownName
 from layerwise.plot import phase_plot

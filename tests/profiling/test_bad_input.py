@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 import xarray as xr
-from networks import Perceptron, blobs, loader
+from helpers.networks import Perceptron, blobs, loader
 from torch import nn
 
 from layerwise import errors

@@ -9,14 +9,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import oracle
 import pytest
 import torch
 import xarray as xr
+from helpers import oracle
+from helpers.interrupted import through_kills
+from helpers.networks import Perceptron, blobs, loader
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from interrupted import through_kills
-from networks import Perceptron, blobs, loader
 from torch import Tensor, nn
 
 from layerwise.errors import InvalidLabels

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 import torch
-from networks import blobs, loader
+from helpers.networks import blobs, loader
 from torch import Tensor, nn
 
 from layerwise.errors import InvalidData

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import numpy as np
-import oracle
 import pytest
 import torch
 import xarray as xr
-from networks import Convolutional, Perceptron, blobs, loader
+from helpers import oracle
+from helpers.networks import Convolutional, Perceptron, blobs, loader
 
 from layerwise import schema
 from layerwise.network.capture import Capture

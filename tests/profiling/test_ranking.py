@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from networks import Convolutional, Perceptron, blobs, loader
+from helpers.networks import Convolutional, Perceptron, blobs, loader
 from typer.testing import CliRunner
 
 from layerwise.cli.app import app

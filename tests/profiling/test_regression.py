@@ -8,10 +8,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-import regression_oracle as oracle
 import torch
 import xarray as xr
-from networks import Convolutional, Perceptron, blobs, loader
+from helpers import regression_oracle as oracle
+from helpers.networks import Convolutional, Perceptron, blobs, loader
 from torch import Tensor, nn
 
 from layerwise import plot, schema

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import numpy as np
-import oracle
 import pytest
 import torch
 import xarray as xr
+from helpers import oracle
 from torch import Tensor, nn
 
 from layerwise import profile

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from helpers.networks import Perceptron, blobs, loader
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import Perceptron, blobs, loader
 from torch import nn
 
 from layerwise.errors import InvalidData, UnknownName

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from networks import Perceptron, blobs
+from helpers.networks import Perceptron, blobs
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 from layerwise.cli.app import app
@@ -40,7 +40,7 @@ WORKER = f"""
 import sys
 import torch
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
-from networks import Perceptron, blobs
+from helpers.networks import Perceptron, blobs
 from layerwise.profiling import profile
 
 

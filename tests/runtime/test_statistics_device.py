@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 import torch
 import xarray as xr
-from networks import Perceptron, blobs, loader
+from helpers.networks import Perceptron, blobs, loader
+from helpers.single_precision import on_device, single_precision_device
 from profiling.test_positions import Tagger, of_texts, texts
 from profiling.test_regression import batches, teacher
-from single_precision import on_device, single_precision_device
 from torch import Tensor, nn
 
 from layerwise.profiling import profile

@@ -7,10 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from feature_cases import CASES, labelled_features
+from helpers.feature_cases import CASES, labelled_features
+from helpers.measure import evidence_of, moments_of, split, tensors, value
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from measure import evidence_of, moments_of, split, tensors, value
 
 from layerwise.statistics import CenterProjections, Centers, ClassMoments, Moments
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from helpers.measure import moments_of, split
 from hypothesis import given
 from hypothesis import strategies as st
-from measure import moments_of, split
 
 from layerwise.statistics import ClassMoments
 

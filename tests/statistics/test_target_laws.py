@@ -8,10 +8,10 @@ import io
 import numpy as np
 import pytest
 import torch
+from helpers.measure import regression_evidence_of, split, targets_of
+from helpers.regression_cases import CASES, Case, features_and_targets
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from measure import regression_evidence_of, split, targets_of
-from regression_cases import CASES, Case, features_and_targets
 
 from layerwise import metrics
 from layerwise.statistics import TargetAccumulator, TargetMoments, merged, restore, state_of

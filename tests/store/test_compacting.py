@@ -8,8 +8,8 @@ from pathlib import Path
 import icechunk
 import pytest
 import xarray as xr
-from profiles import made_up
-from store_cases import compact_and_write, run_at_once
+from helpers.profiles import made_up
+from helpers.store_cases import compact_and_write, run_at_once
 
 from layerwise.store import NotWritable, open_store, runs, write
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from helpers.profiles import made_up
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from profiles import made_up
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from profiles import made_up
-from store_cases import rich
+from helpers.profiles import made_up
+from helpers.store_cases import rich
 
 from layerwise.errors import NotAStore, SchemaMismatch, UnknownName
 from layerwise.store import NotWritable, export, import_profile

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from profiles import made_up
+from helpers.profiles import made_up
 
 from layerwise.store import NotWritable, export
 

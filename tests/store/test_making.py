@@ -13,8 +13,8 @@ import boto3
 import icechunk
 import pytest
 import zarr
-from profiles import made_up
-from store_cases import make_stores, run_at_once
+from helpers.profiles import made_up
+from helpers.store_cases import make_stores, run_at_once
 
 from layerwise.errors import NotAStore
 from layerwise.store import export, open, open_store

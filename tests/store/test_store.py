@@ -15,10 +15,10 @@ import pandas as pd
 import pytest
 import xarray as xr
 import zarr
+from helpers.profiles import made_up
+from helpers.store_cases import rich, run_at_once, write_epochs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from profiles import made_up
-from store_cases import rich, run_at_once, write_epochs
 
 from layerwise.errors import NotAStore, SchemaMismatch, UnknownName
 from layerwise.store import EpochExists, InvalidRun, NotWritable, Store, export, open_store, write

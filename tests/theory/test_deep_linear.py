@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers.agreement import assert_meets, difference, outputs
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from theory.agreement import assert_meets, difference, outputs
 
 from layerwise.theory import OutOfRange, deep_linear_minimiser
 from layerwise.theory.optimise import best, hessian, solve_many

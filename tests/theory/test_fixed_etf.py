@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers.agreement import RELATIVE, difference, slope_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from theory.agreement import RELATIVE, difference, slope_error
 
 from layerwise.theory import OutOfRange, dot_regression, fixed_classifier_minimiser
 from layerwise.theory.descent import descend

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import oracle
 import pytest
+from helpers import oracle
 
 from layerwise import LayerwiseError
 from layerwise.theory import OutOfRange

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers.agreement import RELATIVE, assert_meets, outputs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import softmax
-from theory.agreement import RELATIVE, assert_meets, outputs
 
 from layerwise.theory import OutOfRange, minority_collapse, nonnegative_minimiser, zero_threshold
 from layerwise.theory.frames import frame_distance, simplex_etf_gram

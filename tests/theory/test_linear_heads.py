@@ -6,9 +6,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from helpers.agreement import RELATIVE, difference
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from theory.agreement import RELATIVE, difference
 
 from layerwise.theory import OutOfRange, linear_head, whitened_head
 from layerwise.theory.optimise import Solution, best, solve, solve_many

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers.agreement import assert_meets
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from theory.agreement import assert_meets
 
 from layerwise.theory import OutOfRange, normalised_minimiser
 from layerwise.theory.descent import descend, project

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from theory.agreement import slope_error
+from helpers.agreement import slope_error
 
 from layerwise.theory.optimise import Problem, best, hessian, solve, solve_many
 from layerwise.theory.problems import chain, cross_entropy, labels_of, network, unconstrained_features

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers.agreement import assert_meets, slope_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from theory.agreement import assert_meets, slope_error
 
 from layerwise.theory import OutOfRange, perturbed_minimiser
 from layerwise.theory.optimise import solve, solve_many

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers.agreement import RELATIVE, difference, outputs
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from theory.agreement import RELATIVE, difference, outputs
 
 from layerwise.theory import OutOfRange, regression_minimiser
 from layerwise.theory.optimise import solve_many

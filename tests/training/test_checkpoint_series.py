@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from networks import Perceptron, blobs, loader
+from helpers.networks import Perceptron, blobs, loader
 from torch import Tensor, nn
 
 import layerwise

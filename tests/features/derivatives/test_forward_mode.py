@@ -6,11 +6,11 @@ import json
 
 import numpy as np
 import pytest
-import test_partial
 import torch
 import xarray as xr
-from complexity_networks import CASES, Case
-from networks import Convolutional, Perceptron, blobs, loader
+from helpers.complexity_networks import CASES, Case
+from helpers.networks import Convolutional, Perceptron, blobs, loader
+from passes import test_resume
 from passes.test_resume import Interrupted, loaders
 from torch import Tensor, nn
 from torch.autograd.functional import jacobian
@@ -448,7 +448,7 @@ class TestLeavesThingsAsTheyWere:
         expected = profile(network, loaders(99), **options)
         with pytest.raises(Interrupted):
             profile(network, loaders(stop), partial=Partial(tmp_path / "part", every=0), **options)
-        test_partial.assert_identical(
+        test_resume.assert_identical(
             profile(network, loaders(99), partial=Partial(tmp_path / "part", every=0), **options), expected
         )
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import oracle
 import pytest
 import torch
+from helpers import oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn

@@ -7,8 +7,7 @@ import timm
 import torch
 import torchvision
 import transformers
-from torch import Tensor, nn
-from traced_networks import (
+from helpers.traced_networks import (
     Branches,
     Convolved,
     CrossStage,
@@ -28,6 +27,7 @@ from traced_networks import (
     mlp,
     stack,
 )
+from torch import Tensor, nn
 
 from layerwise.errors import LayerNeverFired, UnknownName
 from layerwise.network.graph.blocks import all_calls, choose, find_blocks, find_stages, leaves

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import timm
 import torch
+from helpers.traced_networks import ResidualMLP, mlp
 from torch import Tensor, nn
-from traced_networks import ResidualMLP, mlp
 
 from layerwise.network.graph.blocks import find_blocks
 from layerwise.network.graph.classifiers import classifiers_of

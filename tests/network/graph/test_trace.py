@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from helpers.traced_networks import Recurrent, ResidualMLP, double_convolution, mlp
 from torch import Tensor, nn
-from traced_networks import Recurrent, ResidualMLP, double_convolution, mlp
 
 from layerwise.network.graph.trace import Trace, tensors, trace
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.digits import network, probes, training
 from torch import Tensor, nn
-from training.callbacks.digits import network, probes, training
 
 from layerwise import Tracker
 from layerwise.callbacks import scalars

@@ -19,7 +19,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import lightning.pytorch as pl
 
-from training.callbacks.digits import network, probes, training
+from helpers.digits import network, probes, training
 
 from layerwise.callbacks import LightningProfileCallback
 from layerwise.errors import EmptyData, InvalidData

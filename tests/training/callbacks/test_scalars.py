@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from profiles import made_up
+from helpers.profiles import made_up
 
 from layerwise.callbacks import scalars
 from layerwise.errors import InvalidData, UnknownName

@@ -7,7 +7,7 @@ import io
 import numpy as np
 import pytest
 import torch
-from networks import Perceptron, blobs
+from helpers.networks import Perceptron, blobs
 from torch.nn.functional import cross_entropy
 
 from layerwise import profile

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from networks import Convolutional, Perceptron, blobs
+from helpers.networks import Convolutional, Perceptron, blobs
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint

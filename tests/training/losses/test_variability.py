@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import oracle
 import pytest
 import torch
+from helpers import oracle
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.autograd import gradcheck

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from networks import Convolutional, Perceptron
+from helpers.networks import Convolutional, Perceptron
 from torch import Tensor, nn
 
 __all__ = ["CASES", "Case"]

@@ -11,7 +11,7 @@ from threading import Barrier
 
 import numpy as np
 import xarray as xr
-from profiles import made_up
+from helpers.profiles import made_up
 
 from layerwise.store import open_store
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from fractions import Fraction
 
 import numpy as np
-import oracle
 import pytest
-from feature_cases import CASES, Case, clusters, labelled_features
+from helpers import oracle
+from helpers.feature_cases import CASES, Case, clusters, labelled_features
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from oracle import EPS, Array, _exact, _mean, _ratio, _unit, log_evidence
+from helpers.oracle import EPS, Array, _exact, _mean, _ratio, _unit, log_evidence
 
 
 class Centred(NamedTuple):
