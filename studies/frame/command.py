@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,49 +11,14 @@ from layerwise.runtime.distributed import is_follower, together
 from layerwise.runtime.progress import logger
 from layerwise.studies.frame.catalogue import Study, find_study, group_of, list_groups, list_studies, scaled, title
 from layerwise.studies.frame.claim import Claim, claims_table
+from layerwise.studies.frame.outcome import Outcome
 from layerwise.studies.frame.running import TIMES
 from layerwise.studies.frame.settings import changed, from_toml, from_words
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["Outcome", "list_text", "run_all", "run_one"]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A study that ran.
-
-    Attributes
-    ----------
-    name, doc : str
-        Its name and docstring.
-    claims : tuple of Claim
-    seconds, processor_seconds : float
-        What all its seeds took, those of earlier calls among them; NaN where that was not kept.
-    threads : tuple of int
-        Of torch, that the seeds ran with; empty where that was not kept.
-    seeds : int
-    figure : Path
-        The picture that was written.
-    group : str
-        That it belongs to; empty where it stands alone.
-    """
-
-    name: str
-    doc: str
-    claims: tuple[Claim, ...]
-    seconds: float
-    processor_seconds: float
-    threads: tuple[int, ...]
-    seeds: int
-    figure: Path
-    group: str = ""
-
-    @property
-    def judged(self) -> tuple[Claim, ...]:
-        """The claims that have a bound."""
-        return tuple(item for item in self.claims if item.judged)
+__all__ = ["list_text", "run_all", "run_one"]
 
 
 def list_text() -> str:

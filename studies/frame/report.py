@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from layerwise.studies.frame.claim import claims_table
+from layerwise.studies.frame.outcome import Outcome
 from layerwise.studies.frame.running import TIMES
-
-if TYPE_CHECKING:
-    from layerwise.studies.frame.command import Outcome
 
 __all__ = ["report"]
 

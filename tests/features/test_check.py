@@ -14,8 +14,8 @@ from torch.nn.functional import batch_norm, dropout
 from transformers import BertConfig, BertModel, GPT2Config, GPT2Model, Wav2Vec2Config, Wav2Vec2Model
 
 from layerwise.errors import BatchDependence, InvalidData
-from layerwise.network.layer import Axes
 from layerwise.network.graph import axes
+from layerwise.network.layer import Axes
 from layerwise.profiling import profile
 from layerwise.training.tracker import Tracker
 
