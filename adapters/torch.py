@@ -15,7 +15,7 @@ from layerwise.adapters.items import parameters_of, pick_items, split
 from layerwise.adapters.protocol import Batch
 from layerwise.errors import InvalidData, InvalidLabels, UnknownName
 from layerwise.runtime.statistics_device import statistics_device
-from layerwise.runtime.tensors import mapped, resampled
+from layerwise.runtime.tensors import map_tensors, resampled
 
 __all__ = ["TorchAdapter", "move"]
 
@@ -169,7 +169,7 @@ class TorchAdapter:
 
 def move(value: Any, device: torch.device) -> Any:
     """A nest of tensors, on the device."""
-    return mapped(value, lambda tensor: tensor.to(device, non_blocking=True))
+    return map_tensors(value, lambda tensor: tensor.to(device, non_blocking=True))
 
 
 def _as_labels(value: Any, target: str) -> Tensor:

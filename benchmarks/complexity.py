@@ -21,7 +21,7 @@ from benchmarks.speed import images, seconds
 from layerwise.adapters.protocol import Batch
 from layerwise.features.derivatives.directions import directions_of
 from layerwise.features.derivatives.forward_mode import differentiating
-from layerwise.features.reading import Reading
+from layerwise.features.reading import LayerReading
 from layerwise.network.network import Network
 from layerwise.profiling import Profiler
 from layerwise.settings import Settings
@@ -33,7 +33,7 @@ BATCH = 32
 Estimate = tuple[np.ndarray, np.ndarray]
 
 
-def forward_mode(network: Network, readings: Sequence[Reading], pictures: Tensor, probes: int) -> Estimate:
+def forward_mode(network: Network, readings: Sequence[LayerReading], pictures: Tensor, probes: int) -> Estimate:
     """Every layer from the same forwards."""
     found = []
     with differentiating(network, readings, directions_of(probes, 0)) as derive:
@@ -48,7 +48,9 @@ def forward_mode(network: Network, readings: Sequence[Reading], pictures: Tensor
     )
 
 
-def backward_mode(network: Network, readings: Sequence[Reading], pictures: Tensor, probes: int, keep: bool) -> Estimate:
+def backward_mode(
+    network: Network, readings: Sequence[LayerReading], pictures: Tensor, probes: int, keep: bool
+) -> Estimate:
     """A backward pass for every layer and direction (Hutchinson): ``E ||J^T u||^2`` for signs ``u``."""
     generator = torch.Generator().manual_seed(1)
     parts = []
@@ -68,7 +70,7 @@ def backward_mode(network: Network, readings: Sequence[Reading], pictures: Tenso
 
 
 def features_with_graph(
-    network: Network, readings: Sequence[Reading], inputs: Tensor
+    network: Network, readings: Sequence[LayerReading], inputs: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The input and every layer's features, mean over positions, with the graph between them."""
     taken: dict[str, Tensor] = {}

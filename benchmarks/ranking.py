@@ -24,7 +24,7 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from layerwise.features.read_features import reading_features
-from layerwise.features.reading import Reading
+from layerwise.features.reading import LayerReading
 from layerwise.metrics import get
 from layerwise.profiling import Profiler
 from layerwise.profiling.ranking import RANKED, rank
@@ -68,7 +68,7 @@ def features_of(network: nn.Module | str, data: str) -> Features:
     for split, batches in profiler.loaders.splits.items():
         own = layers.setdefault(split, {})
 
-        def receive(reading: Reading, features: Tensor, own: dict[str, list[Tensor]] = own) -> None:
+        def receive(reading: LayerReading, features: Tensor, own: dict[str, list[Tensor]] = own) -> None:
             own.setdefault(reading.name, []).append(features.clone())
 
         with reading_features(profiler.network, profiler.readings, receive) as run, torch.inference_mode():

@@ -21,7 +21,7 @@ from layerwise.features.choose_readings import readings_of
 from layerwise.features.company import Difference, compare_company
 from layerwise.features.precision import roundings_of
 from layerwise.network.graph.blocks import choose
-from layerwise.runtime.tensors import mapped
+from layerwise.runtime.tensors import map_tensors
 
 __all__ = ["ARCHITECTURES"]
 
@@ -51,7 +51,7 @@ def examine(zoo: str, name: str, kind: torch.dtype) -> str:
     torch.manual_seed(0)
     network, batch = network_and_batch(zoo, name, _BATCH)
     network.model.to(kind)
-    lowered = mapped(batch.inputs, lambda value: value.to(kind) if value.is_floating_point() else value)
+    lowered = map_tensors(batch.inputs, lambda value: value.to(kind) if value.is_floating_point() else value)
     batch = network.batch((lowered, batch.labels))
     traced = network.trace(batch)
     layers = choose(traced.trace, "blocks", network.head)

@@ -21,7 +21,7 @@ from layerwise.adapters import adapter_named
 from layerwise.adapters.protocol import Batch
 from layerwise.network.graph.blocks import find_blocks
 from layerwise.network.graph.trace import Trace, trace
-from layerwise.network.inference import quiet
+from layerwise.network.inference import evaluating
 from layerwise.network.layer import Layer
 
 __all__ = ["examine", "layers_of_states", "names", "running"]
@@ -107,7 +107,7 @@ def running(kind: str, family: str) -> tuple[nn.Module, dict[str, Any]]:
             continue
         for inputs in generated(model):
             try:
-                with quiet(model), _same_chance():
+                with evaluating(model), _same_chance():
                     adapter_named("huggingface").forward(
                         model, Batch(inputs, {"label": torch.zeros(2, dtype=torch.int64)}, 2, None)
                     )

@@ -167,9 +167,9 @@ def profile(
     json: Json = False,
 ) -> None:
     """Measure how far every layer of a network has collapsed on your data: the main job."""
-    from layerwise.passes.resume import Partial, partial_folder
+    from layerwise.passes.resume import ResumeState, resume_folder
     from layerwise.profiling.profiler import profile as measure
-    from layerwise.runtime.distributed import is_follower, together
+    from layerwise.runtime.distributed import is_secondary_process, process_group
     from layerwise.store.open import new_or_open
     from layerwise.store.write import check_name
     from layerwise.training.checkpoint_series import profile_checkpoints
@@ -177,9 +177,9 @@ def profile(
     name = _run_name(model if checkpoints is None else _fixed_part(checkpoints), data) if run is None else run
     check_name(name)
     with ExitStack() as stack:
-        own_device = stack.enter_context(together())
-        target = None if is_follower() else stack.enter_context(new_or_open(store))
-        kept = stack.enter_context(Partial(partial or partial_folder(store, name)))
+        own_device = stack.enter_context(process_group())
+        target = None if is_secondary_process() else stack.enter_context(new_or_open(store))
+        kept = stack.enter_context(ResumeState(partial or resume_folder(store, name)))
         options: dict[str, Any] = {
             "device": own_device or _accelerator() if device is None else device,
             "batch_size": batch_size,

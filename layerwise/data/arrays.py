@@ -9,8 +9,8 @@ import psutil
 from numpy.lib import format as npy
 
 from layerwise.data.digest import digest, existing
-from layerwise.data.names import Request, Task
-from layerwise.data.source import Reading
+from layerwise.data.names import DataName, Task
+from layerwise.data.source import RawData
 from layerwise.data.splits import with_train
 from layerwise.errors import InvalidData, UnknownName, listed
 from layerwise.runtime.reading_errors import refusing
@@ -24,7 +24,7 @@ _SKLEARN: dict[str, Task] = {
 }
 
 
-def read_npz(request: Request) -> Reading:
+def read_npz(request: DataName) -> RawData:
     """Read the arrays `x_train, y_train, x_test, y_test`, or any `x_SPLIT, y_SPLIT`, or `x, y`."""
     path = existing(request.path, "file")
     with refusing(f"{request.path!r} cannot be read as an .npz file"), path.open("rb") as raw:
@@ -44,10 +44,10 @@ def read_npz(request: Request) -> Reading:
                     "numbers, or strings of shape (n,), are needed"
                 )
     content = digest(*(part for name in splits for part in (name, *splits[name])))
-    return Reading("text" if texts else "array", splits, content)
+    return RawData("text" if texts else "array", splits, content)
 
 
-def read_sklearn(request: Request) -> Reading:
+def read_sklearn(request: DataName) -> RawData:
     """Read one of the small data sets that scikit-learn brings along."""
     from sklearn import datasets
 
@@ -58,10 +58,10 @@ def read_sklearn(request: Request) -> Reading:
     inputs, labels = np.asarray(bunch.data), np.asarray(bunch.target)
     task = _SKLEARN[request.path]
     names = tuple(str(name) for name in bunch.target_names) if task == "classification" else None
-    return Reading("array", {"train": (inputs, labels)}, digest(inputs, labels), names, task)
+    return RawData("array", {"train": (inputs, labels)}, digest(inputs, labels), names, task)
 
 
-def _splits(file: np.lib.npyio.NpzFile, request: Request) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _splits(file: np.lib.npyio.NpzFile, request: DataName) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """The inputs and labels of every split that was asked for."""
     names = with_train({key[2:] or "train": key[1:] for key in file.files if key == "x" or key.startswith("x_")})
     if not names:

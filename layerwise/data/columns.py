@@ -10,7 +10,7 @@ import numpy as np
 from datasets import ClassLabel, Dataset, Image, Value
 
 from layerwise.data.images import Pictures
-from layerwise.data.names import Request
+from layerwise.data.names import DataName
 from layerwise.data.source import Inputs, Kind
 from layerwise.errors import InvalidData, InvalidLabels, UnknownName, listed
 from layerwise.runtime.notes import Notes
@@ -90,7 +90,7 @@ def find_column(table: Dataset, name: str) -> str:
     return name
 
 
-def choose_columns(table: Dataset, request: Request) -> Columns:
+def choose_columns(table: Dataset, request: DataName) -> Columns:
     """The columns that the request names, or those that their types and usual names point to.
 
     Raises
@@ -170,7 +170,7 @@ def labels_of(table: Dataset, columns: Columns) -> np.ndarray:
     return np.stack([np.array(table[name][:], dtype=np.float64) for name in columns.labels], axis=1)
 
 
-def _labels(table: Dataset, request: Request) -> tuple[str, ...]:
+def _labels(table: Dataset, request: DataName) -> tuple[str, ...]:
     if "label" in request.options:
         return _named(table, request.options["label"])
     named = [name for name, feature in table.features.items() if isinstance(feature, ClassLabel)]

@@ -10,8 +10,8 @@ import numpy as np
 
 from layerwise.data.digest import digest, digest_files, existing
 from layerwise.data.folders import ClassFolders, class_folders, split_folders
-from layerwise.data.names import Request
-from layerwise.data.source import Reading
+from layerwise.data.names import DataName
+from layerwise.data.source import RawData
 from layerwise.errors import InvalidData
 from layerwise.runtime.notes import Notes
 from layerwise.runtime.pixels import colour_picture, decoding
@@ -45,7 +45,7 @@ class Pictures:
             return colour_picture(image, repr(path), self.notes.add)
 
 
-def read_image_folder(request: Request) -> Reading:
+def read_image_folder(request: DataName) -> RawData:
     """Read `DIR/CLASS/*.jpg`, or splits by their usual names, `DIR/train/CLASS/*.jpg`, `DIR/Testing/...`, `valid`.
 
     The splits are called ``train``, ``val`` and ``test``, however their folders are written.
@@ -68,7 +68,7 @@ def read_image_folder(request: Request) -> Reading:
         names = np.repeat(list(classes.pictures), list(map(len, classes.pictures.values())))
         splits[split] = (Pictures(paths, notes), names)
         content += [split, digest_files(folders[split], map(Path, paths))]
-    return Reading("image", splits, digest(*content), notes=notes)
+    return RawData("image", splits, digest(*content), notes=notes)
 
 
 def _check_classes(classes: Mapping[str, list[str]]) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from layerwise.errors import InvalidData, UnknownName
 
-__all__ = ["SCHEMES", "Request", "Task", "parse"]
+__all__ = ["SCHEMES", "DataName", "Task", "parse"]
 
 #: What labels are: classes, or numbers.
 Task = Literal["classification", "regression"]
@@ -30,7 +30,7 @@ SCHEMES: dict[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Request:
+class DataName:
     """A data name, taken apart.
 
     Attributes
@@ -88,7 +88,7 @@ class Request:
         return list(dict.fromkeys(there[name] for name in self.choose(there)))
 
 
-def parse(name: str) -> Request:
+def parse(name: str) -> DataName:
     """Take a data name apart.
 
     Raises
@@ -120,7 +120,7 @@ def parse(name: str) -> Request:
             raise InvalidData(f"the option {key!r} of {name!r} has no value: {key}=VALUE")
         pairs.append((key, unquote(value)))
     options = dict(pairs)
-    return Request(
+    return DataName(
         name=name,
         scheme=scheme,
         path=path,

@@ -10,10 +10,10 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from layerwise.data.workers import check_workers, workers_of
 
-__all__ = ["Looked", "first_batch", "is_repeatable", "looked"]
+__all__ = ["PeekableLoader", "first_batch", "is_repeatable", "peekable"]
 
 
-class Looked:
+class PeekableLoader:
     """A loader whose next run begins with what was seen of it before, so that what runs only once loses nothing."""
 
     def __init__(self, loader: Iterable[Any]) -> None:
@@ -42,7 +42,7 @@ class Looked:
         return self._seen[:count]
 
 
-def looked(loader: Any, split: str = "") -> Any:
+def peekable(loader: Any, split: str = "") -> Any:
     """The loader, if it surely runs as often as it is asked to; else one that can be looked at.
 
     Raises
@@ -56,16 +56,16 @@ def looked(loader: Any, split: str = "") -> Any:
     )
     if sure:
         return loader
-    found = Looked(loader)
+    found = PeekableLoader(loader)
     check_workers(split, workers_of(loader), found.ahead)
     return found
 
 
 def first_batch(loader: Any) -> Any:
-    """The first batch of a loader that went through `looked`; None of an empty one."""
-    return loader.first() if isinstance(loader, Looked) else next(iter(loader), None)
+    """The first batch of a loader that went through `peekable`; None of an empty one."""
+    return loader.first() if isinstance(loader, PeekableLoader) else next(iter(loader), None)
 
 
 def is_repeatable(loader: Any) -> bool:
     """Whether a loader runs again, as far as can be told without running it."""
-    return not isinstance(loader.loader if isinstance(loader, Looked) else loader, Iterator)
+    return not isinstance(loader.loader if isinstance(loader, PeekableLoader) else loader, Iterator)

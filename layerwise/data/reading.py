@@ -10,8 +10,8 @@ import numpy as np
 from layerwise.arguments import checked
 from layerwise.data.digest import digest
 from layerwise.data.labels import are_numbers, encode, numbers
-from layerwise.data.names import Request, parse
-from layerwise.data.source import Reading, Rows, Source
+from layerwise.data.names import DataName, parse
+from layerwise.data.source import RawData, Rows, Source
 from layerwise.data.subsets import hold_out, limit
 from layerwise.errors import InvalidData
 from layerwise.runtime.reading_errors import refusing
@@ -80,7 +80,7 @@ def read(name: str) -> Source:
     return Source(name, splits, reading.kind, classes, _fingerprint(reading, splits, classes), reading.notes)
 
 
-def _labels(reading: Reading, request: Request) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+def _labels(reading: RawData, request: DataName) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """The labels of every split, and the names of the classes; none of a regression target."""
     raw = {split: labels for split, (_, labels) in reading.splits.items()}
     task = request.task or reading.task or ("regression" if are_numbers(raw) else "classification")
@@ -90,7 +90,7 @@ def _labels(reading: Reading, request: Request) -> tuple[dict[str, np.ndarray], 
     return labels, classes
 
 
-def _reader(scheme: str) -> Callable[[Request], Reading]:
+def _reader(scheme: str) -> Callable[[DataName], RawData]:
     """The reader of a scheme; the libraries behind it are imported for that scheme alone."""
     match scheme:
         case "imagefolder":
@@ -104,7 +104,7 @@ def _reader(scheme: str) -> Callable[[Request], Reading]:
     return reader
 
 
-def _with_test(reading: Reading, request: Request, path: str) -> Reading:
+def _with_test(reading: RawData, request: DataName, path: str) -> RawData:
     """A reading, with the split `test` from a second file or folder."""
     if "test" in reading.splits:
         raise InvalidData(f"test={path}: {request.path!r} has a split 'test' already")
@@ -122,6 +122,6 @@ def _with_test(reading: Reading, request: Request, path: str) -> Reading:
     )
 
 
-def _fingerprint(reading: Reading, splits: dict[str, Rows], classes: tuple[str, ...]) -> str:
+def _fingerprint(reading: RawData, splits: dict[str, Rows], classes: tuple[str, ...]) -> str:
     samples = [part for split, rows in splits.items() for part in (split, rows.labels, rows.positions)]
     return digest(reading.kind, reading.content, *classes, *samples)

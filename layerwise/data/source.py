@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from layerwise.data.names import Task
 from layerwise.runtime.notes import Notes
 
-__all__ = ["Inputs", "Kind", "Reading", "Rows", "Source"]
+__all__ = ["Inputs", "Kind", "RawData", "Rows", "Source"]
 
 #: PIL images in RGB, strings or tuples of two, or numpy arrays.
 Kind = Literal["image", "text", "array"]
@@ -90,7 +90,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Reading:
+class RawData:
     """What a reader gives: every split's inputs, and its labels as they stand in the file.
 
     Attributes

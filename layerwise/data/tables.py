@@ -11,8 +11,8 @@ from datasets import ClassLabel, Dataset
 
 from layerwise.data.columns import Columns, choose_columns, find_column, inputs_of, labels_of
 from layerwise.data.digest import digest, digest_path, existing
-from layerwise.data.names import Request, Task
-from layerwise.data.source import Reading
+from layerwise.data.names import DataName, Task
+from layerwise.data.source import RawData
 from layerwise.data.splits import with_train
 from layerwise.errors import InvalidData, UnknownName
 from layerwise.runtime.notes import Notes
@@ -28,7 +28,7 @@ _MISSING = frozenset(
 )
 
 
-def read_table(request: Request) -> Reading:
+def read_table(request: DataName) -> RawData:
     """Read the columns of inputs and labels of every split that was asked for."""
     if request.scheme != "hf":
         path = existing(request.path, "file")
@@ -43,7 +43,7 @@ def read_table(request: Request) -> Reading:
         return _reading(request, path, tables)
 
 
-def _reading(request: Request, path: Path, tables: dict[str, Dataset]) -> Reading:
+def _reading(request: DataName, path: Path, tables: dict[str, Dataset]) -> RawData:
     tables = {split: _where(tables[split], request) for split in request.choose(tables)}
     columns = choose_columns(next(iter(tables.values())), request)
     root = path if path.is_dir() else path.parent
@@ -55,10 +55,10 @@ def _reading(request: Request, path: Path, tables: dict[str, Dataset]) -> Readin
     content = digest_path(path) if path.exists() else _digest_hub(tables)
     chosen = digest(content, columns.kind, *columns.labels, *columns.inputs, *map(":".join, request.where))
     task: Task | None = "regression" if len(columns.labels) > 1 else None
-    return Reading(columns.kind, splits, chosen, columns.classes, task, notes)
+    return RawData(columns.kind, splits, chosen, columns.classes, task, notes)
 
 
-def _load(request: Request, path: Path) -> dict[str, Dataset]:
+def _load(request: DataName, path: Path) -> dict[str, Dataset]:
     if request.scheme == "hf" and (path / f"{path.absolute().name}.py").is_file():
         raise InvalidData(
             f"{request.path!r} is a data set whose rows are made by running {path.absolute().name}.py, and code is not "
@@ -106,7 +106,7 @@ def _read_csv(path: Path) -> dict[str, Dataset]:
     return {"train": table}
 
 
-def _words(request: Request, tables: dict[str, Dataset], columns: Columns) -> list[str]:
+def _words(request: DataName, tables: dict[str, Dataset], columns: Columns) -> list[str]:
     """A line for every column of strings that holds words for what is missing."""
     lines = []
     for name in dict.fromkeys([*columns.labels, *columns.inputs]) if request.scheme == "csv" else ():
@@ -121,7 +121,7 @@ def _words(request: Request, tables: dict[str, Dataset], columns: Columns) -> li
     return lines
 
 
-def _where(table: Dataset, request: Request) -> Dataset:
+def _where(table: Dataset, request: DataName) -> Dataset:
     """The rows whose columns have the values that were asked for."""
     for name, wanted in request.where:
         values = _values(table, find_column(table, name))

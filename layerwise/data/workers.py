@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from layerwise.errors import InvalidData
-from layerwise.runtime.distributed import is_follower
+from layerwise.runtime.distributed import is_secondary_process
 from layerwise.runtime.progress import logger
 
 __all__ = ["check_workers", "workers_of"]
@@ -67,7 +67,7 @@ def check_workers(split: str, workers: int, ahead: Callable[[int], list[Any]]) -
             f"the workers of split {split!r} give the same samples: with num_workers={workers} each runs the whole "
             f"IterableDataset, and every sample would count {workers} times; {ways}"
         )
-    if not is_follower():
+    if not is_secondary_process():
         logger.warning(
             "workers of split %r begin with the same samples, which differ too little to tell whether all count twice; "
             "if they do, %s",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from layerwise import schema
-from layerwise.features.reading import Reading
+from layerwise.features.reading import LayerReading
 from layerwise.features.sketch import Sketch
 from layerwise.network.layer import depths
 
@@ -58,7 +58,7 @@ OF_NETWORK = (NETWORK_ERROR, CLASS_NETWORK_ERROR, NETWORK_MIOU, NETWORK_MSE)
 def assemble_profile(
     numbers: Mapping[str, Numbers],
     variables: Sequence[schema.Variable],
-    readings: Sequence[Reading],
+    readings: Sequence[LayerReading],
     covariances: Sequence[Sketch | None],
     class_names: Mapping[str, Sequence[str]],
     class_places: Mapping[str, np.ndarray],
@@ -132,7 +132,7 @@ def _array(
     return array
 
 
-def _layer_coordinates(readings: Sequence[Reading], covariances: Sequence[Sketch | None]) -> dict[str, list[Any]]:
+def _layer_coordinates(readings: Sequence[LayerReading], covariances: Sequence[Sketch | None]) -> dict[str, list[Any]]:
     """What every layer says of itself; widths and errors of random projections among it."""
     layers = [reading.layer for reading in readings]
     pairs = list(zip(readings, covariances, strict=True))

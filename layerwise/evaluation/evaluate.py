@@ -12,7 +12,7 @@ from torch import nn
 from layerwise.evaluation.dataset import CLASS_NETWORK_ERROR, NETWORK_ERROR, NETWORK_MIOU, NETWORK_MSE, OF_NETWORK
 from layerwise.evaluation.target_frames import frame_of
 from layerwise.evaluation.uncertainty import jackknife, under_chance, with_bias, with_chance, with_error
-from layerwise.features.reading import Reading
+from layerwise.features.reading import LayerReading
 from layerwise.metrics import Convention, Metric, compute
 from layerwise.metrics.limits import has_enough_samples, is_empty_fit
 from layerwise.metrics.registry import no_value
@@ -51,7 +51,7 @@ class Evaluation:
     """
 
     model: nn.Module
-    readings: Sequence[Reading]
+    readings: Sequence[LayerReading]
     settings: Settings
     convention: Convention
     dimensions: Mapping[str, int]
@@ -113,7 +113,7 @@ class Evaluation:
         self,
         result: SplitResult,
         metrics: Sequence[Metric],
-        reading: Reading,
+        reading: LayerReading,
         beside: Weights | None,
         numbers: dict[str, dict[tuple[str, str], np.ndarray]],
     ) -> None:
@@ -137,7 +137,7 @@ class Evaluation:
             _compute(metrics, numbers, (target, reading.name), evidence, 0, itself=result.judged_by_itself)
 
     def _of_regression(
-        self, result: SplitResult, target: str, reading: Reading, beside: Weights | None
+        self, result: SplitResult, target: str, reading: LayerReading, beside: Weights | None
     ) -> dict[str, Any]:
         """What metrics of a regression target can ask for."""
         evidence = dict(result.evidence.pop((target, reading.name), {"regression": None}), convention=self.convention)
@@ -149,7 +149,7 @@ class Evaluation:
         fits = weight is not None and len(weight) == self.dimensions[target]
         return evidence | {"next_map": weight, "weights": beside, "head": weight if own and fits else None}
 
-    def _feeds(self, target: str, reading: Reading) -> bool:
+    def _feeds(self, target: str, reading: LayerReading) -> bool:
         """Whether a layer's features are what the head of a target reads."""
         if any(of == target for of, _ in self.heads):
             return (self.heads.get((target, reading.name), ""), reading.name) in self.fed
@@ -158,13 +158,13 @@ class Evaluation:
             return False
         return any((of, reading.name) in self.fed for of in self.next_maps.get(reading.name, ()))
 
-    def _head(self, target: str, reading: Reading, beside: Weights | None) -> np.ndarray | None:
+    def _head(self, target: str, reading: LayerReading, beside: Weights | None) -> np.ndarray | None:
         """Weight of the network's own head of a target, where a layer feeds one called so; else of what reads it."""
         path = self.heads.get((target, reading.name))
         maps = beside if path is None else self._weights(reading, (path,))
         return None if maps is None else maps.reading
 
-    def _weights(self, reading: Reading, paths: Sequence[str] = ()) -> Weights | None:
+    def _weights(self, reading: LayerReading, paths: Sequence[str] = ()) -> Weights | None:
         """The maps beside a layer as they are now; None where its features are a random projection."""
         paths = paths or self.next_maps.get(reading.name, ())
         if not paths or reading.projection is not None:

@@ -11,9 +11,9 @@ from layerwise.errors import BatchDependence, LayerwiseError
 from layerwise.features.company import Company, Difference, compare_company
 from layerwise.features.leaks import Leak, find_leak
 from layerwise.features.precision import roundings_of
-from layerwise.features.reading import Reading
+from layerwise.features.reading import LayerReading
 from layerwise.network.network import Network, Traced
-from layerwise.runtime.distributed import gathered, is_follower
+from layerwise.runtime.distributed import all_gather, is_secondary_process
 from layerwise.runtime.progress import logger
 
 __all__ = ["LARGEST", "check_company"]
@@ -37,7 +37,9 @@ class _Verdict:
     line: str = ""
 
 
-def check_company(network: Network, traced: Traced, readings: Sequence[Reading], batch: Batch, *, shared: bool) -> str:
+def check_company(
+    network: Network, traced: Traced, readings: Sequence[LayerReading], batch: Batch, *, shared: bool
+) -> str:
     """Run a few samples of the first batch again, in other company, and compare their features; return what came of it.
 
     Parameters
@@ -67,7 +69,7 @@ def check_company(network: Network, traced: Traced, readings: Sequence[Reading],
     except LayerwiseError as error:
         own, failure = _Verdict("", error=str(error)), error
     # A process that stopped here alone would leave the others waiting.
-    every = gathered(own, shared)
+    every = all_gather(own, shared)
     if failure is not None:
         raise failure
     verdict = next((one for one in every if one.error), own)
@@ -75,12 +77,12 @@ def check_company(network: Network, traced: Traced, readings: Sequence[Reading],
         raise BatchDependence(verdict.error)
     if verdict.warning:
         warnings.warn(verdict.warning, stacklevel=2)
-    if verdict.line and not is_follower():
+    if verdict.line and not is_secondary_process():
         logger.warning("%s", verdict.line)
     return verdict.attribute
 
 
-def _verdict(network: Network, traced: Traced, readings: Sequence[Reading], batch: Batch) -> _Verdict:
+def _verdict(network: Network, traced: Traced, readings: Sequence[LayerReading], batch: Batch) -> _Verdict:
     unchecked = _Verdict("not checked: a few samples cannot run alone")
     if not traced.alone:
         return _told(unchecked)

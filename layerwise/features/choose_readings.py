@@ -13,7 +13,7 @@ from layerwise.errors import InvalidData
 from layerwise.features.end import End
 from layerwise.features.pooling import Pooling, Poolings
 from layerwise.features.precision import rounding_of_arithmetic
-from layerwise.features.reading import Reading
+from layerwise.features.reading import LayerReading
 from layerwise.features.reduction import DENSE, Tokens, is_tokens, positions, reduce, reduction_of
 from layerwise.features.sketch import Sketch
 from layerwise.network.graph.pooling import pooling_of
@@ -32,7 +32,7 @@ def readings_of(
     how: str,
     seed: int,
     poolings: Poolings | None = None,
-) -> list[Reading]:
+) -> list[LayerReading]:
     """How each layer is read: ``auto`` made definite, and the features counted.
 
     Where every token or pixel is read, layers that have none, or not as many as there are labels, are left out.
@@ -75,7 +75,7 @@ def readings_of(
             apart = positions(empty, how, layer.channels, own, tuple(labelled))
             if apart is not None and (how == "pixels" or apart.shape[1:-1] == labelled[:1] or not labelled):
                 where = tuple(apart.shape[1:-1])
-                readings.append(Reading(layer, how, apart.shape[-1], None, own, where, rounding=rounding))
+                readings.append(LayerReading(layer, how, apart.shape[-1], None, own, where, rounding=rounding))
             continue
         pooling = poolings.of(layer)
         pooled = pooling.how if flat or pooling.how != "flatten" else "mean"
@@ -84,7 +84,7 @@ def readings_of(
         width = reduce(empty, "last" if end else reduction, layer.channels, Tokens(prefix=own)).shape[1]
         projection = Sketch(width, int(how[7:]), seed) if sketched and width > int(how[7:]) else None
         features = projection.width if projection else width
-        readings.append(Reading(layer, reduction, features, projection, own, (), virtual, rescale, end, rounding))
+        readings.append(LayerReading(layer, reduction, features, projection, own, (), virtual, rescale, end, rounding))
     return readings
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from layerwise.adapters.protocol import Batch
 from layerwise.features.padding import Padding, more_padding
 from layerwise.features.read_features import reading_features
-from layerwise.features.reading import Reading
+from layerwise.features.reading import LayerReading
 from layerwise.network.kept_state import kept_state
 from layerwise.network.network import Network
 from layerwise.network.rows import with_rows
@@ -82,7 +82,7 @@ class Company:
 
 
 def compare_company(
-    network: Network, readings: Sequence[Reading], batch: Batch, roundings: Mapping[str, float]
+    network: Network, readings: Sequence[LayerReading], batch: Batch, roundings: Mapping[str, float]
 ) -> Company:
     """Run a few samples of a batch together, one of them alone, and all in another order, with more padding.
 
@@ -122,7 +122,7 @@ def compare_company(
     return Company(worst, padded, None if longer is None else longer[1])
 
 
-def _alone(network: Network, readings: Sequence[Reading], few: Batch) -> tuple[dict[str, Tensor], list[int]]:
+def _alone(network: Network, readings: Sequence[LayerReading], few: Batch) -> tuple[dict[str, Tensor], list[int]]:
     """The features of the last sample by itself; of the last two where a batch of one does not run."""
     rows = [few.size - 1]
     try:
@@ -133,13 +133,13 @@ def _alone(network: Network, readings: Sequence[Reading], few: Batch) -> tuple[d
 
 
 def _features(
-    network: Network, readings: Sequence[Reading], batch: Batch, padding: Padding | None = None
+    network: Network, readings: Sequence[LayerReading], batch: Batch, padding: Padding | None = None
 ) -> dict[str, Tensor]:
     """The features of all layers, in float64, but of padding that was added; shape ``(n, d)``."""
     found: dict[str, Tensor] = {}
     real = None if batch.mask is None else batch.mask != 0
 
-    def receive(reading: Reading, features: Tensor) -> None:
+    def receive(reading: LayerReading, features: Tensor) -> None:
         if features.ndim == 3:
             # Every token is read: those of padding are nobody's.
             if real is not None and real.shape == features.shape[:2]:

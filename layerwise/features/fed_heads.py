@@ -11,7 +11,7 @@ from layerwise.adapters.protocol import Batch
 from layerwise.errors import LayerwiseError
 from layerwise.features.precision import coarsest_rounding
 from layerwise.features.read_features import reading_features
-from layerwise.features.reading import Reading
+from layerwise.features.reading import LayerReading
 from layerwise.network.graph.blocks import choose
 from layerwise.network.graph.head_inputs import layers_before
 from layerwise.network.graph.trace import Trace
@@ -27,10 +27,10 @@ _ROUNDINGS = 64.0
 def find_fed_heads(
     network: Network,
     trace: Trace,
-    readings: Sequence[Reading],
+    readings: Sequence[LayerReading],
     heads: Sequence[str],
     batch: Batch,
-    read: Callable[[Sequence[Layer]], Sequence[Reading]],
+    read: Callable[[Sequence[Layer]], Sequence[LayerReading]],
 ) -> set[tuple[str, str]]:
     """Find the heads that each layer feeds, by path of the head and name of the layer.
 
@@ -70,14 +70,16 @@ def find_fed_heads(
     }
 
 
-def _keeping(features: dict[Layer, Tensor]) -> Callable[[Reading, Tensor], None]:
-    def keep(reading: Reading, values: Tensor) -> None:
+def _keeping(features: dict[Layer, Tensor]) -> Callable[[LayerReading, Tensor], None]:
+    def keep(reading: LayerReading, values: Tensor) -> None:
         features[reading.layer] = values.detach().cpu().double()
 
     return keep
 
 
-def _inputs_of(trace: Trace, head: str, read: Callable[[Sequence[Layer]], Sequence[Reading]]) -> list[Reading]:
+def _inputs_of(
+    trace: Trace, head: str, read: Callable[[Sequence[Layer]], Sequence[LayerReading]]
+) -> list[LayerReading]:
     try:
         return list(read(choose(trace, [f"{head}:input"])))
     except LayerwiseError:

@@ -11,12 +11,12 @@ from layerwise.features.choose_readings import readings_of
 from layerwise.features.company import SAMPLES, difference
 from layerwise.features.padding import more_padding
 from layerwise.features.precision import roundings_of
-from layerwise.features.reading import Reading
+from layerwise.features.reading import LayerReading
 from layerwise.network.capture import Capture
 from layerwise.network.graph.blocks import all_calls
 from layerwise.network.graph.shapes import Key, key_of, slots_of
 from layerwise.network.graph.trace import Trace, reached_from, trace
-from layerwise.network.inference import quiet
+from layerwise.network.inference import evaluating
 from layerwise.network.kept_state import kept_state
 from layerwise.network.layer import Layer
 from layerwise.network.mask_names import find_masks, named_inputs
@@ -80,7 +80,7 @@ def find_leak(network: Network, traced: Trace, batch: Batch, share: float) -> Le
     return None
 
 
-def _means(network: Network, readings: list[Reading], batch: Batch) -> dict[Layer, Tensor]:
+def _means(network: Network, readings: list[LayerReading], batch: Batch) -> dict[Layer, Tensor]:
     """The means of all layers over their real positions, where they have such."""
     by_layer = {reading.layer: reading for reading in readings}
     found: dict[Layer, Tensor] = {}
@@ -93,7 +93,7 @@ def _means(network: Network, readings: list[Reading], batch: Batch) -> dict[Laye
             # A layer of another form than was measured says nothing of padding.
             return
 
-    with quiet(network.model), Capture(network.model, list(by_layer), take) as capture, capture.forward():
+    with evaluating(network.model), Capture(network.model, list(by_layer), take) as capture, capture.forward():
         network.adapter.forward(network.model, batch)
     return found
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from layerwise.adapters.protocol import Batch
 from layerwise.errors import listed
-from layerwise.features.reading import Reading
+from layerwise.features.reading import LayerReading
 from layerwise.network.graph.shapes import key_of, slots_of
 from layerwise.network.graph.trace import Trace, reached_from
 from layerwise.network.graph.variations import padded
@@ -63,7 +63,7 @@ def more_padding(network: Network, batch: Batch) -> tuple[Batch, Padding] | None
     return None if longer is None else (longer, Padding(count, left))
 
 
-def padding_of(network: Network, traced: Trace, readings: Sequence[Reading], batch: Batch) -> str:
+def padding_of(network: Network, traced: Trace, readings: Sequence[LayerReading], batch: Batch) -> str:
     """What becomes of padding in the features of a batch, as a profile says it.
 
     Parameters
@@ -89,7 +89,9 @@ def padding_of(network: Network, traced: Trace, readings: Sequence[Reading], bat
     return f"left out by {listed([repr(name) for name in used])}{beside}"
 
 
-def _of_fixed_length(traced: Trace, named: Mapping[str, Any], batch: Batch, readings: Sequence[Reading]) -> list[str]:
+def _of_fixed_length(
+    traced: Trace, named: Mapping[str, Any], batch: Batch, readings: Sequence[LayerReading]
+) -> list[str]:
     """Layers that are made of what the mask is of, have several positions, and whose number of them does not follow it.
 
     They may be latents, which have no padding, or tokens that the network itself pads to a length of its own.

@@ -11,11 +11,11 @@ from layerwise.adapters.protocol import Batch
 from layerwise.errors import InvalidData
 from layerwise.features.end import token_ids
 from layerwise.features.masks import check_some_real
-from layerwise.features.reading import Reading
+from layerwise.features.reading import LayerReading
 from layerwise.features.reduction import DENSE
 from layerwise.network.answer import Answer, dense_scores, values_of
 from layerwise.network.capture import Capture
-from layerwise.network.inference import quiet
+from layerwise.network.inference import evaluating
 from layerwise.network.layer import Layer
 from layerwise.network.network import Network
 from layerwise.runtime.statistics_device import for_statistics
@@ -25,7 +25,7 @@ __all__ = ["reading_features"]
 
 @contextmanager
 def reading_features(
-    network: Network, readings: Sequence[Reading], receive: Callable[[Reading, Tensor], None]
+    network: Network, readings: Sequence[LayerReading], receive: Callable[[LayerReading, Tensor], None]
 ) -> Iterator[Callable[[Batch], Answer]]:
     """Open the hooks, and yield a function that runs a batch and returns the network's answer.
 
@@ -58,7 +58,7 @@ def reading_features(
         receive(by_layer[layer], for_statistics(features))
 
     layers = list(dict.fromkeys([*by_layer, *([] if network.scores is None else [network.scores]), *network.judges]))
-    with quiet(network.model), Capture(network.model, layers, take) as capture:
+    with evaluating(network.model), Capture(network.model, layers, take) as capture:
 
         def run(batch: Batch) -> Answer:
             nonlocal mask, masks, ids, size, answered

@@ -16,11 +16,11 @@ from layerwise.features.sketch import Sketch
 from layerwise.network.layer import Layer
 from layerwise.runtime.tensors import resampled
 
-__all__ = ["Reading"]
+__all__ = ["LayerReading"]
 
 
 @dataclass(frozen=True)
-class Reading:
+class LayerReading:
     """A layer and how it is read.
 
     Attributes

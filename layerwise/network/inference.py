@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["kept_buffers", "own_casts", "put_back", "quiet"]
+__all__ = ["evaluating", "fresh_autocast", "kept_buffers", "put_back"]
 
 
 @contextmanager
-def quiet(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """Evaluation mode, no gradients, and no compiled or fused code inside; all as it was again afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     fused = torch.backends.mha.get_fastpath_enabled()
@@ -62,7 +62,7 @@ def put_back(tensor: Tensor, before: Tensor) -> None:
 
 
 @contextmanager
-def own_casts() -> Iterator[None]:
+def fresh_autocast() -> Iterator[None]:
     """Forwards in here make their own copies of the weights for autocast, and leave none behind.
 
     Within the caller's autocast its copies may be older than the weights, and those that are made without gradients

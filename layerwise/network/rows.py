@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from layerwise.adapters.protocol import Batch
-from layerwise.runtime.tensors import mapped
+from layerwise.runtime.tensors import map_tensors
 
 __all__ = ["chosen_rows", "first_samples", "has_rows", "part_of", "with_rows"]
 
@@ -26,7 +26,7 @@ def chosen_rows(batch: Batch, choose: Callable[[Tensor], Tensor], size: int) -> 
         return choose(values) if has_rows(values, batch.size) else values
 
     return Batch(
-        mapped(batch.inputs, chosen),
+        map_tensors(batch.inputs, chosen),
         {target: chosen(values) for target, values in batch.labels.items()},
         size,
         None if batch.mask is None else chosen(batch.mask),

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from layerwise.runtime.module_paths import clean_name
 from layerwise.runtime.tensors import bytes_of
 
-__all__ = ["device_of", "filled", "weight_hash"]
+__all__ = ["device_of", "materialized", "weight_hash"]
 
 
 @contextmanager
-def filled(module: nn.Module) -> Iterator[None]:
+def materialized(module: nn.Module) -> Iterator[None]:
     """A context in which the module's own parameters hold their values, wherever they wait otherwise."""
     hook = getattr(module, "_hf_hook", None)
     own = chain(module.parameters(recurse=False), module.buffers(recurse=False))
@@ -67,6 +67,6 @@ def weight_hash(model: nn.Module, leave_out: Collection[str] = ()) -> str:
 def _offloaded_bytes(model: nn.Module, name: str) -> memoryview | bytes:
     path, _, attribute = name.rpartition(".")
     owner = model.get_submodule(path)
-    with filled(owner):
+    with materialized(owner):
         value = getattr(owner, attribute)
         return b"" if value.is_meta else bytes_of(value)

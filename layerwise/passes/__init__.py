@@ -2,29 +2,29 @@
 
 from layerwise.passes.complexity import ComplexityPass
 from layerwise.passes.first import FirstPass
-from layerwise.passes.label_replicates import Beforehand, Places, find_beforehand, find_places
-from layerwise.passes.positions.both_passes import FirstPassApart, SecondPassApart, draws
+from layerwise.passes.label_replicates import LabelReplicates, Places, find_label_replicates, find_places
+from layerwise.passes.positions.both_passes import PositionsFirstPass, PositionsSecondPass, draws
 from layerwise.passes.positions.shuffles import PositionShuffles
-from layerwise.passes.replicates import Shuffles
-from layerwise.passes.request import Request
+from layerwise.passes.replicates import LabelShuffles
+from layerwise.passes.request import PassRequest
 from layerwise.passes.result import Key, Reference, SplitResult
 from layerwise.passes.second import SecondPass
 
 __all__ = [
-    "Beforehand",
     "ComplexityPass",
     "FirstPass",
-    "FirstPassApart",
     "Key",
+    "LabelReplicates",
+    "LabelShuffles",
+    "PassRequest",
     "Places",
     "PositionShuffles",
+    "PositionsFirstPass",
+    "PositionsSecondPass",
     "Reference",
-    "Request",
     "SecondPass",
-    "SecondPassApart",
-    "Shuffles",
     "SplitResult",
     "draws",
-    "find_beforehand",
+    "find_label_replicates",
     "find_places",
 ]

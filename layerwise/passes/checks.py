@@ -10,9 +10,9 @@ from torch import Tensor
 from layerwise.adapters.protocol import Batch
 from layerwise.errors import InvalidLabels, NonFiniteFeatures
 from layerwise.features.read_features import reading_features
-from layerwise.features.reading import Reading
+from layerwise.features.reading import LayerReading
 from layerwise.network.network import Network
-from layerwise.passes.request import Request
+from layerwise.passes.request import PassRequest
 
 __all__ = ["checked_labels", "checked_targets", "finite_rows", "where_not_finite"]
 
@@ -86,7 +86,7 @@ def _as_vector(labels: Tensor, target: str) -> Tensor:
     return labels
 
 
-def checked_targets(values: Tensor, target: str, request: Request, number: int) -> tuple[Tensor, Tensor | None]:
+def checked_targets(values: Tensor, target: str, request: PassRequest, number: int) -> tuple[Tensor, Tensor | None]:
     """Regression targets of shape ``(n, q)``, and the samples that have one, shape ``(n,)``; None where all have.
 
     Raises
@@ -122,11 +122,11 @@ def finite_rows(features: Tensor, nonfinite: str) -> Tensor | None:
     return None if bool(kept.all()) else kept
 
 
-def where_not_finite(request: Request, network: Network, batch: Batch, number: int) -> NonFiniteFeatures:
+def where_not_finite(request: PassRequest, network: Network, batch: Batch, number: int) -> NonFiniteFeatures:
     """Run a batch again to say which layer of it is not finite, and in what share of the samples."""
     shares: dict[str, float] = {}
 
-    def receive(reading: Reading, features: Tensor) -> None:
+    def receive(reading: LayerReading, features: Tensor) -> None:
         shares[reading.name] = 1 - float(torch.isfinite(features).all(-1).double().mean())
 
     with reading_features(network, request.readings, receive) as run:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from layerwise.errors import InvalidLabels
 from layerwise.passes.matching import IN_ORDER
-from layerwise.passes.request import Request
+from layerwise.passes.request import PassRequest
 from layerwise.passes.result import SplitResult
 
 __all__ = ["FEW", "check_class_sizes", "least_classes"]
@@ -16,7 +16,7 @@ __all__ = ["FEW", "check_class_sizes", "least_classes"]
 FEW = 20
 
 
-def check_class_sizes(result: SplitResult, request: Request, split: str) -> None:
+def check_class_sizes(result: SplitResult, request: PassRequest, split: str) -> None:
     """Check that labels are classes, and not the number of each sample.
 
     Classes that were declared, those that earlier splits have too, and those that the network has a score of each are

@@ -15,12 +15,12 @@ from layerwise.features.derivatives.directions import directions_of
 from layerwise.features.derivatives.forward_mode import differentiating
 from layerwise.network.network import Network
 from layerwise.passes.checks import checked_labels
-from layerwise.passes.request import Request
+from layerwise.passes.request import PassRequest
 from layerwise.passes.result import Key, SplitResult
-from layerwise.runtime.distributed import place
+from layerwise.runtime.distributed import rank_and_world_size
 from layerwise.runtime.statistics_device import statistics_device
 from layerwise.statistics import ComplexitySums, State, restore, state_of
-from layerwise.statistics.merging import pooled
+from layerwise.statistics.merging import merge_across_processes
 
 __all__ = ["ComplexityPass"]
 
@@ -36,7 +36,7 @@ class ComplexityPass:
     network : Network
     """
 
-    def __init__(self, request: Request, result: SplitResult, network: Network) -> None:
+    def __init__(self, request: PassRequest, result: SplitResult, network: Network) -> None:
         self.request = request
         self.result = result
         self.network = network
@@ -44,7 +44,7 @@ class ComplexityPass:
         self.sums: dict[Key, ComplexitySums] = {}
         # Processes that share the data draw independently.
         self.device = statistics_device(network.device)
-        self.directions = directions_of(request.probes, request.seed, place()[0])
+        self.directions = directions_of(request.probes, request.seed, rank_and_world_size()[0])
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -93,7 +93,9 @@ class ComplexityPass:
         """Put what was accumulated into the evidence; with that of the other processes, if the samples are shared."""
         for key, evidence in self.result.evidence.items():
             make = partial(self._fresh, key, self.device)
-            evidence["complexity"] = pooled(self.sums.get(key, make()), make, self.device, shared).finish()
+            evidence["complexity"] = merge_across_processes(
+                self.sums.get(key, make()), make, self.device, shared
+            ).finish()
         self.sums.clear()
 
     def _update(self, key: Key, squares: Tensor, errors: Tensor, labels: Tensor) -> None:

@@ -16,7 +16,7 @@ from layerwise.runtime.checksummed_files import Damaged, checksum
 from layerwise.runtime.temporary_folders import Scratch
 from layerwise.runtime.tensors import bytes_of
 
-__all__ = ["Bank", "Contents", "Shelf"]
+__all__ = ["CacheSection", "Contents", "FeatureCache"]
 
 #: What a bank holds of a key: shape and type of every batch.
 Batches = list[tuple[tuple[int, ...], torch.dtype]]
@@ -25,7 +25,7 @@ Batches = list[tuple[tuple[int, ...], torch.dtype]]
 Contents = dict[str, tuple[Batches, str]]
 
 
-class Bank:
+class FeatureCache:
     """Keeps the features of every layer batch by batch, in memory or in files.
 
     A context manager: what is not in a folder of the caller's is gone afterwards. Files are read back with plain reads
@@ -48,7 +48,7 @@ class Bank:
         )
         self._folder = folder if self._temporary is None else self._temporary.__enter__()
 
-    def __enter__(self) -> Bank:
+    def __enter__(self) -> FeatureCache:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -133,10 +133,10 @@ class Bank:
         return self._folder / f"{list(self._filed).index(key)}.bin"
 
 
-class Shelf:
+class CacheSection:
     """A part of a bank, with keys of its own."""
 
-    def __init__(self, bank: Bank, name: str) -> None:
+    def __init__(self, bank: FeatureCache, name: str) -> None:
         self._bank = bank
         self._name = name
 

@@ -11,25 +11,25 @@ from torch import Tensor
 from layerwise.adapters.protocol import Batch
 from layerwise.data.fingerprint import DataFingerprint
 from layerwise.errors import InvalidData
-from layerwise.features.reading import Reading
+from layerwise.features.reading import LayerReading
 from layerwise.network.answer import Answer
 from layerwise.passes.checks import checked_labels, checked_targets, finite_rows
-from layerwise.passes.feature_cache import Bank, Shelf
-from layerwise.passes.first_accumulator import Gathering
-from layerwise.passes.label_replicates import Beforehand
+from layerwise.passes.feature_cache import CacheSection, FeatureCache
+from layerwise.passes.first_accumulator import FirstAccumulator
+from layerwise.passes.label_replicates import LabelReplicates
 from layerwise.passes.matching import leave_contested, match_classes
-from layerwise.passes.network_errors import Mistakes
-from layerwise.passes.replicates import Seen, Views
-from layerwise.passes.request import Request
+from layerwise.passes.network_errors import NetworkErrors
+from layerwise.passes.replicates import Replicates, TargetView
+from layerwise.passes.request import PassRequest
 from layerwise.passes.result import SplitResult
-from layerwise.passes.sample_counts import Tally
-from layerwise.passes.small_batches import Waiting
+from layerwise.passes.sample_counts import SampleCounts
+from layerwise.passes.small_batches import SmallBatchBuffer
 from layerwise.passes.spans import Span
 from layerwise.passes.vocabulary import settle
 from layerwise.passes.wide import WideLayers
-from layerwise.runtime.tensors import mapped
+from layerwise.runtime.tensors import map_tensors
 from layerwise.statistics import State, restore, state_of
-from layerwise.statistics.merging import pooled
+from layerwise.statistics.merging import merge_across_processes
 
 __all__ = ["FirstPass"]
 
@@ -38,29 +38,33 @@ class FirstPass:
     """Accumulates pass 1 of one split, batch by batch: `begin`, `receive` for every layer, `end`; then `finish`."""
 
     def __init__(
-        self, request: Request, bank: Bank | Shelf | None, device: torch.device, beforehand: Beforehand | None = None
+        self,
+        request: PassRequest,
+        bank: FeatureCache | CacheSection | None,
+        device: torch.device,
+        beforehand: LabelReplicates | None = None,
     ) -> None:
         self.request = request
         self.bank = bank
         self.device = device
-        self.tally = Tally()
-        self.mistakes = [Mistakes() for _ in range(1 + request.jackknife)]
+        self.tally = SampleCounts()
+        self.mistakes = [NetworkErrors() for _ in range(1 + request.jackknife)]
         self.fingerprint = DataFingerprint()
-        known = beforehand or Beforehand()
-        self.views = Views(request, known.shuffles, known.groups)
+        known = beforehand or LabelReplicates()
+        self.views = Replicates(request, known.shuffles, known.groups)
         self.sketches = {item.name: request.narrowing(item) for item in request.readings}
         # The first sees every sample; under shuffled labels its covariance is that of all, if all count there.
         own = [True] * (1 + request.jackknife) + [request.reduction == "pixels"] * request.null
-        self.gathered = [Gathering(request, self.sketches, device, scatter=scatter) for scatter in own]
-        self.waiting = Waiting()
+        self.gathered = [FirstAccumulator(request, self.sketches, device, scatter=scatter) for scatter in own]
+        self.waiting = SmallBatchBuffer()
         self.wide = WideLayers(bank, request.nonfinite, request.plan.samples)
         self.names_of_wide = {reading.name for reading in request.wide}
         self.spans: dict[str, Span] = {}
         self.labels: dict[str, Tensor] = {}
         self.rows: dict[str, Tensor] = {}
         self.earlier = {target: request.vocabularies[target].settled for target in self._of_classes}
-        self.targets: dict[str, Seen] = {}
-        self.seen: list[dict[str, Seen]] = []
+        self.targets: dict[str, TargetView] = {}
+        self.seen: list[dict[str, TargetView]] = []
         self.groups: Tensor | None = None
         # Not where positions are drawn: the network is judged by all.
         self.counts_mistakes = True
@@ -104,18 +108,18 @@ class FirstPass:
         self.rows = {name: vocabularies[name].encode(labels) for name, labels in self.labels.items()}
         self.tally.see(self.rows, batch.size)
         self.request.plan.make_room(max((len(vocabularies[name]) for name in self.rows), default=0))
-        every: dict[str, Seen] = {**{name: (values, None) for name, values in self.rows.items()}, **self.targets}
+        every: dict[str, TargetView] = {**{name: (values, None) for name, values in self.rows.items()}, **self.targets}
         self.groups = groups
         self.seen = self.views.of(every, groups)
 
-    def receive(self, reading: Reading, features: Tensor) -> None:
+    def receive(self, reading: LayerReading, features: Tensor) -> None:
         """Take in the features of one layer, shape ``(n, d)``."""
         if self.bank is not None and (self.request.plan.keeps_features or reading.name in self.names_of_wide):
             self.bank.put(reading.name, features)
         if not self.waiting.hold(reading, features):
             self._take_in(reading, features, self.seen)
 
-    def _take_in(self, reading: Reading, features: Tensor, every: list[dict[str, Seen]]) -> None:
+    def _take_in(self, reading: LayerReading, features: Tensor, every: list[dict[str, TargetView]]) -> None:
         """Take in the features of one layer, of one batch or of several, and what is seen of them."""
         kept = finite_rows(features, self.request.nonfinite)
         if kept is not None:
@@ -149,12 +153,12 @@ class FirstPass:
         if self.waiting.end(self.seen):
             self._take_in_waiting()
 
-    def count_mistakes(self, seen: Sequence[dict[str, Seen]], answer: Answer) -> None:
+    def count_mistakes(self, seen: Sequence[dict[str, TargetView]], answer: Answer) -> None:
         """Count what the network itself gets wrong of what each measurement sees."""
         for mistakes, own in zip(self.mistakes, seen, strict=False):
             mistakes.update(own, answer, self.request)
 
-    def _judge_network(self, result: SplitResult, mistakes: Mistakes, rows: Mapping[str, np.ndarray]) -> None:
+    def _judge_network(self, result: SplitResult, mistakes: NetworkErrors, rows: Mapping[str, np.ndarray]) -> None:
         """Put what the network itself gets wrong into a result."""
         result.errors, result.squares = mistakes.errors(rows), mistakes.squares(rows)
         if self.request.apart:
@@ -180,7 +184,7 @@ class FirstPass:
             "vocabularies": {target: self.request.vocabularies[target].state() for target in self._of_classes},
             "gathered": [gathering.state() for gathering in self.gathered],
             "waiting": self.waiting.state(),
-            "wide": mapped(self.wide.seen, lambda tensor: tensor.cpu()),
+            "wide": map_tensors(self.wide.seen, lambda tensor: tensor.cpu()),
             "bank": None if self.bank is None else self.bank.save(),
         }
 
@@ -221,9 +225,11 @@ class FirstPass:
             mistakes.move(rows)
         for gathering in self.gathered:
             gathering.move(rows)
-        self.tally = pooled(self.tally, Tally, self.device, shared)
-        self.mistakes = [pooled(mistakes, Mistakes, self.device, shared) for mistakes in self.mistakes]
-        self.fingerprint = pooled(self.fingerprint, DataFingerprint, self.device, shared)
+        self.tally = merge_across_processes(self.tally, SampleCounts, self.device, shared)
+        self.mistakes = [
+            merge_across_processes(mistakes, NetworkErrors, self.device, shared) for mistakes in self.mistakes
+        ]
+        self.fingerprint = merge_across_processes(self.fingerprint, DataFingerprint, self.device, shared)
         for gathering in self.gathered:
             gathering.merge(shared)
 

@@ -10,20 +10,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from layerwise.features.reading import Reading
+from layerwise.features.reading import LayerReading
 from layerwise.features.sketch import Sketch
-from layerwise.passes.replicates import Seen, all_of
-from layerwise.passes.request import Request
+from layerwise.passes.replicates import TargetView, all_of
+from layerwise.passes.request import PassRequest
 from layerwise.passes.result import Key, SplitResult
 from layerwise.passes.spans import Span
 from layerwise.runtime.distributed import union
 from layerwise.statistics import ClassMoments, State, TargetAccumulator, fit_readout, restore, state_of
-from layerwise.statistics.merging import pooled
+from layerwise.statistics.merging import merge_across_processes
 
-__all__ = ["Gathering"]
+__all__ = ["FirstAccumulator"]
 
 
-class Gathering:
+class FirstAccumulator:
     """Accumulates the moments of every target and layer over the samples that one measurement sees.
 
     Parameters
@@ -39,7 +39,7 @@ class Gathering:
     """
 
     def __init__(
-        self, request: Request, sketches: Mapping[str, Sketch | None], device: torch.device, *, scatter: bool = True
+        self, request: PassRequest, sketches: Mapping[str, Sketch | None], device: torch.device, *, scatter: bool = True
     ) -> None:
         self.request = request
         self.scatter = scatter
@@ -53,7 +53,12 @@ class Gathering:
         self.wide = {reading.name for reading in request.wide}
 
     def update(
-        self, reading: Reading, features: Tensor, narrow: Tensor | None, kept: Tensor | None, seen: Mapping[str, Seen]
+        self,
+        reading: LayerReading,
+        features: Tensor,
+        narrow: Tensor | None,
+        kept: Tensor | None,
+        seen: Mapping[str, TargetView],
     ) -> None:
         """Take in the features of one layer.
 
@@ -88,7 +93,12 @@ class Gathering:
                 self._update_narrow(key, _rows(narrow, rows), own)
 
     def update_narrow(
-        self, reading: Reading, coordinates: Tensor, kept: Tensor | None, seen: Mapping[str, Seen], squares: float
+        self,
+        reading: LayerReading,
+        coordinates: Tensor,
+        kept: Tensor | None,
+        seen: Mapping[str, TargetView],
+        squares: float,
     ) -> None:
         """Take in all samples of a wide layer in coordinates of their own span; the rest is as for `update`.
 
@@ -151,9 +161,11 @@ class Gathering:
         """Take in what the other processes accumulated, if the samples are shared."""
         for held, make in ((self.moments, self._fresh), (self.narrow, self._fresh_narrow)):
             for key in union(held, shared):
-                held[key] = pooled(held.get(key), partial(make, key), self.device, shared)
+                held[key] = merge_across_processes(held.get(key), partial(make, key), self.device, shared)
         for key in union(self.joint, shared):
-            self.joint[key] = pooled(self.joint.get(key), partial(self._fresh_joint, key), self.device, shared)
+            self.joint[key] = merge_across_processes(
+                self.joint.get(key), partial(self._fresh_joint, key), self.device, shared
+            )
 
     def finish(self, result: SplitResult, train: SplitResult, spans: Mapping[str, Span]) -> SplitResult:
         """Put the finished statistics into the evidence; what was accumulated is let go.

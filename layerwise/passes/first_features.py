@@ -12,7 +12,7 @@ from torch import Tensor
 from layerwise.adapters.protocol import Batch
 from layerwise.features.precision import autocast_type, coarsest_rounding
 from layerwise.features.read_features import reading_features
-from layerwise.features.reading import Reading
+from layerwise.features.reading import LayerReading
 from layerwise.network.answer import Answer
 from layerwise.network.network import Network
 
@@ -40,16 +40,16 @@ class FirstFeatures:
         self.sums: dict[str, dict[str, Any]] = {}
         self.ended = False
 
-    def before(self, receive: Callable[[Reading, Tensor], None]) -> Callable[[Reading, Tensor], None]:
+    def before(self, receive: Callable[[LayerReading, Tensor], None]) -> Callable[[LayerReading, Tensor], None]:
         """Call `receive` with what is taken."""
 
-        def take(reading: Reading, features: Tensor) -> None:
+        def take(reading: LayerReading, features: Tensor) -> None:
             self.take(reading, features)
             receive(reading, features)
 
         return take
 
-    def take(self, reading: Reading, features: Tensor) -> None:
+    def take(self, reading: LayerReading, features: Tensor) -> None:
         """Take in the features of one layer, if they are the first batch's."""
         if not self.ended:
             self.sums[reading.name] = _sums(features)
@@ -67,7 +67,7 @@ class FirstFeatures:
             self.sums["predictions"] = _sums(answer.predicted)
 
 
-def first_features(network: Network, readings: Sequence[Reading], batch: Batch) -> dict[str, dict[str, Any]]:
+def first_features(network: Network, readings: Sequence[LayerReading], batch: Batch) -> dict[str, dict[str, Any]]:
     """Run a batch for its features alone; gives the sums of them."""
     taken = FirstFeatures()
     with reading_features(network, readings, taken.take) as run:

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from layerwise.errors import NotRepeatable
 
-__all__ = ["Groups", "deal", "numbered"]
+__all__ = ["JackknifeGroups", "deal", "numbered"]
 
 
-class Groups:
+class JackknifeGroups:
     """Deals samples out to groups, each of which one measurement leaves out.
 
     The k-th sample of the c-th class that is met goes to group ``(k + c) mod G``: whatever the batches and the names of
@@ -78,7 +78,7 @@ def deal(labels: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
         How many groups there are.
     """
     regression = {target for target, values in labels.items() if values.is_floating_point()}
-    groups = Groups(count, regression)
+    groups = JackknifeGroups(count, regression)
     # Ids may be large; groups count the rows of classes.
     rows = {
         target: values if target in regression else values.unique(return_inverse=True)[1]

@@ -10,15 +10,15 @@ import xxhash
 from torch import Tensor
 
 from layerwise.passes.jackknife_groups import deal
-from layerwise.passes.replicates import Orders, Shuffles
-from layerwise.passes.request import Request
-from layerwise.runtime.distributed import gathered, place
+from layerwise.passes.replicates import LabelShuffles, Orders
+from layerwise.passes.request import PassRequest
+from layerwise.runtime.distributed import all_gather, rank_and_world_size
 
-__all__ = ["Beforehand", "Places", "find_beforehand", "find_places"]
+__all__ = ["LabelReplicates", "Places", "find_label_replicates", "find_places"]
 
 
 @dataclass(frozen=True)
-class Beforehand:
+class LabelReplicates:
     """What is known of the samples of this process before they run.
 
     Attributes
@@ -75,29 +75,29 @@ def find_places(size: int, *, shared: bool, indices: Sequence[int] | None = None
     size : int
         How many samples this process has.
     shared, indices, unknown
-        As for `find_beforehand`.
+        As for `find_label_replicates`.
     """
-    every = gathered((size, None if indices is None else torch.tensor(indices[:size]), unknown), shared)
+    every = all_gather((size, None if indices is None else torch.tensor(indices[:size]), unknown), shared)
     reason = next((why for _, _, why in every if why), "")
     sizes = [own for own, _, _ in every]
     numbers = torch.cat([torch.arange(n) if own is None or reason else own.long() for n, own, _ in every])
     order = torch.arange(sum(sizes)) if reason or not shared else numbers.argsort(stable=True)
     places = order.argsort()
-    rank = place()[0] if len(every) > 1 else 0
+    rank = rank_and_world_size()[0] if len(every) > 1 else 0
     start = sum(sizes[:rank])
-    told = _order_told(reason) if shared and place()[1] > 1 else ""
+    told = _order_told(reason) if shared and rank_and_world_size()[1] > 1 else ""
     return Places(places[start : start + size], order, rank, shared, told)
 
 
-def find_beforehand(
+def find_label_replicates(
     labels: Mapping[str, Tensor],
-    request: Request,
+    request: PassRequest,
     split: str,
     *,
     shared: bool,
     indices: Sequence[int] | None = None,
     unknown: str = "",
-) -> Beforehand:
+) -> LabelReplicates:
     """Put the labels of all processes in the order of the data set, and shuffle and group them as one process would.
 
     Every process must call it.
@@ -117,7 +117,7 @@ def find_beforehand(
     """
     size = len(next(iter(labels.values()), ()))
     places = find_places(size, shared=shared, indices=indices, unknown=unknown)
-    every = gathered(dict(labels), shared)
+    every = all_gather(dict(labels), shared)
     whole = {
         target: torch.cat([part[target] for part in every if target in part])[places.whole]
         for target in dict.fromkeys(target for part in every for target in part)
@@ -126,9 +126,9 @@ def find_beforehand(
     # Splits of the same order of labels, shuffled alike, would not be independent.
     seed = xxhash.xxh3_64_intdigest(f"{request.seed} {split}".encode()) % 2**63
     dealt = deal(whole, request.jackknife) if request.jackknife and shared else {}
-    return Beforehand(
+    return LabelReplicates(
         samples=size,
-        shuffles=Shuffles(whole, request.null, seed, own) if request.null else None,
+        shuffles=LabelShuffles(whole, request.null, seed, own) if request.null else None,
         groups={target: held[own] for target, held in dealt.items()} or None,
         indices=indices,
         order=places.order,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from layerwise.passes.request import Request
+from layerwise.passes.request import PassRequest
 from layerwise.passes.result import SplitResult
 
 __all__ = ["IN_ORDER", "are_numbers", "leave_contested", "match_classes", "match_scores", "match_target"]
@@ -15,7 +15,7 @@ __all__ = ["IN_ORDER", "are_numbers", "leave_contested", "match_classes", "match
 IN_ORDER = "in ascending order"
 
 
-def match_classes(result: SplitResult, request: Request) -> None:
+def match_classes(result: SplitResult, request: PassRequest) -> None:
     """Match the classes of every target with the class scores that the network gives for it."""
     for target, scores in result.scores.items():
         common = target in result.common
@@ -30,7 +30,7 @@ def match_classes(result: SplitResult, request: Request) -> None:
 
 
 def match_target(
-    request: Request, target: str, ids: np.ndarray, scores: int, *, common: bool
+    request: PassRequest, target: str, ids: np.ndarray, scores: int, *, common: bool
 ) -> tuple[np.ndarray | None, str]:
     """Find the row of every class of a target among so many scores (`match_scores`).
 

@@ -10,7 +10,7 @@ from layerwise.metrics.sizes import Sizes
 from layerwise.statistics.centers import JUDGED
 from layerwise.statistics.residuals import block_width
 
-__all__ = ["ENOUGH", "LUMP", "WIDEST_WAITING", "Load"]
+__all__ = ["ENOUGH", "LUMP", "WIDEST_WAITING", "MemoryModel"]
 
 #: Samples of narrow features that are taken in at once.
 ENOUGH = 256
@@ -24,7 +24,7 @@ _FLOAT, _SINGLE = 8, 4
 
 
 @dataclass(frozen=True)
-class Load:
+class MemoryModel:
     """What is measured of every layer.
 
     Attributes

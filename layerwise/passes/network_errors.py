@@ -11,14 +11,14 @@ from torch import Tensor
 
 from layerwise.network.answer import Answer
 from layerwise.passes.matching import match_target
-from layerwise.passes.replicates import Seen
-from layerwise.passes.request import Request
+from layerwise.passes.replicates import TargetView
+from layerwise.passes.request import PassRequest
 from layerwise.runtime.statistics_device import for_statistics
 
-__all__ = ["Mistakes"]
+__all__ = ["NetworkErrors"]
 
 
-class Mistakes:
+class NetworkErrors:
     """Counts the network's own errors over the samples that one measurement sees.
 
     Attributes
@@ -48,7 +48,7 @@ class Mistakes:
         self.named: dict[str, list[float]] = {}
         self.only: dict[str, list[float]] = {}
 
-    def update(self, seen: Mapping[str, Seen], answer: Answer, request: Request) -> None:
+    def update(self, seen: Mapping[str, TargetView], answer: Answer, request: PassRequest) -> None:
         """Take in what is seen of every target of a batch, and what the network makes of the batch."""
         for target, (values, counts) in seen.items():
             if target in request.dimensions:
@@ -59,7 +59,7 @@ class Mistakes:
                 self.scores[target], self.common[target] = scores, not answer.has_scores_of(target)
                 self._pair(target, values.to(predicted.device), predicted, counts, request)
 
-    def merge(self, other: Mistakes) -> None:
+    def merge(self, other: NetworkErrors) -> None:
         """Take in what another worker counted over other samples."""
         self.scores |= other.scores
         self.common |= other.common
@@ -139,7 +139,7 @@ class Mistakes:
         sums = self.named if name in answer.values else self.only
         _add(sums, target, [float(len(squares)), *squares.sum(0).tolist()])
 
-    def _pair(self, target: str, rows: Tensor, scores: Tensor, counts: Tensor | None, request: Request) -> None:
+    def _pair(self, target: str, rows: Tensor, scores: Tensor, counts: Tensor | None, request: PassRequest) -> None:
         """Count classes and largest scores that go together; of declared classes only those that go well."""
         number = self.scores[target]
         _add_counts(self.predicted.setdefault(target, {}), _counted(_of_those(scores, counts)))

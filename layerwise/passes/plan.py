@@ -12,9 +12,9 @@ import psutil
 
 from layerwise.errors import BudgetExceeded, NotRepeatable
 from layerwise.metrics import Metric
-from layerwise.passes.memory import Load
+from layerwise.passes.memory import MemoryModel
 from layerwise.runtime.byte_sizes import readable
-from layerwise.runtime.distributed import neighbours
+from layerwise.runtime.distributed import processes_on_this_machine
 
 __all__ = ["Plan", "make_plan"]
 
@@ -159,9 +159,9 @@ def make_plan(
     NotRepeatable
         If a second forward is the only way and a loader runs once.
     """
-    budget = budget if budget is not None else psutil.virtual_memory().available // (2 * neighbours())
+    budget = budget if budget is not None else psutil.virtual_memory().available // (2 * processes_on_this_machine())
     regression = tuple(dimensions) if "regression" in needs else ()
-    load = Load(classes, targets, regression, frozenset(needs), metrics, replicates, shuffles, batch, samples)
+    load = MemoryModel(classes, targets, regression, frozenset(needs), metrics, replicates, shuffles, batch, samples)
     of_one = load.of_a_class(widths)
     means = classes * of_one
     if means > budget:
@@ -201,7 +201,7 @@ def make_plan(
     return Plan(2, second, *taken, kept, f"{reason}; {what}", of_one, budget, spans, samples)
 
 
-def _covariances(widths: Sequence[int], budget: int, load: Load) -> tuple[int, int, int]:
+def _covariances(widths: Sequence[int], budget: int, load: MemoryModel) -> tuple[int, int, int]:
     """The width up to which covariances fit, and the bytes that all of them and finishing a layer then take."""
     if not load.of_classes and not load.dimensions:
         return 0, 0, max(load.of_finishing(width, 0) for width in widths)
@@ -216,7 +216,7 @@ def _covariances(widths: Sequence[int], budget: int, load: Load) -> tuple[int, i
 
 
 def _spans(
-    widths: Sequence[int], budget: int, load: Load, itemsize: int
+    widths: Sequence[int], budget: int, load: MemoryModel, itemsize: int
 ) -> tuple[Literal["memory", "disk"], tuple[int, int, int]] | None:
     """Where wide features wait for the covariance of their span, and what `_covariances` returns; None if they do not.
 

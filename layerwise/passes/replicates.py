@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from layerwise.errors import NotRepeatable
-from layerwise.passes.jackknife_groups import Groups
-from layerwise.passes.request import Request
+from layerwise.passes.jackknife_groups import JackknifeGroups
+from layerwise.passes.request import PassRequest
 from layerwise.statistics import State
 
-__all__ = ["Orders", "Seen", "Shuffles", "Views", "all_of", "joined"]
+__all__ = ["LabelShuffles", "Orders", "Replicates", "TargetView", "all_of", "joined"]
 
 #: Labels ``(n,)`` or values ``(n, q)`` of a target, and which samples of the batch count, shape ``(n,)``; None for all.
-Seen = tuple[Tensor, Tensor | None]
+TargetView = tuple[Tensor, Tensor | None]
 
 
 def all_of(first: Tensor | None, second: Tensor | None) -> Tensor | None:
@@ -27,7 +27,7 @@ def all_of(first: Tensor | None, second: Tensor | None) -> Tensor | None:
     return first & second.to(first.device)
 
 
-def joined(batches: Sequence[list[dict[str, Seen]]]) -> list[dict[str, Seen]]:
+def joined(batches: Sequence[list[dict[str, TargetView]]]) -> list[dict[str, TargetView]]:
     """What every measurement sees of several batches, as of one."""
     return [
         {target: _one_after_other([part[target] for part in parts]) for target in parts[0]}
@@ -35,7 +35,7 @@ def joined(batches: Sequence[list[dict[str, Seen]]]) -> list[dict[str, Seen]]:
     ]
 
 
-def _one_after_other(seen: Sequence[Seen]) -> Seen:
+def _one_after_other(seen: Sequence[TargetView]) -> TargetView:
     device = seen[-1][0].device
     seen = [(own.to(device), counts) for own, counts in seen]
     values = torch.cat([own for own, _ in seen])
@@ -54,12 +54,12 @@ class Orders(Protocol):
     ids: dict[str, Tensor]
 
     def of(
-        self, every: Mapping[str, Seen], start: int, size: int, rows: Mapping[str, Tensor] | None = None
-    ) -> list[dict[str, Seen]]:
+        self, every: Mapping[str, TargetView], start: int, size: int, rows: Mapping[str, Tensor] | None = None
+    ) -> list[dict[str, TargetView]]:
         """What is seen of the batch from sample `start` on, in each of the orders."""
 
 
-class Views:
+class Replicates:
     """Every measurement's view of the batches of a run: of all samples, without each group, under each shuffle.
 
     Parameters
@@ -70,20 +70,24 @@ class Views:
         The group of every sample, by target, where it is known beforehand.
     """
 
-    def __init__(self, request: Request, shuffles: Orders | None, groups: Mapping[str, Tensor] | None = None) -> None:
-        self.groups = Groups(request.jackknife, request.dimensions, groups)
+    def __init__(
+        self, request: PassRequest, shuffles: Orders | None, groups: Mapping[str, Tensor] | None = None
+    ) -> None:
+        self.groups = JackknifeGroups(request.jackknife, request.dimensions, groups)
         self.shuffles = shuffles
         self.vocabularies = request.vocabularies
         self.samples = 0
 
-    def of(self, every: dict[str, Seen], groups: Tensor | None = None) -> list[dict[str, Seen]]:
+    def of(self, every: dict[str, TargetView], groups: Tensor | None = None) -> list[dict[str, TargetView]]:
         """What each sees of the next batch, by target; `groups` of its samples where they are known."""
         size = len(next(iter(every.values()))[0]) if every else 0
         start, self.samples = self.samples, self.samples + size
         shuffled = [] if self.shuffles is None else self.shuffles.of(every, start, size, self._rows_of_ids)
         return [every, *self._without_each(every, start, groups), *shuffled]
 
-    def _without_each(self, every: Mapping[str, Seen], start: int, groups: Tensor | None) -> list[dict[str, Seen]]:
+    def _without_each(
+        self, every: Mapping[str, TargetView], start: int, groups: Tensor | None
+    ) -> list[dict[str, TargetView]]:
         """A batch without each of the groups, by target."""
         count = self.groups.count
         if groups is not None:
@@ -111,7 +115,7 @@ class Views:
         self.groups.dealt, self.groups.turns = dict(state["dealt"]), dict(state["turns"])
 
 
-class Shuffles:
+class LabelShuffles:
     """Labels and regression targets of one split in other orders: each as often as it is, with some other sample.
 
     One permutation of all samples shuffles every target; samples that have no target keep none. It is drawn from the
@@ -152,8 +156,8 @@ class Shuffles:
             )
 
     def of(
-        self, every: Mapping[str, Seen], start: int, size: int, rows: Mapping[str, Tensor] | None = None
-    ) -> list[dict[str, Seen]]:
+        self, every: Mapping[str, TargetView], start: int, size: int, rows: Mapping[str, Tensor] | None = None
+    ) -> list[dict[str, TargetView]]:
         """What is seen of the batch from sample `start` on, in each of the orders.
 
         Parameters

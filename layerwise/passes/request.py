@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from layerwise.features.reading import Reading
+from layerwise.features.reading import LayerReading
 from layerwise.features.reduction import DENSE
 from layerwise.features.sketch import Sketch
 from layerwise.passes.plan import Plan
 from layerwise.passes.vocabulary import Vocabulary
 
-__all__ = ["Request"]
+__all__ = ["PassRequest"]
 
 
 @dataclass(frozen=True)
-class Request:
+class PassRequest:
     """What is to be measured.
 
     Attributes
@@ -62,7 +62,7 @@ class Request:
         Tokens or pixels of a class that are drawn; all by default.
     """
 
-    readings: Sequence[Reading]
+    readings: Sequence[LayerReading]
     needs: frozenset[str]
     targets: tuple[str, ...]
     classes: Mapping[str, int]
@@ -99,12 +99,12 @@ class Request:
         return len(own) if own is not None and own.declared else 0
 
     @property
-    def wide(self) -> list[Reading]:
+    def wide(self) -> list[LayerReading]:
         """The layers whose covariance is that of the span of all samples, which are few."""
         limit = self.plan.covariance_width
         return [reading for reading in self.readings if self.plan.spans and 0 < limit < reading.features]
 
-    def narrowing(self, reading: Reading) -> Sketch | None:
+    def narrowing(self, reading: LayerReading) -> Sketch | None:
         """The projection that a layer's covariance is taken of; None where it is that of the layer itself."""
         if not 0 < self.plan.covariance_width < reading.features or self.plan.spans:
             return None

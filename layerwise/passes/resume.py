@@ -20,12 +20,12 @@ from layerwise.adapters.protocol import Batch
 from layerwise.errors import InvalidData, LayerwiseError
 from layerwise.passes.batches_seen import BatchesSeen
 from layerwise.runtime.checksummed_files import Damaged, is_whole, read_sealed, seal_of, write_sealed
-from layerwise.runtime.distributed import gathered, is_follower, place
+from layerwise.runtime.distributed import all_gather, is_secondary_process, rank_and_world_size
 from layerwise.runtime.lock import FolderLock
 from layerwise.runtime.progress import logger
 from layerwise.statistics import State
 
-__all__ = ["DoesNotFit", "Holder", "Partial", "partial_folder"]
+__all__ = ["DoesNotFit", "Resumable", "ResumeState", "resume_folder"]
 
 # Saving takes at most about this share of the time.
 _SHARE = 0.05
@@ -37,7 +37,7 @@ class DoesNotFit(LayerwiseError):
     """What is kept is not of the data, the network or the settings at hand, or is damaged; it is to be thrown away."""
 
 
-def partial_folder(store: str, run: str) -> Path:
+def resume_folder(store: str, run: str) -> Path:
     """Where what is not finished waits: beside a local store, for any other in the cache of the user."""
     place = store.removeprefix("file://")
     beside = (
@@ -49,7 +49,7 @@ def partial_folder(store: str, run: str) -> Path:
     return beside.with_name(f"{beside.name}.partial") / run
 
 
-class Holder(Protocol):
+class Resumable(Protocol):
     """A pass, whose accumulated state is saved."""
 
     def state(self) -> State:
@@ -59,7 +59,7 @@ class Holder(Protocol):
         """Go on from there."""
 
 
-class Partial:
+class ResumeState:
     """Keeps what a profile has accumulated so far, until it is finished.
 
     What goes on from a saved state takes in the same batches in the same order as what was never stopped, so that its
@@ -97,7 +97,7 @@ class Partial:
         self._seals: dict[str, Any] = {}
         self._proven: dict[str, Tensor] = {}
 
-    def __enter__(self) -> Partial:
+    def __enter__(self) -> ResumeState:
         """Lock the folder.
 
         Raises
@@ -137,9 +137,9 @@ class Partial:
         """
         self._waited, self._pause = time.monotonic(), self.every
         self._shared, self._checked, self._proven = shared, False, {}
-        self._identity = json.loads(json.dumps({**identity, "processes": place()[1]}))
+        self._identity = json.loads(json.dumps({**identity, "processes": rank_and_world_size()[1]}))
         kept, problem = self._kept()
-        every = gathered((kept, problem), shared)
+        every = all_gather((kept, problem), shared)
         problem = next((problem for _, problem in every if problem), "")
         if problem or kept is None:
             self.begin_anew(problem)
@@ -152,7 +152,7 @@ class Partial:
 
     def begin_anew(self, reason: str = "") -> None:
         """Throw away what is kept; a reason is told."""
-        if reason and not (self._shared and is_follower()):
+        if reason and not (self._shared and is_secondary_process()):
             logger.warning("%s: begun anew", reason)
         shutil.rmtree(self._own, ignore_errors=True)
         self.features, self._seals = None, {}
@@ -166,7 +166,7 @@ class Partial:
         split: str,
         step: str,
         batches: Iterable[Batch],
-        holder: Holder,
+        holder: Resumable,
         *,
         beforehand: int = 0,
         changed: Callable[[Batch], list[str]] | None = None,
@@ -200,7 +200,7 @@ class Partial:
             seen = BatchesSeen(saved["seen"])
             problem = self._other_data(split, iterator, seen, saved, beforehand, changed)
             problem = problem or _restore(holder, saved["state"])
-        problem = next(filter(None, gathered(problem, self._shared)), "")
+        problem = next(filter(None, all_gather(problem, self._shared)), "")
         if problem:
             raise DoesNotFit(problem)
         if saved is None:
@@ -213,11 +213,11 @@ class Partial:
     def remove(self) -> None:
         """Throw everything away: the profile is finished."""
         shutil.rmtree(self._own, ignore_errors=True)
-        if not is_follower():
+        if not is_secondary_process():
             # Left by more processes than there are now.
             for part in self.folder.glob("process*"):
                 number = part.name.removeprefix("process").removesuffix(".lock")
-                if number.isdigit() and int(number) >= place()[1]:
+                if number.isdigit() and int(number) >= rank_and_world_size()[1]:
                     shutil.rmtree(part) if part.is_dir() else part.unlink()
         # The folder stays while it is locked, and while another process is not that far.
         with suppress(OSError):
@@ -226,7 +226,7 @@ class Partial:
     @property
     def _own(self) -> Path:
         """The part of this process; how many there are may be settled after the folder is."""
-        return self.folder / f"process{place()[0]}"
+        return self.folder / f"process{rank_and_world_size()[0]}"
 
     def _kept(self) -> tuple[dict[str, Any] | None, str]:
         """What is kept of this profile, if anything; or why it is of no use."""
@@ -289,7 +289,7 @@ class Partial:
         return f"split {split!r} is not what it was in the profile in {self.folder} ({difference})"
 
     def _rest(
-        self, split: str, name: str, batches: Iterator[Batch], holder: Holder, seen: BatchesSeen, beforehand: int
+        self, split: str, name: str, batches: Iterator[Batch], holder: Resumable, seen: BatchesSeen, beforehand: int
     ) -> Iterator[tuple[int, Batch]]:
         for number, batch in enumerate(batches, len(seen)):
             seen.add(batch)
@@ -303,7 +303,7 @@ class Partial:
     def _due(self) -> bool:
         return time.monotonic() - self._waited >= self._pause
 
-    def _save(self, name: str, holder: Holder, seen: BatchesSeen, beforehand: int, *, complete: bool) -> None:
+    def _save(self, name: str, holder: Resumable, seen: BatchesSeen, beforehand: int, *, complete: bool) -> None:
         started = time.monotonic()
         old = self._seals.get(name)
         # Not in place of the last one, which counts until the header names this one.
@@ -334,7 +334,7 @@ class Partial:
         return loaded
 
 
-def _restore(holder: Holder, state: State) -> str:
+def _restore(holder: Resumable, state: State) -> str:
     """Bring a pass to its state; says which of its files are damaged."""
     try:
         holder.restore(state)

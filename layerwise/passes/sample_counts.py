@@ -8,10 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-__all__ = ["Tally"]
+__all__ = ["SampleCounts"]
 
 
-class Tally:
+class SampleCounts:
     """Counts of one split.
 
     Attributes
@@ -54,7 +54,7 @@ class Tally:
         """Count samples of a batch that are left out of a regression target."""
         _add(self.without_target, {target: count})
 
-    def merge(self, other: Tally) -> None:
+    def merge(self, other: SampleCounts) -> None:
         """Take in what another worker counted over other samples."""
         self.samples += other.samples
         for target, counts in other.classes.items():

@@ -11,16 +11,16 @@ from torch import Tensor
 
 from layerwise.adapters.protocol import Batch
 from layerwise.data.fingerprint import DataFingerprint
-from layerwise.features.reading import Reading
+from layerwise.features.reading import LayerReading
 from layerwise.network.answer import Answer
 from layerwise.passes.checks import checked_labels, finite_rows
-from layerwise.passes.feature_cache import Bank, Shelf
-from layerwise.passes.label_replicates import Beforehand
-from layerwise.passes.replicates import Seen, Views, joined
-from layerwise.passes.request import Request
+from layerwise.passes.feature_cache import CacheSection, FeatureCache
+from layerwise.passes.label_replicates import LabelReplicates
+from layerwise.passes.replicates import Replicates, TargetView, joined
+from layerwise.passes.request import PassRequest
 from layerwise.passes.result import SplitResult
-from layerwise.passes.second_accumulator import Judged, Judging
-from layerwise.passes.small_batches import lumps
+from layerwise.passes.second_accumulator import Judged, SecondAccumulator
+from layerwise.passes.small_batches import chunks
 from layerwise.statistics import State, restore, state_of
 
 __all__ = ["SecondPass"]
@@ -46,13 +46,13 @@ class SecondPass:
 
     def __init__(
         self,
-        request: Request,
+        request: PassRequest,
         result: SplitResult,
         train: SplitResult,
         device: torch.device,
         *,
         shared: bool = False,
-        beforehand: Beforehand | None = None,
+        beforehand: LabelReplicates | None = None,
     ) -> None:
         self.request = request
         self.result = result
@@ -61,12 +61,14 @@ class SecondPass:
         own, judges = ([of, *of.without, *of.shuffled] for of in (result, train))
         # The first sees every sample.
         pairs = zip(own, judges, strict=True)
-        self.judging = [Judging(request, seen, judge, self.sketches, device, result.spans) for seen, judge in pairs]
-        self.beforehand = beforehand or Beforehand()
+        self.judging = [
+            SecondAccumulator(request, seen, judge, self.sketches, device, result.spans) for seen, judge in pairs
+        ]
+        self.beforehand = beforehand or LabelReplicates()
         self.views = self._views()
         self.fingerprint = DataFingerprint()
         self.samples = 0
-        self._seen: list[dict[str, Seen]] = []
+        self._seen: list[dict[str, TargetView]] = []
         self._nearest: list[Judged] = []
         if shared:
             # What lifts a probe from a span is gathered from all processes, which must come to it in one order.
@@ -81,7 +83,7 @@ class SecondPass:
         self._seen = self._see(self.views, batch.labels, groups)
         self._nearest = [{} for _ in self._seen]
 
-    def receive(self, reading: Reading, features: Tensor) -> None:
+    def receive(self, reading: LayerReading, features: Tensor) -> None:
         """Take in the features of one layer, shape ``(n, d)``."""
         start = self.samples - len(features)
         for nearest, found in zip(self._nearest, self._update(reading, features, self._seen, start), strict=True):
@@ -92,7 +94,7 @@ class SecondPass:
         found = {target: answer.of_target(target)[0] for target in self.result.errors}
         self._compare(self._nearest, {target: own for target, own in found.items() if own is not None})
 
-    def read(self, bank: Bank | Shelf, readings: Iterable[Reading]) -> None:
+    def read(self, bank: FeatureCache | CacheSection, readings: Iterable[LayerReading]) -> None:
         """Take the features from the bank, one layer after the other.
 
         Without a target that has classes there is nothing to judge.
@@ -108,7 +110,7 @@ class SecondPass:
         predictions = {target: list(bank.get(f"predictions of {target}")) for target in self.result.errors}
         for reading in readings:
             features_of, start = bank.get(reading.name), 0
-            for lump in lumps(sizes, reading.features):
+            for lump in chunks(sizes, reading.features):
                 features = torch.cat(list(islice(features_of, lump.stop - lump.start)))
                 nearest = self._update(reading, features, joined(seen[lump]), start)
                 start += len(features)
@@ -132,15 +134,17 @@ class SecondPass:
         for judging, held in zip(self.judging, state["judging"], strict=True):
             judging.restore(held)
 
-    def finish(self, reading: Reading) -> None:
+    def finish(self, reading: LayerReading) -> None:
         """Put what was accumulated of one layer into the evidence."""
         for judging in self.judging:
             judging.finish(reading, self.shared)
 
-    def _views(self) -> Views:
-        return Views(self.request, self.beforehand.shuffles, self.beforehand.groups)
+    def _views(self) -> Replicates:
+        return Replicates(self.request, self.beforehand.shuffles, self.beforehand.groups)
 
-    def _see(self, views: Views, labels: Mapping[str, Tensor], groups: Tensor | None) -> list[dict[str, Seen]]:
+    def _see(
+        self, views: Replicates, labels: Mapping[str, Tensor], groups: Tensor | None
+    ) -> list[dict[str, TargetView]]:
         """What each measurement sees of the next batch, of the targets with classes."""
         request = self.request
         ids = {
@@ -150,7 +154,9 @@ class SecondPass:
         }
         return views.of({target: (request.vocabularies[target].rows(own), None) for target, own in ids.items()}, groups)
 
-    def _update(self, reading: Reading, features: Tensor, seen: list[dict[str, Seen]], start: int) -> list[Judged]:
+    def _update(
+        self, reading: LayerReading, features: Tensor, seen: list[dict[str, TargetView]], start: int
+    ) -> list[Judged]:
         """Take in the features of one layer, of the samples from `start` on; return the nearest classes."""
         kept = finite_rows(features, self.request.nonfinite)
         sketch = self.sketches[reading.name]

@@ -10,10 +10,10 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from layerwise.features.reading import Reading
+from layerwise.features.reading import LayerReading
 from layerwise.features.sketch import Sketch
-from layerwise.passes.replicates import Seen, all_of
-from layerwise.passes.request import Request
+from layerwise.passes.replicates import TargetView, all_of
+from layerwise.passes.request import PassRequest
 from layerwise.passes.result import Key, Reference, SplitResult
 from layerwise.passes.spans import Span
 from layerwise.statistics import (
@@ -28,15 +28,15 @@ from layerwise.statistics import (
     restore,
     state_of,
 )
-from layerwise.statistics.merging import pooled
+from layerwise.statistics.merging import merge_across_processes
 
-__all__ = ["Judged", "Judging"]
+__all__ = ["Judged", "SecondAccumulator"]
 
 #: The nearest classes of a batch by target and layer, and the samples that they are of; None for all.
 Judged = dict[Key, tuple[Tensor, Tensor | None]]
 
 
-class Judging:
+class SecondAccumulator:
     """Accumulates pass 2 over the samples that one measurement sees into its evidence.
 
     Parameters
@@ -56,7 +56,7 @@ class Judging:
 
     def __init__(
         self,
-        request: Request,
+        request: PassRequest,
         result: SplitResult,
         train: SplitResult,
         sketches: Mapping[str, Sketch | None],
@@ -75,11 +75,11 @@ class Judging:
 
     def update(
         self,
-        reading: Reading,
+        reading: LayerReading,
         features: Tensor,
         narrow: Callable[[], Tensor],
         kept: Tensor | None,
-        seen: Mapping[str, Seen],
+        seen: Mapping[str, TargetView],
     ) -> Judged:
         """Take in the features of one layer; gives the nearest classes.
 
@@ -148,13 +148,15 @@ class Judging:
         for key, held in state["fourths"].items():
             restore(self.fourths[key], held, self.device)
 
-    def finish(self, reading: Reading, shared: bool) -> None:
+    def finish(self, reading: LayerReading, shared: bool) -> None:
         """Put what was accumulated of one layer into the evidence; with that of other processes, if they share it."""
         for key, evidence in self.result.evidence.items():
             if key[1] != reading.name or "moments" not in evidence or not self._open(key, self.device):
                 continue
             own = self.projections.pop(key)
-            seen = pooled(own, partial(CenterProjections, own.own, own.train, own.judge), own.scatter.device, shared)
+            seen = merge_across_processes(
+                own, partial(CenterProjections, own.own, own.train, own.judge), own.scatter.device, shared
+            )
             evidence["span"], evidence["nearest"] = seen.finish()
             if "noise" in self.request.needs:
                 covariance = self.result.covariance(key)
@@ -165,11 +167,11 @@ class Judging:
                 probe, reference = self.probes.pop(key), self.train.references[key].probe
                 assert reference is not None
                 make = partial(ProbeErrors, reference, probe.errors.device)
-                evidence["probe"] = pooled(probe, make, probe.errors.device, shared).finish()
+                evidence["probe"] = merge_across_processes(probe, make, probe.errors.device, shared).finish()
             if key in self.fourths:
                 own_fourth, covariance = self.fourths.pop(key), evidence["covariance"]
                 whole = partial(FourthMoment, covariance, own_fourth.total.device)
-                fourth = pooled(own_fourth, whole, own_fourth.total.device, shared).finish()
+                fourth = merge_across_processes(own_fourth, whole, own_fourth.total.device, shared).finish()
                 evidence["covariance"] = replace(covariance, fourth=fourth)
 
     def _open(self, key: Key, device: torch.device) -> bool:

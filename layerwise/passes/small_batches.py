@@ -7,16 +7,16 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from layerwise.features.reading import Reading
+from layerwise.features.reading import LayerReading
 from layerwise.passes.memory import ENOUGH, LUMP, WIDEST_WAITING
-from layerwise.passes.replicates import Seen, joined
-from layerwise.runtime.tensors import mapped
+from layerwise.passes.replicates import TargetView, joined
+from layerwise.runtime.tensors import map_tensors
 from layerwise.statistics import State
 
-__all__ = ["Waiting", "lumps"]
+__all__ = ["SmallBatchBuffer", "chunks"]
 
 
-class Waiting:
+class SmallBatchBuffer:
     """Keeps the narrow features of small batches until they are taken in together.
 
     Whether a batch waits depends on its size alone: features and labels of one batch wait together, or not at all.
@@ -31,13 +31,13 @@ class Waiting:
         self.samples = 0
         self._size = 0
         self.features: dict[str, list[Tensor]] = {}
-        self.seen: list[list[dict[str, Seen]]] = []
+        self.seen: list[list[dict[str, TargetView]]] = []
 
     def begin(self, size: int) -> None:
         """Begin a batch of so many samples."""
         self._size = size
 
-    def hold(self, reading: Reading, features: Tensor) -> bool:
+    def hold(self, reading: LayerReading, features: Tensor) -> bool:
         """Keep the features of one layer of the batch, shape ``(n, d)``, if they are worth it; return whether."""
         if reading.features > WIDEST_WAITING or self._size >= ENOUGH:
             return False
@@ -45,7 +45,7 @@ class Waiting:
         self.features.setdefault(reading.name, []).append(features.clone())
         return True
 
-    def end(self, seen: list[dict[str, Seen]]) -> bool:
+    def end(self, seen: list[dict[str, TargetView]]) -> bool:
         """End the batch, of which so much is seen; return whether enough samples wait."""
         if self.features and self._size < ENOUGH:
             self.seen.append(seen)
@@ -58,7 +58,7 @@ class Waiting:
         sums = [batches[-1].sum(dtype=torch.float64).cpu() for batches in self.features.values()]
         return not sums or bool(torch.isfinite(torch.stack(sums)).all())
 
-    def take(self) -> tuple[dict[str, Tensor], list[dict[str, Seen]]]:
+    def take(self) -> tuple[dict[str, Tensor], list[dict[str, TargetView]]]:
         """The features of all that wait, by layer, and what is seen of them; none wait afterwards."""
         features = {name: torch.cat(batches) for name, batches in self.features.items()}
         seen = joined(self.seen)
@@ -68,15 +68,15 @@ class Waiting:
     def state(self) -> State:
         """What waits."""
         held = {"samples": self.samples, "features": self.features, "seen": self.seen}
-        return dict(mapped(held, lambda tensor: tensor.cpu()))
+        return dict(map_tensors(held, lambda tensor: tensor.cpu()))
 
     def restore(self, state: State, device: torch.device) -> None:
         """Go on from a state."""
-        held = mapped(state, lambda tensor: tensor.to(device))
+        held = map_tensors(state, lambda tensor: tensor.to(device))
         self.samples, self.features, self.seen = held["samples"], held["features"], held["seen"]
 
 
-def lumps(sizes: Sequence[int], width: int) -> Iterator[slice]:
+def chunks(sizes: Sequence[int], width: int) -> Iterator[slice]:
     """Batches of so many samples cut into a few that are read at once, of so many features a sample."""
     start, rows = 0, 0
     for number, size in enumerate(sizes):

@@ -18,38 +18,44 @@ from layerwise.network.failures import in_batch, read_batches
 from layerwise.network.network import Network
 from layerwise.network.rows import first_samples
 from layerwise.passes import (
-    Beforehand,
     ComplexityPass,
     FirstPass,
-    FirstPassApart,
+    LabelReplicates,
+    PassRequest,
     Places,
+    PositionsFirstPass,
     PositionShuffles,
-    Request,
+    PositionsSecondPass,
     SecondPass,
-    SecondPassApart,
     SplitResult,
     draws,
-    find_beforehand,
+    find_label_replicates,
     find_places,
 )
 from layerwise.passes.batches_seen import digest_of
 from layerwise.passes.checks import checked_labels, checked_targets, where_not_finite
 from layerwise.passes.class_sizes import check_class_sizes
-from layerwise.passes.feature_cache import Bank
+from layerwise.passes.feature_cache import FeatureCache
 from layerwise.passes.first_features import FirstFeatures, changed_layers, first_features
 from layerwise.passes.positions.shuffles import shuffles_of_positions
 from layerwise.passes.positions.streams import streams_of
 from layerwise.passes.positions.subsample import Draw
-from layerwise.passes.resume import Holder, Partial
-from layerwise.runtime.distributed import dealt_indices, gathered, needs_numbers, own_samples, why_unknown
+from layerwise.passes.resume import Resumable, ResumeState
+from layerwise.runtime.distributed import (
+    all_gather,
+    dealt_indices,
+    needs_sample_numbers,
+    samples_of_this_process,
+    why_unknown,
+)
 from layerwise.runtime.progress import bar
 from layerwise.runtime.statistics_device import statistics_device
-from layerwise.statistics.merging import pooled
+from layerwise.statistics.merging import merge_across_processes
 
-__all__ = ["look", "read_fingerprint", "run_split"]
+__all__ = ["read_fingerprint", "read_labels", "run_split"]
 
 
-def look(network: Network, loader: Iterable[Any], request: Request, split: str = "") -> Beforehand:
+def read_labels(network: Network, loader: Iterable[Any], request: PassRequest, split: str = "") -> LabelReplicates:
     """Read the labels and regression targets of a split, and no more, to shuffle them and to group the samples.
 
     Parameters
@@ -57,7 +63,7 @@ def look(network: Network, loader: Iterable[Any], request: Request, split: str =
     network, loader, request, split
         As for `run_split`.
     """
-    own, indices = own_samples(loader), dealt_indices(loader)
+    own, indices = samples_of_this_process(loader), dealt_indices(loader)
     found: dict[str, list[Tensor]] = {}
     for number, batch in enumerate(_counted(network, loader, own, split, "labels")):
         for target, given in batch.labels.items():
@@ -67,31 +73,31 @@ def look(network: Network, loader: Iterable[Any], request: Request, split: str =
                 found.setdefault(target, []).append(checked_labels(given, target, request.classes).cpu())
     labels = {target: torch.cat(parts) for target, parts in found.items()}
     if indices is None:
-        return find_beforehand(labels, request, split, shared=False)
+        return find_label_replicates(labels, request, split, shared=False)
     size = len(next(iter(labels.values()), ()))
     unknown = why_unknown(loader, indices, size)
-    return find_beforehand(labels, request, split, shared=True, indices=indices, unknown=unknown)
+    return find_label_replicates(labels, request, split, shared=True, indices=indices, unknown=unknown)
 
 
 def read_fingerprint(network: Network, loader: Iterable[Any], split: str) -> tuple[int, DataFingerprint]:
     """Read a split without the network: its samples and their fingerprint, those of all processes."""
-    own = own_samples(loader)
+    own = samples_of_this_process(loader)
     found, samples = DataFingerprint(), 0
     for batch in _counted(network, loader, own, split, "fingerprint"):
         found.update(batch.inputs, batch.labels)
         samples += batch.size
     shared = own is not None
-    return sum(gathered(samples, shared)), pooled(found, DataFingerprint, network.device, shared)
+    return sum(all_gather(samples, shared)), merge_across_processes(found, DataFingerprint, network.device, shared)
 
 
 def run_split(
     network: Network,
     loader: Iterable[Any],
-    request: Request,
+    request: PassRequest,
     split: str = "",
     train: SplitResult | None = None,
-    partial: Partial | None = None,
-    beforehand: Beforehand | None = None,
+    partial: ResumeState | None = None,
+    beforehand: LabelReplicates | None = None,
 ) -> SplitResult:
     """Sweep a split once or twice and finish its statistics.
 
@@ -109,27 +115,29 @@ def run_split(
     partial : Partial, optional
         Where what is accumulated is kept, shard by shard, and goes on from.
     beforehand : Beforehand, optional
-        What a look at the labels gave (`look`).
+        What a look at the labels gave (`read_labels`).
 
     Raises
     ------
     EmptyData, InvalidLabels, NonFiniteFeatures
         As the data goes by.
     """
-    own = own_samples(loader)
+    own = samples_of_this_process(loader)
     shared = own is not None
     device = statistics_device(network.device)
     with ExitStack() as stack:
         bank = None
         if request.plan.bank:
-            bank = stack.enter_context(Bank(request.plan.bank, None if partial is None else partial.bank(split)))
+            bank = stack.enter_context(
+                FeatureCache(request.plan.bank, None if partial is None else partial.bank(split))
+            )
         # Tokens and pixels are counted before any is measured, if some of each class are to be drawn.
         drawn = draws(request, _counted(network, loader, own, split, "labels"), shared) if request.apart else []
         places, moved = _look_at_positions(network, loader, request, split, drawn) if request.apart else (None, [])
         sweep = _Sweep(network, loader, request, split, own, partial, digest_of([beforehand, drawn, places, moved]))
-        first: FirstPass | FirstPassApart
+        first: FirstPass | PositionsFirstPass
         if request.apart:
-            first = FirstPassApart(request, bank, device, drawn, places, moved)
+            first = PositionsFirstPass(request, bank, device, drawn, places, moved)
         else:
             first = FirstPass(request, bank, device, beforehand)
         sweep.first(first)
@@ -149,9 +157,9 @@ def run_split(
             deriving.finish(shared)
         if request.plan.passes == 1:
             return result
-        second: SecondPass | SecondPassApart
-        if isinstance(first, FirstPassApart):
-            second = SecondPassApart(first, train, drawn, shared=shared)
+        second: SecondPass | PositionsSecondPass
+        if isinstance(first, PositionsFirstPass):
+            second = PositionsSecondPass(first, train, drawn, shared=shared)
         else:
             second = SecondPass(request, result, train or result, device, shared=shared, beforehand=beforehand)
         if bank is not None and request.plan.keeps_features:
@@ -170,12 +178,12 @@ def run_split(
 
 
 def _look_at_positions(
-    network: Network, loader: Iterable[Any], request: Request, split: str, drawn: Sequence[Draw | None]
+    network: Network, loader: Iterable[Any], request: PassRequest, split: str, drawn: Sequence[Draw | None]
 ) -> tuple[Places | None, list[PositionShuffles]]:
     """The places of this process's texts or pictures, and shuffles of their labels, as far as they are needed."""
-    if not (request.null or (request.jackknife and needs_numbers(loader))):
+    if not (request.null or (request.jackknife and needs_sample_numbers(loader))):
         return None, []
-    own, indices = own_samples(loader), dealt_indices(loader)
+    own, indices = samples_of_this_process(loader), dealt_indices(loader)
 
     def number(size: int) -> Places:
         unknown = "" if indices is None else why_unknown(loader, indices, size)
@@ -193,13 +201,13 @@ class _Sweep:
 
     network: Network
     loader: Iterable[Any]
-    request: Request
+    request: PassRequest
     split: str
     own: int | None
-    partial: Partial | None
+    partial: ResumeState | None
     beforehand: int
 
-    def first(self, holder: FirstPass | FirstPassApart) -> None:
+    def first(self, holder: FirstPass | PositionsFirstPass) -> None:
         """Run pass 1, and record what the network makes of the first batch."""
         batches = self._batches("pass 1", holder)
         unknown = self.partial is not None and self.partial.features is None
@@ -225,7 +233,7 @@ class _Sweep:
                 with self._batch("derivatives", number):
                     holder.take(batch, number)
 
-    def second(self, holder: SecondPass | SecondPassApart) -> None:
+    def second(self, holder: SecondPass | PositionsSecondPass) -> None:
         """Run pass 2 through the network once more."""
         batches = self._batches("pass 2", holder)
         with reading_features(self.network, self.request.readings, holder.receive) as run:
@@ -237,7 +245,7 @@ class _Sweep:
     def _batch(self, step: str, number: int) -> AbstractContextManager[None]:
         return in_batch(self.network.model, self.split, step, number)
 
-    def _batches(self, step: str, holder: Holder) -> Iterator[tuple[int, Batch]]:
+    def _batches(self, step: str, holder: Resumable) -> Iterator[tuple[int, Batch]]:
         """The batches of a pass with their numbers, up to the samples that count, from where it was interrupted."""
         counted = _counted(self.network, self.loader, self.own, self.split, step)
         if self.partial is None:

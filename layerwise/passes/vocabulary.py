@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from layerwise.errors import NotRepeatable
-from layerwise.runtime.distributed import gathered
+from layerwise.runtime.distributed import all_gather
 from layerwise.statistics import State
 
 __all__ = ["MOST_HELD", "Vocabulary", "expected_classes", "settle", "vocabularies_of"]
@@ -85,7 +85,7 @@ class Vocabulary:
         if self.declared:
             return torch.arange(len(self.ids))
         before, added = self.ids[: self.settled], self.ids[self.settled :]
-        every = torch.cat(gathered(added, shared)).unique()
+        every = torch.cat(all_gather(added, shared)).unique()
         moved = torch.cat([torch.arange(self.settled), self.settled + torch.searchsorted(every, added)])
         self.ids = torch.cat([before, every])
         self.settled = len(self.ids)

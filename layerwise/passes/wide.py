@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from layerwise.errors import BudgetExceeded
-from layerwise.features.reading import Reading
+from layerwise.features.reading import LayerReading
 from layerwise.passes.checks import finite_rows
-from layerwise.passes.feature_cache import Bank, Shelf
-from layerwise.passes.first_accumulator import Gathering
-from layerwise.passes.replicates import Seen, joined
+from layerwise.passes.feature_cache import CacheSection, FeatureCache
+from layerwise.passes.first_accumulator import FirstAccumulator
+from layerwise.passes.replicates import TargetView, joined
 from layerwise.passes.spans import Span
-from layerwise.runtime.distributed import earlier, gathered
+from layerwise.runtime.distributed import all_gather, of_lower_ranks
 from layerwise.statistics.isometry import isometry_of
 
 __all__ = ["WideLayers"]
@@ -29,18 +29,20 @@ class WideLayers:
         What every measurement sees of each batch.
     """
 
-    def __init__(self, bank: Bank | Shelf | None, nonfinite: str, most: int | None = None) -> None:
+    def __init__(self, bank: FeatureCache | CacheSection | None, nonfinite: str, most: int | None = None) -> None:
         self.bank = bank
         self.most = most
         self.nonfinite = nonfinite
-        self.seen: list[list[dict[str, Seen]]] = []
+        self.seen: list[list[dict[str, TargetView]]] = []
 
-    def take_in(self, readings: Sequence[Reading], gathering: Sequence[Gathering], shared: bool) -> dict[str, Span]:
+    def take_in(
+        self, readings: Sequence[LayerReading], gathering: Sequence[FirstAccumulator], shared: bool
+    ) -> dict[str, Span]:
         """Give every measurement the coordinates of the wide layers; return the layers' spans."""
         if not readings:
             return {}
-        counts = gathered(sum(len(next(iter(batch[0].values()))[0]) for batch in self.seen), shared)
-        before = earlier(counts)
+        counts = all_gather(sum(len(next(iter(batch[0].values()))[0]) for batch in self.seen), shared)
+        before = of_lower_ranks(counts)
         start, count = sum(before), counts[len(before)]
         seen = joined(self.seen)
         spans = {}
@@ -51,7 +53,7 @@ class WideLayers:
                 measured.update_narrow(reading, span.coordinates, kept, own, span.isometry.squares)
         return spans
 
-    def _span(self, reading: Reading, start: int, count: int, shared: bool) -> tuple[Span, Tensor | None]:
+    def _span(self, reading: LayerReading, start: int, count: int, shared: bool) -> tuple[Span, Tensor | None]:
         """The span of a layer's samples, and which of this process's own count; None for all."""
         features = self._features(reading, shared)
         if self.most is not None and len(features) > self.most:
@@ -63,11 +65,11 @@ class WideLayers:
         span = Span(isometry_of(features, kept), start, count, lambda: self._features(reading, shared))
         return span, None if kept is None else kept[start : start + count]
 
-    def _features(self, reading: Reading, shared: bool) -> Tensor:
+    def _features(self, reading: LayerReading, shared: bool) -> Tensor:
         """The features of the samples of all processes, one process after the other."""
         assert self.bank is not None
         held = list(self.bank.get(reading.name))
         own = torch.cat(held) if held else torch.zeros(0, reading.features)
         del held
-        parts = [part for part in gathered(own, shared) if len(part)]
+        parts = [part for part in all_gather(own, shared) if len(part)]
         return torch.cat(parts) if len(parts) > 1 else own if not parts else parts[0]

@@ -14,12 +14,12 @@ from torch import nn
 from layerwise.adapters import Adapter, Batch
 from layerwise.adapters.items import split as inputs_and_labels
 from layerwise.arguments import NAME
-from layerwise.data.peek import is_repeatable, looked
+from layerwise.data.peek import is_repeatable, peekable
 from layerwise.errors import InvalidArgument, InvalidData, InvalidLabels, UnknownName, shown
 from layerwise.metrics import Metric
 from layerwise.passes.checks import one_hot_classes
 from layerwise.passes.matching import are_numbers
-from layerwise.runtime.distributed import place
+from layerwise.runtime.distributed import rank_and_world_size
 from layerwise.runtime.progress import logger
 from layerwise.settings import CLASSES
 
@@ -98,7 +98,7 @@ def find_loaders(data: Any, model: nn.Module, adapter: Adapter, batch_size: int)
             )
     if not splits:
         raise InvalidData("there is no split: the mapping of split to loader is empty")
-    splits = {split: looked(loader, split) for split, loader in splits.items()}
+    splits = {split: peekable(loader, split) for split, loader in splits.items()}
     first = _dataset(next(iter(splits.values())))
     name = type(first).__name__ if first is not None else "loader"
     return Loaders(splits, name, _classes_of(first))
@@ -117,7 +117,7 @@ def _named_loaders(name: str, model: nn.Module, adapter: Adapter, batch_size: in
     notes = getattr(prepare, "notes", None)
     if notes is not None:
         source.notes.include(notes)
-    splits = loaders(source, prepare, batch_size=batch_size, share=place())
+    splits = loaders(source, prepare, batch_size=batch_size, share=rank_and_world_size())
     # Integers without names are ids, of which those that occur are the classes.
     classes = () if are_numbers(source.classes) else source.classes
     return Loaders(splits, source.name, classes, source.fingerprint, source.notes, prepare)

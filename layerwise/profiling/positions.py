@@ -8,10 +8,10 @@ from typing import Any
 
 from layerwise.adapters.protocol import Batch
 from layerwise.errors import InvalidData, InvalidLabels, NotRepeatable
-from layerwise.features.reading import Reading
+from layerwise.features.reading import LayerReading
 from layerwise.features.reduction import DENSE
 from layerwise.network.layer import Layer
-from layerwise.passes import Request, SplitResult
+from layerwise.passes import PassRequest, SplitResult
 from layerwise.settings import Settings
 
 __all__ = ["check_apart", "most_samples", "nothing_apart", "of_positions"]
@@ -51,7 +51,7 @@ def nothing_apart(reduce: str, layers: Sequence[Layer], batch: Batch) -> Invalid
     return InvalidData(f"no layer has {reduce} for labels of shape {shape}; there are {there}")
 
 
-def most_samples(settings: Settings, inputs: int | None, readings: Sequence[Reading], classes: int) -> int | None:
+def most_samples(settings: Settings, inputs: int | None, readings: Sequence[LayerReading], classes: int) -> int | None:
     """Samples of the largest split, or more than those; None where it cannot be known.
 
     Parameters
@@ -71,7 +71,7 @@ def most_samples(settings: Settings, inputs: int | None, readings: Sequence[Read
     return min((count for count in (whole, drawn) if count is not None), default=None)
 
 
-def of_positions(request: Request, results: Mapping[str, SplitResult]) -> dict[str, Any]:
+def of_positions(request: PassRequest, results: Mapping[str, SplitResult]) -> dict[str, Any]:
     """What a profile of tokens or pixels tells of them; nothing of any other."""
     if not request.apart:
         return {}

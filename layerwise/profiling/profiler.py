@@ -27,7 +27,7 @@ from layerwise.features.choose_readings import readings_of
 from layerwise.features.fed_heads import find_fed_heads
 from layerwise.features.padding import padding_of
 from layerwise.features.pooling import Poolings, poolings_of
-from layerwise.features.reading import Reading
+from layerwise.features.reading import LayerReading
 from layerwise.features.reduction import DENSE
 from layerwise.metrics import Metric, convention, needs_of, reached, select
 from layerwise.network.failures import in_reading
@@ -39,11 +39,11 @@ from layerwise.network.layer import Layer, chosen_text
 from layerwise.network.resolve import find_network
 from layerwise.network.rows import first_samples
 from layerwise.network.weights import weight_hash
-from layerwise.passes import Beforehand, Request, SplitResult
+from layerwise.passes import LabelReplicates, PassRequest, SplitResult
 from layerwise.passes.first_features import arithmetic_of
 from layerwise.passes.plan import Plan, make_plan
-from layerwise.passes.resume import DoesNotFit, Partial
-from layerwise.passes.sweep import look, run_split
+from layerwise.passes.resume import DoesNotFit, ResumeState
+from layerwise.passes.sweep import read_labels, run_split
 from layerwise.passes.vocabulary import MOST_HELD, expected_classes, vocabularies_of
 from layerwise.profiling.attributes import (
     classes_told,
@@ -65,7 +65,14 @@ from layerwise.profiling.inputs import (
 from layerwise.profiling.positions import check_apart, most_samples, nothing_apart, of_positions
 from layerwise.profiling.stated_heads import find_judges, score_layers
 from layerwise.runtime.byte_sizes import parse_memory
-from layerwise.runtime.distributed import agreed, dealt_indices, gathered, is_follower, is_shared, needs_numbers
+from layerwise.runtime.distributed import (
+    all_gather,
+    broadcast,
+    dealt_indices,
+    is_secondary_process,
+    is_shared,
+    needs_sample_numbers,
+)
 from layerwise.runtime.environment import environment
 from layerwise.runtime.progress import logger
 from layerwise.schema import Variable
@@ -89,7 +96,7 @@ def profile(
     device: str | torch.device | None = None,
     batch_size: int = 64,
     settings: Settings | None = None,
-    partial: Partial | str | os.PathLike[str] | None = None,
+    partial: ResumeState | str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> xr.Dataset:
     """Measure how far every layer of a network has collapsed, in one run of the data.
@@ -111,8 +118,8 @@ def profile(
     partial : Partial or path, optional
         A folder that keeps what was accumulated, minute by minute: a profile that was killed, and is asked for again,
         goes on from there to the same numbers, or is begun anew where data, network, settings or files are not what
-        they were, and one line says why. The folder is gone when the profile is finished; a `Partial` is removed by the
-        caller, who may have the profile to write first.
+        they were, and one line says why. The folder is gone when the profile is finished; a `ResumeState` is removed by
+        the caller, who may have the profile to write first.
     **options
         Fields of `Settings`, such as ``layers="stages"`` or ``metrics=["nc1", "ncc_*"]``; they go before `settings`.
 
@@ -137,7 +144,7 @@ def profile(
     ('epoch', 'split', 'target', 'layer')
     """
     settings = chosen(settings, options, ("device", "batch_size", "settings", "partial"))
-    kept = partial if partial is None or isinstance(partial, Partial) else Partial(partial)
+    kept = partial if partial is None or isinstance(partial, ResumeState) else ResumeState(partial)
     with nullcontext() if kept is None else kept:
         measured = Profiler(model, data, settings, device=device, batch_size=batch_size).measure(partial=kept)
         if kept is not None and kept is not partial:
@@ -186,7 +193,7 @@ class Profiler:
         check_classes_for(self.metrics, settings.metrics, first)
         check_frames(settings, self.targets, {target: len(names) for target, names in self.class_names.items()})
         check_apart(settings, self.dimensions, self._needs(), repeatable=self.loaders.repeatable)
-        self._beforehand: dict[str, Beforehand] = {}
+        self._beforehand: dict[str, LabelReplicates] = {}
         if "complexity" in self._needs() and not self.loaders.repeatable:
             raise NotRepeatable("geometric complexity takes a second run of the data, and a loader runs only once")
         self._check_null()
@@ -209,12 +216,12 @@ class Profiler:
             raise nothing_apart(settings.reduce, layers, first)
         self._evaluation = self._evaluate(layers, judges, first, poolings, traced.alone)
         shared = any(map(is_shared, self.loaders.splits.values()))
-        self.plan = agreed(self._plan(first), shared)
+        self.plan = broadcast(self._plan(first), shared)
         self._checked = "no: check=False"
         if settings.check:
             self._checked = check_company(self.network, traced, self.readings, first, shared=shared)
         self._padding = padding_of(self.network, self._traced, self.readings, first)
-        if not is_follower():
+        if not is_secondary_process():
             self._say(differs if settings.reduce == "auto" else "")
 
     def _evaluate(
@@ -229,7 +236,7 @@ class Profiler:
         if any({"classifier", "head"} & set(metric.needs) for metric in self.metrics):
             paths = heads_of(traced, self.network.head, list(named.values()))
 
-            def read(inputs: Sequence[Layer]) -> list[Reading]:
+            def read(inputs: Sequence[Layer]) -> list[LayerReading]:
                 return readings_of(self.network, traced, inputs, first, settings.reduce, settings.seed, poolings)
 
             few = first_samples(first, _FEW) if alone else first
@@ -262,7 +269,7 @@ class Profiler:
         return [reading.layer for reading in self.readings]
 
     @checked(ARGUMENTS)
-    def measure(self, epoch: float = 0, step: int | None = None, *, partial: Partial | None = None) -> xr.Dataset:
+    def measure(self, epoch: float = 0, step: int | None = None, *, partial: ResumeState | None = None) -> xr.Dataset:
         """Measure the network as it is now.
 
         Parameters
@@ -277,7 +284,7 @@ class Profiler:
         with kept_buffers(self.network.model):
             return self._measure(epoch, step) if partial is None else self._go_on(epoch, step, partial)
 
-    def _go_on(self, epoch: float, step: int | None, partial: Partial) -> xr.Dataset:
+    def _go_on(self, epoch: float, step: int | None, partial: ResumeState) -> xr.Dataset:
         """Measure, from where an earlier measurement was stopped; anew where that was of something else."""
         plan = self.plan
         with partial:
@@ -293,7 +300,7 @@ class Profiler:
                 self.plan = plan
                 return self._measure(epoch, step, partial)
 
-    def _measure(self, epoch: float, step: int | None, partial: Partial | None = None) -> xr.Dataset:
+    def _measure(self, epoch: float, step: int | None, partial: ResumeState | None = None) -> xr.Dataset:
         started = time.perf_counter()
         if partial is not None:
             shared = any(map(is_shared, self.loaders.splits.values()))
@@ -338,14 +345,14 @@ class Profiler:
             attributes=attributes | ({"empty_fits": empty} if empty else {}),
         )
 
-    def _look(self, split: str, loader: Any, request: Request) -> None:
+    def _look(self, split: str, loader: Any, request: PassRequest) -> None:
         """Read the labels of a split beforehand, where that is needed and they are not known as they are now."""
-        if request.apart or not (request.null or (request.jackknife and needs_numbers(loader))):
+        if request.apart or not (request.null or (request.jackknife and needs_sample_numbers(loader))):
             return
         known = self._beforehand.get(split)
         stale = known is None or known.indices != dealt_indices(loader)
-        if any(gathered(stale, is_shared(loader))):
-            self._beforehand[split] = look(self.network, loader, request, split)
+        if any(all_gather(stale, is_shared(loader))):
+            self._beforehand[split] = read_labels(self.network, loader, request, split)
 
     @property
     def variables(self) -> list[Variable]:
@@ -459,8 +466,8 @@ class Profiler:
         # Without classes, what knows no target is measured from the same statistics as regression.
         return frozenset(needs if len(self.dimensions) < len(self.targets) else needs | {"regression"})
 
-    def _request(self) -> Request:
-        return Request(
+    def _request(self) -> PassRequest:
+        return PassRequest(
             readings=self.readings,
             needs=self._needs(),
             targets=self.targets,
@@ -518,7 +525,7 @@ class Profiler:
 
     def _tell(self, line: str) -> None:
         """Say a line, once."""
-        if line not in self._said and not is_follower():
+        if line not in self._said and not is_secondary_process():
             logger.warning("%s", line)
         self._said.add(line)
 

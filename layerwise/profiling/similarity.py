@@ -16,7 +16,7 @@ from layerwise.adapters.protocol import Batch
 from layerwise.arguments import checked
 from layerwise.errors import InvalidData, UnknownName
 from layerwise.features.read_features import reading_features
-from layerwise.features.reading import Reading
+from layerwise.features.reading import LayerReading
 from layerwise.features.reduction import DENSE
 from layerwise.network.failures import in_batch, read_batches
 from layerwise.network.inference import kept_buffers
@@ -134,7 +134,7 @@ def _grams(profiler: Profiler) -> Iterator[Callable[[Batch], list[Tensor]]]:
     """Open the hooks; gives a function from a batch to the Gram matrix of every layer."""
     found: dict[str, Tensor] = {}
 
-    def receive(reading: Reading, features: Tensor) -> None:
+    def receive(reading: LayerReading, features: Tensor) -> None:
         found[reading.name] = gram(features)
 
     with reading_features(profiler.network, profiler.readings, receive) as run:
@@ -174,7 +174,7 @@ def _batches(
 
 
 def _dataset(pairs: PairwiseHSIC, one: Profiler, two: Profiler, split: str, same_samples: str) -> xr.Dataset:
-    def of(readings: Sequence[Reading], prefix: str) -> dict[str, tuple[str, list[Any]]]:
+    def of(readings: Sequence[LayerReading], prefix: str) -> dict[str, tuple[str, list[Any]]]:
         dim = f"{prefix}layer"
         layers = [reading.layer for reading in readings]
         return {

@@ -17,17 +17,17 @@ from torch.utils.data import DistributedSampler
 from layerwise.errors import InvalidData
 
 __all__ = [
-    "agreed",
+    "all_gather",
+    "broadcast",
     "dealt_indices",
-    "earlier",
-    "gathered",
-    "is_follower",
+    "is_secondary_process",
     "is_shared",
-    "needs_numbers",
-    "neighbours",
-    "own_samples",
-    "place",
-    "together",
+    "needs_sample_numbers",
+    "of_lower_ranks",
+    "process_group",
+    "processes_on_this_machine",
+    "rank_and_world_size",
+    "samples_of_this_process",
     "union",
     "why_unknown",
 ]
@@ -35,7 +35,7 @@ __all__ = [
 T = TypeVar("T")
 
 
-def place() -> tuple[int, int]:
+def rank_and_world_size() -> tuple[int, int]:
     """The number of this process, and how many there are: (0, 1) alone."""
     group = torch.distributed
     if group.is_available() and group.is_initialized():
@@ -43,14 +43,14 @@ def place() -> tuple[int, int]:
     return 0, 1
 
 
-def is_follower() -> bool:
+def is_secondary_process() -> bool:
     """Whether this is one of several processes, and not the first."""
-    return place()[0] > 0
+    return rank_and_world_size()[0] > 0
 
 
-def neighbours() -> int:
+def processes_on_this_machine() -> int:
     """How many processes share the memory of this machine."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if place()[1] > 1 else 1
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if rank_and_world_size()[1] > 1 else 1
 
 
 def is_shared(loader: Any) -> bool:
@@ -61,7 +61,7 @@ def is_shared(loader: Any) -> bool:
     InvalidData
         If accelerate cut it into parts, which does not tell samples from those that even the parts out.
     """
-    if getattr(loader, "_is_accelerate_prepared", False) and place()[1] > 1:
+    if getattr(loader, "_is_accelerate_prepared", False) and rank_and_world_size()[1] > 1:
         raise InvalidData(
             "a loader that accelerate prepared leaves this process a part of the samples, some of them twice; "
             "give the loader as it was before, with a DistributedSampler if its samples are to be shared"
@@ -69,7 +69,7 @@ def is_shared(loader: Any) -> bool:
     return isinstance(getattr(loader, "sampler", None), DistributedSampler)
 
 
-def own_samples(loader: Any) -> int | None:
+def samples_of_this_process(loader: Any) -> int | None:
     """How many of the samples that a shared loader gives count here; None where all do.
 
     A `DistributedSampler` gives every process as many, so the last of some are others' samples a second time.
@@ -83,13 +83,13 @@ def own_samples(loader: Any) -> int | None:
 
 def dealt_indices(loader: Any) -> list[int] | None:
     """The places in the data set of this process's samples of a shared loader, in order; None for any other loader."""
-    own = own_samples(loader)
+    own = samples_of_this_process(loader)
     return None if own is None else list(loader.sampler)[:own]
 
 
-def needs_numbers(loader: Any) -> bool:
+def needs_sample_numbers(loader: Any) -> bool:
     """Whether the samples that a loader gives here are not those of the whole data set in their order."""
-    if place()[1] > 1:
+    if rank_and_world_size()[1] > 1:
         return is_shared(loader)
     indices = dealt_indices(loader)
     return indices is not None and indices != list(range(len(indices)))
@@ -114,19 +114,19 @@ def why_unknown(loader: Any, indices: Sequence[int], samples: int) -> str:
     return ""
 
 
-def agreed(own: T, shared: bool = True) -> T:
+def broadcast(own: T, shared: bool = True) -> T:
     """What the first process has; every process must call it."""
-    return gathered(own, shared)[0]
+    return all_gather(own, shared)[0]
 
 
 def union(own: Iterable[T], shared: bool = True) -> list[T]:
     """What any of the processes has, each once; every process must call it."""
-    return list(dict.fromkeys(item for items in gathered(list(own), shared) for item in items))
+    return list(dict.fromkeys(item for items in all_gather(list(own), shared) for item in items))
 
 
-def gathered(own: T, shared: bool) -> list[T]:
+def all_gather(own: T, shared: bool) -> list[T]:
     """What every process has, in the order of their numbers; every process must call it."""
-    count = place()[1]
+    count = rank_and_world_size()[1]
     if not shared or count == 1:
         return [own]
     found: list[Any] = [None] * count
@@ -134,15 +134,15 @@ def gathered(own: T, shared: bool) -> list[T]:
     return found
 
 
-def earlier(parts: list[T]) -> list[T]:
-    """Of what `gathered` gave, that of the processes before this one; none where each has its own."""
-    return parts[: place()[0]] if len(parts) > 1 else []
+def of_lower_ranks(parts: list[T]) -> list[T]:
+    """Of what `all_gather` gave, that of the processes before this one; none where each has its own."""
+    return parts[: rank_and_world_size()[0]] if len(parts) > 1 else []
 
 
 @contextmanager
-def together() -> Iterator[str | None]:
+def process_group() -> Iterator[str | None]:
     """Join the processes that `torchrun` started, if it did; gives the device of this one, None if any will do."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or place()[1] > 1:
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or rank_and_world_size()[1] > 1:
         yield None
         return
     device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ["bytes_of", "mapped", "plain", "resampled", "tensors_of"]
+__all__ = ["bytes_of", "dense_values", "map_tensors", "resampled", "tensors_of"]
 
 
-def mapped(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
+def map_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
     """The same nest with `function` of every tensor; NumPy's arrays become tensors, and all else stays.
 
     Examples
@@ -31,17 +31,17 @@ def mapped(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
             tensor = tensor.to(default.to_complex() if tensor.is_complex() else default)
         return function(tensor)
     if isinstance(value, Mapping):
-        return {key: mapped(item, function) for key, item in value.items()}
+        return {key: map_tensors(item, function) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
-        items = [mapped(item, function) for item in value]
+        items = [map_tensors(item, function) for item in value]
         return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     return value
 
 
 def tensors_of(value: Any) -> list[Tensor]:
-    """The tensors of a nest, in the order in which `mapped` meets them."""
+    """The tensors of a nest, in the order in which `map_tensors` meets them."""
     found: list[Tensor] = []
-    mapped(value, lambda tensor: found.append(tensor) or tensor)  # type: ignore[func-returns-value]
+    map_tensors(value, lambda tensor: found.append(tensor) or tensor)  # type: ignore[func-returns-value]
     return found
 
 
@@ -58,7 +58,7 @@ def resampled(mask: Tensor, length: int) -> Tensor:
     return mask[:, centres]
 
 
-def plain(value: Tensor) -> Tensor:
+def dense_values(value: Tensor) -> Tensor:
     """The values of a weight: of one that is sharded all shards, of a quantised one the numbers that it stands for.
 
     Every process has to ask for a weight that is sharded.
@@ -73,4 +73,4 @@ def plain(value: Tensor) -> Tensor:
 
 def bytes_of(value: Tensor) -> memoryview:
     """The values of a tensor, dense and on the CPU, as bytes."""
-    return plain(value).cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+    return dense_values(value).cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data

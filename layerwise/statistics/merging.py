@@ -7,15 +7,15 @@ from typing import TypeVar
 
 import torch
 
-from layerwise.runtime.distributed import gathered
+from layerwise.runtime.distributed import all_gather
 from layerwise.statistics.state import Accumulator, merged, state_of
 
-__all__ = ["pooled"]
+__all__ = ["merge_across_processes"]
 
 A = TypeVar("A", bound=Accumulator)
 
 
-def pooled(own: A | None, make: Callable[[], A], device: torch.device, shared: bool = True) -> A:
+def merge_across_processes(own: A | None, make: Callable[[], A], device: torch.device, shared: bool = True) -> A:
     """What all processes accumulated as one, the same in each of them; every process must call it.
 
     Parameters
@@ -31,4 +31,4 @@ def pooled(own: A | None, make: Callable[[], A], device: torch.device, shared: b
     """
     if own is not None and not shared:
         return own
-    return merged(gathered(None if own is None else state_of(own), shared), make, device)
+    return merged(all_gather(None if own is None else state_of(own), shared), make, device)

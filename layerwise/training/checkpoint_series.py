@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from torch import nn
 
-    from layerwise.passes.resume import Partial
+    from layerwise.passes.resume import ResumeState
     from layerwise.store import Store
 
 __all__ = ["profile_checkpoints"]
@@ -108,7 +108,7 @@ def profile_checkpoints(
     device: str | torch.device | None = None,
     batch_size: int = 64,
     settings: Settings | None = None,
-    partial: Partial | None = None,
+    partial: ResumeState | None = None,
     **options: Any,
 ) -> xr.Dataset:
     """Measure a network with the weights of one checkpoint after the other: a run with an epoch for each.
@@ -204,7 +204,7 @@ def profile_checkpoints(
     return target[run].load()
 
 
-def _measure(profiler: Profiler, checkpoint: Checkpoint, partial: Partial | None) -> tuple[xr.Dataset, list[str]]:
+def _measure(profiler: Profiler, checkpoint: Checkpoint, partial: ResumeState | None) -> tuple[xr.Dataset, list[str]]:
     """The profile of a checkpoint, and what of it the network has no place for."""
     left_out = load_weights(profiler.network.model, checkpoint)
     measured = profiler.measure(checkpoint.epoch, checkpoint.step, partial=partial)
@@ -213,7 +213,7 @@ def _measure(profiler: Profiler, checkpoint: Checkpoint, partial: Partial | None
 
 
 def _measure_base(
-    profiler_of: Callable[[nn.Module], Profiler], trained: Profiler, base: Base, partial: Partial | None
+    profiler_of: Callable[[nn.Module], Profiler], trained: Profiler, base: Base, partial: ResumeState | None
 ) -> xr.Dataset:
     """The profile of the network before its training, with the layers that it has with an adapter.
 

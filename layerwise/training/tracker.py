@@ -13,9 +13,9 @@ import xarray as xr
 
 from layerwise.arguments import FLAG, checked, choice, whole
 from layerwise.errors import EmptyData, InvalidData, NotRepeatable, UnknownName
-from layerwise.network.inference import kept_buffers, own_casts
+from layerwise.network.inference import fresh_autocast, kept_buffers
 from layerwise.profiling.profiler import Profiler
-from layerwise.runtime.distributed import agreed, is_follower, is_shared
+from layerwise.runtime.distributed import broadcast, is_secondary_process, is_shared
 from layerwise.settings import ARGUMENTS, Settings, chosen
 from layerwise.training.continuation import refuse_other_data, refuse_other_settings
 
@@ -208,7 +208,7 @@ class Tracker:
         if stored is not None:
             refuse_other_settings(stored, self._profiler, self.run, way_out)
         shared = any(map(is_shared, self._profiler.loaders.splits.values()))
-        attributes = agreed(None if stored is None else dict(stored.attrs), shared)
+        attributes = broadcast(None if stored is None else dict(stored.attrs), shared)
         if attributes is not None:
             with _untouched(self._model, self._generators):
                 refuse_other_data(attributes, self._profiler, self.run, way_out)
@@ -237,7 +237,7 @@ def _schedule(every: Schedule) -> Callable[[int], bool]:
 def _opened(store: Store | str | os.PathLike[str] | None) -> Store | None:
     from layerwise.store import Store, open_store
 
-    if store is None or is_follower():
+    if store is None or is_secondary_process():
         return None
     return store if isinstance(store, Store) else open_store(store)
 
@@ -266,7 +266,7 @@ def _untouched(model: nn.Module, generators: Iterable[torch.Generator]) -> Itera
         for generator in generators:
             stack.callback(generator.set_state, generator.get_state())
         stack.enter_context(torch.random.fork_rng(_cuda_devices(model)))
-        stack.enter_context(own_casts())
+        stack.enter_context(fresh_autocast())
         yield
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layerwise.errors import InvalidData
-from layerwise.runtime.distributed import is_follower, together
+from layerwise.runtime.distributed import is_secondary_process, process_group
 from layerwise.runtime.progress import logger
 from layerwise.studies.frame.catalogue import Study, find_study, group_of, list_groups, list_studies, scaled, title
 from layerwise.studies.frame.claim import Claim, claims_table
@@ -75,9 +75,9 @@ def run_one(
     if seeds is not None:
         changes["seeds"] = seeds
     settings = changed(scaled(study, scale), changes)
-    with together():
+    with process_group():
         ds = _measure(study, settings, store)
-        if is_follower():
+        if is_secondary_process():
             return None
     return _show(study, ds, output, say)
 

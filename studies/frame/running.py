@@ -15,8 +15,8 @@ import numpy as np
 import torch
 import xarray as xr
 
-from layerwise.passes.resume import partial_folder
-from layerwise.runtime.distributed import agreed, is_follower
+from layerwise.passes.resume import resume_folder
+from layerwise.runtime.distributed import broadcast, is_secondary_process
 from layerwise.runtime.progress import logger
 from layerwise.store import Store
 from layerwise.studies.frame.settings import listed
@@ -60,7 +60,7 @@ class Seed:
 
     @property
     def _place(self) -> Path | None:
-        return None if self.store.place == "memory://" else partial_folder(self.store.place, self.folder)
+        return None if self.store.place == "memory://" else resume_folder(self.store.place, self.folder)
 
 
 def over_seeds(study: str, measure: Callable[[Any, Seed], xr.Dataset], settings: Any, store: Store) -> xr.Dataset:
@@ -90,17 +90,17 @@ def over_seeds(study: str, measure: Callable[[Any, Seed], xr.Dataset], settings:
         seed = Seed(number, store, f"{folder}/seed{number}")
         kept = seed.run("result")
         # Processes that train together go the same way, whatever one of them sees in the store meanwhile.
-        if not agreed(store.has_result(kept)):
+        if not broadcast(store.has_result(kept)):
             logger.info(f"{name}: seed {number + 1} of {settings.seeds}")
             started = time.monotonic(), time.process_time()
             measured = measure(settings, seed)
             ended = time.monotonic(), time.process_time()
             took = [xr.DataArray(end - start, attrs={"units": "s"}) for start, end in zip(started, ended, strict=True)]
             measured = measured.assign({**dict(zip(TIMES, took, strict=True)), "threads": torch.get_num_threads()})
-            if not is_follower():
+            if not is_secondary_process():
                 store.keep_result(measured, kept)
                 seed.clear()
-            agreed(None)
+            broadcast(None)
         found.append(store.result(kept))
     ds = side_by_side(dict(enumerate(found)), "seed")
     return ds.assign_attrs(study=name, **{key: _plain(value) for key, value in listed(settings).items()})

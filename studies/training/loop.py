@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.distributed import get_backend, is_initialized
 
-from layerwise.runtime.distributed import is_follower
+from layerwise.runtime.distributed import is_secondary_process
 from layerwise.studies.training.normalisation import share_batch_norm
 from layerwise.studies.training.recipe import Recipe
 
@@ -95,7 +95,7 @@ def train(
 
 def _save(checkpoint: Path | None, state: dict[str, Any], done: int) -> None:
     """Whole or not at all."""
-    if checkpoint is None or is_follower():
+    if checkpoint is None or is_secondary_process():
         return
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     draft = checkpoint.with_suffix(".draft")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from layerwise.runtime.distributed import agreed
+from layerwise.runtime.distributed import broadcast
 from layerwise.studies.training.loop import Loss, train
 from layerwise.studies.training.recipe import Recipe
 from layerwise.training.tracker import Schedule, Tracker
@@ -83,5 +83,5 @@ def train_and_track(
         after_epoch=measure,
         checkpoint=seed.checkpoint(name),
     )
-    agreed(None)
+    broadcast(None)
     return seed.store[seed.run(name)].load()

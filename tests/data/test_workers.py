@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from layerwise.data.peek import first_batch, looked
+from layerwise.data.peek import first_batch, peekable
 from layerwise.data.workers import check_workers
 from layerwise.errors import InvalidData
 
@@ -46,13 +46,13 @@ def check(workers: list[list[Tensor]]) -> None:
 def test_workers_that_deal_nothing_out_are_refused_with_the_ways_out(size: int, workers: int) -> None:
     loader = DataLoader(Stream(torch.randn(size, 4), False), batch_size=8, num_workers=workers)
     with pytest.raises(InvalidData, match=r"split 'train' give the same.*num_workers=0.*get_worker_info"):
-        looked(loader, "train")
+        peekable(loader, "train")
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2, 3])
 def test_samples_that_are_dealt_out_all_come_once(workers: int) -> None:
     x = torch.randn(50, 4)
-    loader = looked(DataLoader(Stream(x, workers > 1), batch_size=4, num_workers=workers))
+    loader = peekable(DataLoader(Stream(x, workers > 1), batch_size=4, num_workers=workers))
     first = first_batch(loader)
     for _ in range(2):
         batches = list(loader)

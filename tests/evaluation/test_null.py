@@ -15,8 +15,8 @@ from torch import Tensor
 from layerwise.errors import InvalidData, NotRepeatable
 from layerwise.evaluation.uncertainty import under_chance
 from layerwise.metrics import get, list_metrics
-from layerwise.passes import Shuffles
-from layerwise.passes.resume import Partial
+from layerwise.passes import LabelShuffles
+from layerwise.passes.resume import ResumeState
 from layerwise.profiling import profile as measure
 from layerwise.settings import Settings
 from layerwise.training.tracker import Tracker
@@ -43,18 +43,18 @@ def network():
 @pytest.fixture
 def taken(monkeypatch):
     """The shuffles that a profile takes, by number of samples."""
-    made: dict[int, Shuffles] = {}
-    start = Shuffles.__init__
+    made: dict[int, LabelShuffles] = {}
+    start = LabelShuffles.__init__
 
-    def keep(self: Shuffles, *words: object) -> None:
+    def keep(self: LabelShuffles, *words: object) -> None:
         start(self, *words)
         made[self.size] = self
 
-    monkeypatch.setattr(Shuffles, "__init__", keep)
+    monkeypatch.setattr(LabelShuffles, "__init__", keep)
     return made
 
 
-def orders(shuffles: Shuffles, target: str = "label") -> list[Tensor]:
+def orders(shuffles: LabelShuffles, target: str = "label") -> list[Tensor]:
     """The labels of a target in every order."""
     seen = shuffles.of({target: (torch.zeros(0), None)}, 0, shuffles.size)
     return [order[target][0] for order in seen]
@@ -141,21 +141,23 @@ class TestChance:
 class TestShuffles:
     def test_every_label_is_as_often_as_it_was_and_every_order_another(self):
         labels = torch.tensor([0] * 50 + [1] * 30 + [40_000] * 5)
-        found = orders(Shuffles({"label": labels}, 4, 0, torch.arange(85)))
+        found = orders(LabelShuffles({"label": labels}, 4, 0, torch.arange(85)))
         for order in found:
             assert torch.equal(order.sort().values, labels)
         assert len({tuple(order.tolist()) for order in [labels, *found]}) == 5
 
     def test_processes_have_the_orders_of_the_whole_between_them(self):
         labels, all_of = {"label": torch.arange(30) % 4}, torch.arange(30)
-        whole, one, two = (Shuffles(labels, 3, 7, own) for own in (all_of, all_of[::2], all_of[1::2]))
+        whole, one, two = (LabelShuffles(labels, 3, 7, own) for own in (all_of, all_of[::2], all_of[1::2]))
         for order, first, second in zip(*map(orders, (whole, one, two)), strict=True):
             assert torch.equal(order[::2], first)
             assert torch.equal(order[1::2], second)
 
     def test_targets_are_shuffled_together(self):
         fine = torch.arange(30) % 6
-        shuffles = Shuffles({"fine": fine, "coarse": fine // 2, "size": fine[:, None].double()}, 3, 0, torch.arange(30))
+        shuffles = LabelShuffles(
+            {"fine": fine, "coarse": fine // 2, "size": fine[:, None].double()}, 3, 0, torch.arange(30)
+        )
         for one, two, three in zip(*(orders(shuffles, target) for target in ("fine", "coarse", "size")), strict=True):
             assert torch.equal(one // 2, two)
             assert torch.equal(one[:, None].double(), three)
@@ -163,7 +165,7 @@ class TestShuffles:
     def test_samples_without_a_target_keep_none(self):
         values = torch.arange(20.0)[:, None]
         values[::3] = torch.nan
-        for order in orders(Shuffles({"size": values}, 3, 0, torch.arange(20)), "size"):
+        for order in orders(LabelShuffles({"size": values}, 3, 0, torch.arange(20)), "size"):
             assert torch.equal(order.isnan(), values.isnan())
             assert torch.equal(order[~order.isnan()].sort().values, values[~values.isnan()])
 
@@ -202,7 +204,7 @@ class TestNothingElseChanges:
         monkeypatch.setattr("layerwise.passes.plan._WIDEST_KEPT", 0)
         expected = profile(network, loader(*clusters()), null=DRAWS)
         again = partial(profile, network, loader(*clusters()), null=DRAWS)
-        found = through_kills(network, lambda: again(partial=Partial(tmp_path / "kept", every=0)))
+        found = through_kills(network, lambda: again(partial=ResumeState(tmp_path / "kept", every=0)))
         xr.testing.assert_identical(found.drop_attrs(deep=False), expected.drop_attrs(deep=False))
 
     def test_a_tracker_reads_the_labels_once_and_has_chance_and_errors_at_every_epoch(self, network):

@@ -13,7 +13,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 
 from layerwise.errors import LayerNeverFired, UnknownName
 from layerwise.network.capture import Capture
-from layerwise.network.inference import quiet
+from layerwise.network.inference import evaluating
 from layerwise.network.layer import Layer
 
 
@@ -22,7 +22,7 @@ def captured(model: nn.Module, layers: Sequence[Layer | str], run: Callable[[], 
     found: dict[str, Tensor] = {}
     chosen = [Layer(item) if isinstance(item, str) else item for item in layers]
     with (
-        quiet(model),
+        evaluating(model),
         Capture(model, chosen, lambda layer, value: found.update({layer.name: value.clone()})) as capture,
         capture.forward(),
     ):
@@ -75,7 +75,7 @@ class TestActivations:
             alive.append(sum(not storage.expired() for storage in seen))
             seen.append(StorageWeakRef(value.untyped_storage()))
 
-        with quiet(net), Capture(net, [Layer(str(i)) for i in range(6)], receive) as capture, capture.forward():
+        with evaluating(net), Capture(net, [Layer(str(i)) for i in range(6)], receive) as capture, capture.forward():
             net(torch.randn(2, 4))
         # Of all earlier layers only the input of the present one is still there.
         assert max(alive) <= 1
@@ -226,7 +226,7 @@ class TestLeftAsItWas:
         receive = fail if where == "receiver" else lambda *_: None
 
         def run() -> None:
-            with quiet(net), Capture(net, [Layer("0")], receive) as capture, capture.forward():
+            with evaluating(net), Capture(net, [Layer("0")], receive) as capture, capture.forward():
                 net(torch.ones(1, 4))
                 fail()
 
@@ -241,7 +241,7 @@ class TestLeftAsItWas:
         net = nn.Sequential(chain(), nn.BatchNorm1d(3), nn.Dropout(0.5)).train()
         net[0].eval()
         before = [module.training for module in net.modules()]
-        with quiet(net):
+        with evaluating(net):
             assert not any(module.training for module in net.modules())
         assert [module.training for module in net.modules()] == before
 
@@ -254,7 +254,7 @@ class TestLeftAsItWas:
                 return super().train(mode)
 
         net = nn.Sequential(Merges(4, 4)).train()
-        with quiet(net):
+        with evaluating(net):
             assert not net[0].training
             assert not net[0].merged
         assert not net[0].merged
@@ -280,5 +280,5 @@ class TestLeftAsItWas:
 
     def test_no_graph_is_recorded(self):
         net = chain()
-        with quiet(net):
+        with evaluating(net):
             assert not net(torch.ones(1, 4)).requires_grad

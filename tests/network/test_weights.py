@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from layerwise.network.weights import device_of, filled
+from layerwise.network.weights import device_of, materialized
 
 accelerate = pytest.importorskip("accelerate")
 
@@ -41,7 +41,7 @@ def test_weights_are_there_within_and_away_again_after_an_exception():
     accelerate.cpu_offload(net, execution_device=torch.device("cpu"))
 
     def fail_within() -> None:
-        with filled(net):
+        with materialized(net):
             assert torch.equal(net.token.detach(), torch.ones(3))
             raise ZeroDivisionError
 
@@ -53,5 +53,5 @@ def test_weights_are_there_within_and_away_again_after_an_exception():
 def test_a_module_whose_weights_are_there_is_left_alone():
     net = nn.Linear(3, 3)
     weight = net.weight
-    with filled(net):
+    with materialized(net):
         assert net.weight is weight

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from layerwise.passes.resume import Partial
+from layerwise.passes.resume import ResumeState
 from layerwise.passes.small_batches import ENOUGH
 from layerwise.profiling import profile
 from layerwise.statistics import CenterProjections, Centers, ClassMoments, ComplexitySums, TargetAccumulator
@@ -164,7 +164,7 @@ def test_a_resumed_profile(tmp_path_factory: pytest.TempPathFactory, cut: list[i
     network, kept = seeded(Perceptron), tmp_path_factory.mktemp("kept") / "kept"
     parts = batches(cut, inputs, labels)
     with pytest.raises(KeyboardInterrupt):
-        profile(network, Stopping(parts, int(place * (len(parts) - 1))), partial=Partial(kept, every=0))
+        profile(network, Stopping(parts, int(place * (len(parts) - 1))), partial=ResumeState(kept, every=0))
     resumed = profile(network, Stopping(parts, len(parts)), partial=kept)
     assert_same(resumed, profile(network, [(inputs, labels)]))
 

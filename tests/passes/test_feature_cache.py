@@ -8,7 +8,7 @@ import tempfile
 import pytest
 import torch
 
-from layerwise.passes.feature_cache import Bank
+from layerwise.passes.feature_cache import FeatureCache
 
 WHERE = ["memory", "disk"]
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.int64, torch.bool]
@@ -29,7 +29,7 @@ def drawn(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
 def test_what_was_put_is_given_back_in_order_with_its_type(where, dtype):
     batches = [drawn(size, 5, dtype=dtype) for size in (7, 7, 2)]
     labels = torch.arange(7)
-    with Bank(where) as bank:
+    with FeatureCache(where) as bank:
         for batch in batches:
             bank.put("layer", batch)
         bank.put("labels", labels)
@@ -42,7 +42,7 @@ def test_what_was_put_is_given_back_in_order_with_its_type(where, dtype):
 @pytest.mark.parametrize("where", WHERE)
 def test_many_keys_put_in_turn_are_kept_apart(where):
     keys = [f"blocks.{number}/{'x' * 300}" for number in range(50)]
-    with Bank(where) as bank:
+    with FeatureCache(where) as bank:
         for step in range(3):
             for number, key in enumerate(keys):
                 bank.put(key, torch.full((2, 3), float(100 * step + number)))
@@ -53,7 +53,7 @@ def test_many_keys_put_in_turn_are_kept_apart(where):
 @pytest.mark.parametrize("where", WHERE)
 def test_a_change_in_place_after_the_put_does_not_reach_the_bank(where):
     values = torch.ones(2, 3)
-    with Bank(where) as bank:
+    with FeatureCache(where) as bank:
         bank.put("layer", values)
         values.zero_()
         assert torch.equal(next(bank.get("layer")), torch.ones(2, 3))
@@ -62,7 +62,7 @@ def test_a_change_in_place_after_the_put_does_not_reach_the_bank(where):
 @pytest.mark.parametrize("where", WHERE)
 def test_views_with_strides_of_their_own_are_kept(where):
     whole = drawn(4, 6)
-    with Bank(where) as bank:
+    with FeatureCache(where) as bank:
         bank.put("turned", whole.T)
         bank.put("column", whole[:, 2])
         assert torch.equal(next(bank.get("turned")), whole.T)
@@ -71,7 +71,7 @@ def test_views_with_strides_of_their_own_are_kept(where):
 
 @pytest.mark.parametrize("where", WHERE)
 def test_a_key_can_be_read_twice_and_added_to_in_between(where):
-    with Bank(where) as bank:
+    with FeatureCache(where) as bank:
         bank.put("layer", torch.zeros(1, 2))
         assert len(list(bank.get("layer"))) == 1
         bank.put("layer", torch.ones(1, 2))
@@ -80,19 +80,19 @@ def test_a_key_can_be_read_twice_and_added_to_in_between(where):
 
 @pytest.mark.parametrize("where", WHERE)
 def test_a_key_that_was_never_put_has_no_batches(where):
-    with Bank(where) as bank:
+    with FeatureCache(where) as bank:
         bank.put("labels", torch.arange(3))
         assert list(bank.get("predictions")) == []
 
 
 def test_a_bank_in_memory_makes_no_folder(folder):
-    with Bank("memory") as bank:
+    with FeatureCache("memory") as bank:
         bank.put("layer", torch.ones(2, 2))
         assert list(folder.iterdir()) == []
 
 
 def test_the_folder_is_gone_afterwards(folder):
-    with Bank("disk") as bank:
+    with FeatureCache("disk") as bank:
         bank.put("layer", torch.ones(2, 2))
         assert len([item for item in folder.iterdir() if item.is_dir()]) == 1
     assert list(folder.iterdir()) == []
@@ -100,7 +100,7 @@ def test_the_folder_is_gone_afterwards(folder):
 
 def test_the_folder_is_gone_after_an_exception_in_the_middle_of_reading(folder):
     def fail_while_reading() -> None:
-        with Bank("disk") as bank:
+        with FeatureCache("disk") as bank:
             bank.put("layer", torch.ones(2, 2))
             bank.put("layer", torch.ones(2, 2))
             next(bank.get("layer"))
@@ -114,13 +114,13 @@ def test_the_folder_is_gone_after_an_exception_in_the_middle_of_reading(folder):
 @pytest.mark.parametrize("where", WHERE)
 def test_a_bank_goes_on_from_what_was_saved_and_cuts_off_the_rest(where, tmp_path):
     batches = [torch.randn(3, 4), torch.randn(2, 4).bfloat16(), torch.randn(5, 4)]
-    first = Bank(where, tmp_path)
+    first = FeatureCache(where, tmp_path)
     first.put("a", batches[0])
     contents = copy.deepcopy(first.save())
     first.put("a", torch.zeros(9, 9))
     first.put("b", torch.zeros(9, 9))
     first.save()
-    second = Bank(where, tmp_path)
+    second = FeatureCache(where, tmp_path)
     second.restore(contents)
     for values in batches[1:]:
         second.put("a", values)
@@ -131,8 +131,8 @@ def test_a_bank_goes_on_from_what_was_saved_and_cuts_off_the_rest(where, tmp_pat
 
 @pytest.mark.parametrize("where", WHERE)
 def test_what_was_never_saved_is_not_taken_for_features(where, tmp_path):
-    Bank(where, tmp_path).put("a", torch.zeros(9, 9))
-    bank = Bank(where, tmp_path)
+    FeatureCache(where, tmp_path).put("a", torch.zeros(9, 9))
+    bank = FeatureCache(where, tmp_path)
     bank.put("a", torch.ones(2, 2))
     (found,) = bank.get("a")
     assert torch.equal(found, torch.ones(2, 2))

@@ -8,34 +8,38 @@ import pytest
 import torch
 from torch import Tensor
 
-from layerwise.passes import Beforehand, find_beforehand
+from layerwise.passes import LabelReplicates, find_label_replicates
 from layerwise.passes.jackknife_groups import deal
-from layerwise.passes.request import Request
+from layerwise.passes.request import PassRequest
 
 LABELS = torch.tensor([7, 7, 3, 7, 900_000_000_000, 3, 3, 7, 7, 3, 7])
 SHARES = ([4, 0, 9], [10, 2, 6, 8], [], [1, 7, 3, 5])
 
 
-def request() -> Request:
-    return Request((), frozenset(), ("label",), {}, None, jackknife=3, null=4)  # type: ignore[arg-type]
+def request() -> PassRequest:
+    return PassRequest((), frozenset(), ("label",), {}, None, jackknife=3, null=4)  # type: ignore[arg-type]
 
 
-def as_processes(monkeypatch: pytest.MonkeyPatch, shares: Any, unknown: str = "") -> list[Beforehand]:
+def as_processes(monkeypatch: pytest.MonkeyPatch, shares: Any, unknown: str = "") -> list[LabelReplicates]:
     """What each of several processes finds, one after the other."""
     own = [({"label": LABELS[share]} if share else {}, torch.tensor(share).long(), unknown) for share in shares]
     places = [(len(indices), indices, why) for _, indices, why in own]
     monkeypatch.setattr(
-        "layerwise.passes.label_replicates.gathered",
+        "layerwise.passes.label_replicates.all_gather",
         lambda given, shared: places if isinstance(given, tuple) else [labels for labels, *_ in own],
     )
     found = []
     for rank, (labels, indices, why) in enumerate(own):
-        monkeypatch.setattr("layerwise.passes.label_replicates.place", lambda rank=rank: (rank, len(shares)))
-        found.append(find_beforehand(labels, request(), "train", shared=True, indices=indices.tolist(), unknown=why))
+        monkeypatch.setattr(
+            "layerwise.passes.label_replicates.rank_and_world_size", lambda rank=rank: (rank, len(shares))
+        )
+        found.append(
+            find_label_replicates(labels, request(), "train", shared=True, indices=indices.tolist(), unknown=why)
+        )
     return found
 
 
-def shuffled(found: Beforehand) -> list[Tensor]:
+def shuffled(found: LabelReplicates) -> list[Tensor]:
     assert found.shuffles is not None
     seen = found.shuffles.of({"label": (LABELS[:0], None)}, 0, found.samples)
     return [order["label"][0] for order in seen]
@@ -56,7 +60,7 @@ def test_groups_of_all_samples_are_those_that_come_one_by_one():
 
 
 def test_every_sample_has_the_group_and_the_labels_that_one_process_gives_it(monkeypatch):
-    whole = find_beforehand({"label": LABELS}, request(), "train", shared=False)
+    whole = find_label_replicates({"label": LABELS}, request(), "train", shared=False)
     orders = shuffled(whole)
     for share, found in zip(SHARES, as_processes(monkeypatch, SHARES), strict=True):
         assert found.order == "of the data set"

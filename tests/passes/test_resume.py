@@ -17,7 +17,7 @@ import torch
 import xarray as xr
 from helpers.networks import Perceptron, blobs, loader
 
-from layerwise.passes.resume import Partial
+from layerwise.passes.resume import ResumeState
 from layerwise.profiling import profile as measure
 
 TESTS = Path(__file__).parents[1]
@@ -82,7 +82,7 @@ def test_from_any_batch_on_the_numbers_are_the_same_to_the_last_bit(network, wai
     left = float(stop)
     for _ in range(20):
         try:
-            found = profile(network, loaders(left), partial=Partial(tmp_path / "kept", every=0))
+            found = profile(network, loaders(left), partial=ResumeState(tmp_path / "kept", every=0))
         except Interrupted:
             # Stop anew, further on each time.
             left += stop
@@ -95,10 +95,10 @@ def test_from_any_batch_on_the_numbers_are_the_same_to_the_last_bit(network, wai
 def test_what_was_taken_in_is_not_run_through_the_network_again(network, tmp_path):
     kept = tmp_path / "kept"
     with pytest.raises(Interrupted):
-        profile(network, loaders(3), partial=Partial(kept, every=0))
+        profile(network, loaders(3), partial=ResumeState(kept, every=0))
     runs: list[int] = []
     network.register_forward_hook(lambda module, args, output: runs.append(len(output)))
-    profile(network, loaders(torch.inf), partial=Partial(kept, every=0))
+    profile(network, loaders(torch.inf), partial=ResumeState(kept, every=0))
     # Samples that find layers, axes, pooling and what the head reads, and check company; the first batch, which proves
     # the network; then of six batches the three that were not done.
     assert runs == [2, 3, 4, 4, 4, 1, 4, 16, 12, 16, 14]
@@ -108,7 +108,7 @@ def test_a_finished_profile_leaves_nothing_behind(network, tmp_path):
     profile(network, loaders(torch.inf), partial=tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
     with pytest.raises(Interrupted):
-        profile(network, loaders(3), partial=Partial(tmp_path / "kept", every=0))
+        profile(network, loaders(3), partial=ResumeState(tmp_path / "kept", every=0))
     assert (tmp_path / "kept").exists()
     profile(network, loaders(torch.inf), partial=tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
@@ -122,7 +122,7 @@ def test_a_short_profile_writes_nothing(network, tmp_path):
 
 def test_what_is_kept_of_another_profile_is_not_taken_for_this_one(network, tmp_path, caplog):
     with pytest.raises(Interrupted):
-        profile(network, loaders(3), partial=Partial(tmp_path / "kept", every=0))
+        profile(network, loaders(3), partial=ResumeState(tmp_path / "kept", every=0))
     torch.manual_seed(1)
     other = Perceptron()
     with caplog.at_level(logging.INFO, logger="layerwise"):
@@ -136,7 +136,7 @@ def test_a_full_disk_stops_the_keeping_and_not_the_profile(network, tmp_path, ca
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    found = profile(network, loaders(torch.inf), partial=Partial(tmp_path / "kept", every=0))
+    found = profile(network, loaders(torch.inf), partial=ResumeState(tmp_path / "kept", every=0))
     assert caplog.text.count("No space left on device") == 1
     assert_identical(found, profile(network, loaders(torch.inf)))
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from layerwise.errors import InUse, InvalidData
-from layerwise.passes.resume import Partial
+from layerwise.passes.resume import ResumeState
 from layerwise.profiling import profile
 
 METRICS = ["nc1", "cdnv", "ncc_error", "probe_error"]
@@ -48,7 +48,7 @@ def loaders(batches: dict[str, Batches], left: float = torch.inf) -> dict[str, L
 
 def killed(folder: Path, left: float, model: nn.Module | None = None, **options: Any) -> None:
     with pytest.raises(Interrupted):
-        profile(model or network(), loaders(data(), left), partial=Partial(folder, every=0), **(OPTIONS | options))
+        profile(model or network(), loaders(data(), left), partial=ResumeState(folder, every=0), **(OPTIONS | options))
     assert list(folder.rglob("*.pt"))
 
 
@@ -144,7 +144,9 @@ def test_drawn_tokens_are_drawn_of_all_labels_those_still_to_come_too(
     generator = torch.Generator().manual_seed(0)
     whole = [(torch.randn(4, 9, 4, generator=generator), torch.arange(36).reshape(4, 9) % 2) for _ in range(4)]
     with pytest.raises(Interrupted):
-        profile(tagger, loaders({"train": whole}, 4 + 2), partial=Partial(tmp_path / "k", every=0), **OPTIONS | options)
+        profile(
+            tagger, loaders({"train": whole}, 4 + 2), partial=ResumeState(tmp_path / "k", every=0), **OPTIONS | options
+        )
     edited = [*whole[:3], (whole[3][0], whole[3][1] * 0)]
     assert_begun_anew(tmp_path / "k", {"train": edited}, caplog, "labels of split", model=tagger, **options)
 
@@ -254,7 +256,7 @@ def test_a_loader_that_runs_once_is_refused_and_the_folder_stays(tmp_path: Path)
 
     folder = tmp_path / "kept"
     with pytest.raises(Interrupted):
-        profile(network(), once(data()["train"], 2), partial=Partial(folder, every=0), **options)
+        profile(network(), once(data()["train"], 2), partial=ResumeState(folder, every=0), **options)
     with pytest.raises(InvalidData, match="not what it was.*a loader that runs once cannot begin anew: remove .*kept"):
         profile(network(), once(data()["train"][::-1]), partial=folder, **options)
     found = profile(network(), once(data()["train"]), partial=folder, **options)

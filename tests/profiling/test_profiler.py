@@ -13,7 +13,7 @@ from helpers.networks import Convolutional, Perceptron, blobs, loader
 
 from layerwise import schema
 from layerwise.network.capture import Capture
-from layerwise.network.inference import quiet
+from layerwise.network.inference import evaluating
 from layerwise.profiling import Profiler, profile
 from layerwise.settings import Settings
 from layerwise.studies.networks import ResidualMLP
@@ -214,7 +214,10 @@ def test_the_least_squares_loss_splits_as_it_must_at_every_layer(trained):
         train(network, inputs.double(), labels, Recipe(epochs=5))
     captured: dict[str, torch.Tensor] = {}
     profiler = Profiler(network, loader(inputs.double(), labels), Settings(metrics=["vci", "nc1"]))
-    with quiet(network), Capture(network, profiler.layers, lambda layer, value: captured.update({layer.name: value})):
+    with (
+        evaluating(network),
+        Capture(network, profiler.layers, lambda layer, value: captured.update({layer.name: value})),
+    ):
         network(inputs.double())
     measured = profiler.measure()
     for layer, features in captured.items():

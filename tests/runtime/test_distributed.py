@@ -20,13 +20,13 @@ from layerwise.errors import InvalidData
 from layerwise.profiling import profile
 from layerwise.runtime.distributed import (
     dealt_indices,
-    is_follower,
+    is_secondary_process,
     is_shared,
-    needs_numbers,
-    neighbours,
-    own_samples,
-    place,
-    together,
+    needs_sample_numbers,
+    process_group,
+    processes_on_this_machine,
+    rank_and_world_size,
+    samples_of_this_process,
     why_unknown,
 )
 from layerwise.store import open_store
@@ -177,8 +177,8 @@ def test_one_process_with_a_sampler_in_another_order_needs_the_places_of_its_sam
     data = TensorDataset(torch.arange(9))
     for shuffle in (False, True):
         sampler = DistributedSampler(data, num_replicas=1, rank=0, shuffle=shuffle)
-        assert needs_numbers(DataLoader(data, sampler=sampler)) is shuffle
-    assert not needs_numbers(DataLoader(data, shuffle=True))
+        assert needs_sample_numbers(DataLoader(data, sampler=sampler)) is shuffle
+    assert not needs_sample_numbers(DataLoader(data, shuffle=True))
 
 
 @pytest.mark.parametrize(("samples", "drop_last"), [(10, False), (11, False), (11, True), (1, False)])
@@ -189,21 +189,21 @@ def test_every_sample_counts_in_one_process(samples, drop_last):
         sampler = DistributedSampler(data, num_replicas=3, rank=rank, shuffle=False, drop_last=drop_last)
         loader = DataLoader(data, batch_size=2, sampler=sampler)
         dealt = [int(value) for (batch,) in loader for value in batch]
-        seen += dealt[: own_samples(loader)]
+        seen += dealt[: samples_of_this_process(loader)]
     assert sorted(seen) == list(range(samples - samples % 3 if drop_last else samples))
 
 
 def test_alone_there_is_one_process_that_has_everything():
-    assert place() == (0, 1)
-    assert not is_follower()
-    assert neighbours() == 1
-    assert own_samples([1, 2]) is None
-    with together() as device:
+    assert rank_and_world_size() == (0, 1)
+    assert not is_secondary_process()
+    assert processes_on_this_machine() == 1
+    assert samples_of_this_process([1, 2]) is None
+    with process_group() as device:
         assert device is None
 
 
 def test_parts_that_hold_samples_twice_are_refused(monkeypatch):
-    monkeypatch.setattr("layerwise.runtime.distributed.place", lambda: (0, 2))
+    monkeypatch.setattr("layerwise.runtime.distributed.rank_and_world_size", lambda: (0, 2))
     loader = DataLoader(TensorDataset(torch.arange(4)))
     assert not is_shared(loader)
     loader._is_accelerate_prepared = True

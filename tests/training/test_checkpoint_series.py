@@ -368,8 +368,8 @@ def test_what_a_checkpoint_has_beside_the_network_is_named_once_and_kept(
 
 def test_two_calls_at_one_folder_are_refused(tmp_path: Path) -> None:
     from layerwise.errors import InUse
-    from layerwise.passes.resume import Partial
+    from layerwise.passes.resume import ResumeState
 
     pattern = save(tmp_path, 1)
-    with Partial(tmp_path / "kept"), pytest.raises(InUse):
-        profile_checkpoints(network(), data(), pattern, partial=Partial(tmp_path / "kept"), metrics="nc1")
+    with ResumeState(tmp_path / "kept"), pytest.raises(InUse):
+        profile_checkpoints(network(), data(), pattern, partial=ResumeState(tmp_path / "kept"), metrics="nc1")

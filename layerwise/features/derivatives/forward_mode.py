@@ -21,10 +21,10 @@ from layerwise.errors import InvalidData, LayerwiseError, NoForwardDerivative
 from layerwise.features.derivatives.directions import TOGETHER, Directions
 from layerwise.features.derivatives.products import SparingProducts
 from layerwise.features.read_features import reading_features
-from layerwise.features.reading import Reading
+from layerwise.features.reading import LayerReading
 from layerwise.network.network import Network
 from layerwise.network.rows import part_of
-from layerwise.runtime.tensors import mapped, tensors_of
+from layerwise.runtime.tensors import map_tensors, tensors_of
 
 __all__ = ["differentiating"]
 
@@ -33,7 +33,7 @@ _WAYS_OUT = "write it in operations of torch, or leave out the metrics of geomet
 
 @contextmanager
 def differentiating(
-    network: Network, readings: Sequence[Reading], directions: Directions
+    network: Network, readings: Sequence[LayerReading], directions: Directions
 ) -> Iterator[Callable[[Batch], dict[str, tuple[Tensor, Tensor]]]]:
     """Open the hooks; gives a function from a batch to ``||dh_i/dx_i||_F^2`` and its squared standard error, by layer.
 
@@ -57,7 +57,7 @@ def differentiating(
     """
     taken: dict[str, Tensor] = {}
 
-    def receive(reading: Reading, features: Tensor) -> None:
+    def receive(reading: LayerReading, features: Tensor) -> None:
         taken[reading.name] = features
 
     # Fused attention has no forward-mode derivative.
@@ -74,7 +74,7 @@ class _Differentiation:
     def __init__(
         self,
         network: Network,
-        readings: Sequence[Reading],
+        readings: Sequence[LayerReading],
         directions: Directions,
         run: Callable[[Batch], Any],
         taken: dict[str, Tensor],
@@ -180,7 +180,7 @@ class _Differentiation:
         self._taken.clear()
         if self._embedding is None:
             remaining = iter(origins)
-            inputs = mapped(part.inputs, lambda value: next(remaining) if _is_real(value, part) else value)
+            inputs = map_tensors(part.inputs, lambda value: next(remaining) if _is_real(value, part) else value)
             self._run(replace(part, inputs=inputs))
         else:
             with _shifted(self._embedding[0], origins[0]):

@@ -11,10 +11,10 @@ from torch import nn
 
 from layerwise.network.graph.map_weights import Weights
 from layerwise.network.graph.trace import Call, Operation, Slot, Trace
-from layerwise.network.inference import quiet
+from layerwise.network.inference import evaluating
 from layerwise.network.layer import Layer
-from layerwise.network.weights import filled
-from layerwise.runtime.tensors import plain
+from layerwise.network.weights import materialized
+from layerwise.runtime.tensors import dense_values
 
 __all__ = ["MIXING", "head_paths", "named_heads", "next_linear", "previous_linear", "weight_matrix", "weights_beside"]
 
@@ -229,7 +229,7 @@ def weights_beside(model: nn.Module, reading: Sequence[str], giving: str | None,
     features : int
         The layer's features after reduction.
     """
-    with quiet(model):
+    with evaluating(model):
         # Spectral norm takes a step whenever a weight is read in training mode.
         return _weights_beside(model, reading, giving, features)
 
@@ -264,11 +264,11 @@ def _matrix(module: nn.Module) -> np.ndarray | None:
     packed = isinstance(base, nn.MultiheadAttention)
     if not (transposed or packed or isinstance(base, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d))):
         return None
-    with filled(base):
+    with materialized(base):
         weight: torch.Tensor | None = base.in_proj_weight if packed else base.weight
         if weight is None or weight.is_meta or weight.ndim < 2 or not weight.is_floating_point():
             return None
-        matrix = plain(weight).cpu().double()
+        matrix = dense_values(weight).cpu().double()
     if base is not module:
         update = _update(module)
         if update is None:

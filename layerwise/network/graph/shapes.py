@@ -11,7 +11,7 @@ from torch import nn
 
 from layerwise.errors import LayerwiseError
 from layerwise.network.graph.trace import Item, Trace, parts_of, same_draws, shape_of, tensors
-from layerwise.network.inference import quiet
+from layerwise.network.inference import evaluating
 from layerwise.network.layer import Layer
 
 __all__ = ["Key", "Shapes", "key_of", "shapes_of", "slots_of", "traced_shapes"]
@@ -54,7 +54,7 @@ def shapes_of(model: nn.Module, run: Callable[[], Any]) -> dict[Key, tuple[int, 
     recorder = _Recorder()
     names = {id(module): name for name, module in model.named_modules()}
     with ExitStack() as stack:
-        stack.enter_context(quiet(model))
+        stack.enter_context(evaluating(model))
         stack.enter_context(same_draws(model))
         for module in map(model.get_submodule, parts_of(model)):
             name = names[id(module)]

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from layerwise.network.graph.axis_moves import kept_axes
-from layerwise.network.inference import quiet
+from layerwise.network.inference import evaluating
 from layerwise.network.layer import Axes
 
 __all__ = [
@@ -192,7 +192,7 @@ def trace_with_tensors(model: nn.Module, run: Callable[[], Any]) -> tuple[Trace,
     """
     recorder = _Recorder(model)
     with ExitStack() as stack:
-        for context in (quiet(model), same_draws(model), recorder.hooks(), recorder):
+        for context in (evaluating(model), same_draws(model), recorder.hooks(), recorder):
             stack.enter_context(context)
         result = run()
     return recorder.finish(result), recorder.alive

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from layerwise.adapters.protocol import Batch
 from layerwise.network.rows import has_rows
-from layerwise.runtime.tensors import mapped, tensors_of
+from layerwise.runtime.tensors import map_tensors, tensors_of
 
 __all__ = ["Extent", "extents_of", "padded", "with_extent"]
 
@@ -88,7 +88,7 @@ def _cut(batch: Batch, extent: Extent, smaller: dict[int, int]) -> Batch:
             tensor = tensor.narrow(axis, 0, smaller[tensor.shape[axis]])
         return tensor
 
-    inputs = mapped(batch.inputs, shorter)
+    inputs = map_tensors(batch.inputs, shorter)
     if batch.masks:
         cut = {name: batch.masks[name][:, : smaller[batch.masks[name].shape[1]]] for name in extent.masks}
         masks = {**batch.masks, **cut}
@@ -163,4 +163,4 @@ def padded(
         return beside(one, one.new_zeros(len(one), more), 1)
 
     masks = {name: longer_mask(one) if name in extent.masks else one for name, one in batch.masks.items()}
-    return replace(batch, inputs=mapped(batch.inputs, longer), mask=longer_mask(mask), masks=masks)
+    return replace(batch, inputs=map_tensors(batch.inputs, longer), mask=longer_mask(mask), masks=masks)

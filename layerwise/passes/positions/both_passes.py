@@ -11,28 +11,28 @@ from torch import Tensor
 from layerwise.adapters.protocol import Batch
 from layerwise.data.fingerprint import DataFingerprint
 from layerwise.errors import EmptyData
-from layerwise.features.reading import Reading
+from layerwise.features.reading import LayerReading
 from layerwise.network.answer import Answer
-from layerwise.passes.feature_cache import Bank, Shelf
+from layerwise.passes.feature_cache import CacheSection, FeatureCache
 from layerwise.passes.first import FirstPass
-from layerwise.passes.label_replicates import Beforehand, Places
+from layerwise.passes.label_replicates import LabelReplicates, Places
 from layerwise.passes.matching import leave_contested
 from layerwise.passes.positions.shuffles import PositionShuffles
 from layerwise.passes.positions.streams import Selected, Stream, streams_of
 from layerwise.passes.positions.subsample import Draw
-from layerwise.passes.replicates import Seen
-from layerwise.passes.request import Request
+from layerwise.passes.replicates import TargetView
+from layerwise.passes.request import PassRequest
 from layerwise.passes.result import SplitResult, side_by_side
 from layerwise.passes.second import SecondPass
 from layerwise.passes.vocabulary import settle
-from layerwise.runtime.distributed import earlier, gathered
+from layerwise.runtime.distributed import all_gather, of_lower_ranks
 from layerwise.statistics import State, restore, state_of
-from layerwise.statistics.merging import pooled
+from layerwise.statistics.merging import merge_across_processes
 
-__all__ = ["FirstPassApart", "SecondPassApart", "draws"]
+__all__ = ["PositionsFirstPass", "PositionsSecondPass", "draws"]
 
 
-def draws(request: Request, batches: Iterable[Batch], shared: bool) -> list[Draw | None]:
+def draws(request: PassRequest, batches: Iterable[Batch], shared: bool) -> list[Draw | None]:
     """What draws the samples of each stream, made from one look at all labels; None where all samples count.
 
     Parameters
@@ -52,9 +52,9 @@ def draws(request: Request, batches: Iterable[Batch], shared: bool) -> list[Draw
             _add(own, stream.select(batch).batch.labels[stream.target])
     made: list[Draw | None] = []
     for own in counts:
-        every = gathered(own, shared)
+        every = all_gather(own, shared)
         ids = sorted({label for part in every for label in part})
-        whole, before = (_sum(parts, ids) for parts in (every, earlier(every)))
+        whole, before = (_sum(parts, ids) for parts in (every, of_lower_ranks(every)))
         made.append(Draw(request.samples_per_class, request.seed, whole, before, torch.tensor(ids, dtype=torch.int64)))
     return made
 
@@ -64,7 +64,7 @@ class _Apart:
 
     passes: Sequence[FirstPass | SecondPass]
 
-    def __init__(self, request: Request, drawn: Sequence[Draw | None], places: Places | None) -> None:
+    def __init__(self, request: PassRequest, drawn: Sequence[Draw | None], places: Places | None) -> None:
         self.request = request
         self.places = places
         self.streams: list[Stream] = streams_of(request)
@@ -74,7 +74,7 @@ class _Apart:
         self.selected: list[Selected] = []
         self._names = [{reading.name for reading in stream.request.readings} for stream in self.streams]
 
-    def receive(self, reading: Reading, apart: Tensor) -> None:
+    def receive(self, reading: LayerReading, apart: Tensor) -> None:
         """Take in the features of one layer, of every token or pixel."""
         for stream in self._taking():
             if reading.name in self._names[stream]:
@@ -114,22 +114,24 @@ class _Apart:
                 draw.before = before
 
 
-class FirstPassApart(_Apart):
+class PositionsFirstPass(_Apart):
     """Pass 1 over tokens or pixels; to be used as `FirstPass`."""
 
     def __init__(
         self,
-        request: Request,
-        bank: Bank | None,
+        request: PassRequest,
+        bank: FeatureCache | None,
         device: torch.device,
         drawn: Sequence[Draw | None],
         places: Places | None = None,
         shuffles: Sequence[PositionShuffles] = (),
     ) -> None:
         super().__init__(request, drawn, places)
-        self.beforehand = [Beforehand(shuffles=own) for own in shuffles] or [Beforehand() for _ in self.streams]
+        self.beforehand = [LabelReplicates(shuffles=own) for own in shuffles] or [
+            LabelReplicates() for _ in self.streams
+        ]
         self.passes: list[FirstPass] = [
-            FirstPass(stream.request, None if bank is None else Shelf(bank, stream.name), device, known)
+            FirstPass(stream.request, None if bank is None else CacheSection(bank, stream.name), device, known)
             for stream, known in zip(self.streams, self.beforehand, strict=True)
         ]
         for own, draw in zip(self.passes, drawn, strict=True):
@@ -150,7 +152,7 @@ class FirstPassApart(_Apart):
                 continue
             rows = self.request.vocabularies[stream.target].encode(selected.batch.labels[stream.target])
             groups = self._groups_of(selected)
-            seen: list[dict[str, Seen]] = [{stream.target: (rows, None)}]
+            seen: list[dict[str, TargetView]] = [{stream.target: (rows, None)}]
             if groups is not None:
                 seen += [{stream.target: (rows, groups != group)} for group in range(self.request.jackknife)]
             own.count_mistakes(seen, selected.answer(answer))
@@ -185,8 +187,8 @@ class FirstPassApart(_Apart):
 
     def merge(self, shared: bool) -> None:
         """Take in what the other processes accumulated, if the samples are shared."""
-        self.samples = sum(gathered(self.samples, shared))
-        self.fingerprint = pooled(self.fingerprint, DataFingerprint, self.device, shared)
+        self.samples = sum(all_gather(self.samples, shared))
+        self.fingerprint = merge_across_processes(self.fingerprint, DataFingerprint, self.device, shared)
         of_classes = [target for target in self.request.targets if target in self.request.vocabularies]
         moved = settle(self.request.vocabularies, of_classes, shared)
         for stream, own in zip(self.streams, self.passes, strict=True):
@@ -218,11 +220,11 @@ class FirstPassApart(_Apart):
         return side_by_side(self.results)
 
 
-class SecondPassApart(_Apart):
+class PositionsSecondPass(_Apart):
     """Pass 2 over tokens or pixels; to be used as `SecondPass`."""
 
     def __init__(
-        self, first: FirstPassApart, train: SplitResult | None, drawn: Sequence[Draw | None], *, shared: bool
+        self, first: PositionsFirstPass, train: SplitResult | None, drawn: Sequence[Draw | None], *, shared: bool
     ) -> None:
         super().__init__(first.request, drawn, first.places)
         self.results = first.results
@@ -240,12 +242,12 @@ class SecondPassApart(_Apart):
         for stream in self._taking():
             self.passes[stream].begin(self.selected[stream].batch, self._groups_of(self.selected[stream]))
 
-    def read(self, bank: Bank, readings: Iterable[Reading]) -> None:
+    def read(self, bank: FeatureCache, readings: Iterable[LayerReading]) -> None:
         """Take the features from the bank, one layer after the other."""
         for reading in readings:
             for stream, own, names in zip(self.streams, self.passes, self._names, strict=True):
                 if reading.name in names:
-                    own.read(Shelf(bank, stream.name), [reading])
+                    own.read(CacheSection(bank, stream.name), [reading])
 
     def state(self) -> State:
         """What was accumulated so far."""
@@ -262,7 +264,7 @@ class SecondPassApart(_Apart):
         for own, held in zip(self.passes, state["passes"], strict=True):
             own.restore(held)
 
-    def finish(self, reading: Reading) -> None:
+    def finish(self, reading: LayerReading) -> None:
         """Put what was accumulated of one layer into the evidence."""
         for own, names in zip(self.passes, self._names, strict=True):
             if reading.name in names:

@@ -13,9 +13,9 @@ from layerwise.errors import NotRepeatable
 from layerwise.passes.label_replicates import Places
 from layerwise.passes.positions.streams import Stream
 from layerwise.passes.positions.subsample import Draw
-from layerwise.passes.replicates import Seen, all_of
-from layerwise.passes.request import Request
-from layerwise.runtime.distributed import gathered
+from layerwise.passes.replicates import TargetView, all_of
+from layerwise.passes.request import PassRequest
+from layerwise.runtime.distributed import all_gather
 
 __all__ = ["PositionShuffles", "shuffles_of_positions"]
 
@@ -66,8 +66,8 @@ class PositionShuffles:
         ]
 
     def of(
-        self, every: Mapping[str, Seen], start: int, size: int, rows: Mapping[str, Tensor] | None = None
-    ) -> list[dict[str, Seen]]:
+        self, every: Mapping[str, TargetView], start: int, size: int, rows: Mapping[str, Tensor] | None = None
+    ) -> list[dict[str, TargetView]]:
         """What is seen of the positions from `start` on, in each of the orders; as `Shuffles.of`."""
         if start + size > self.size:
             raise NotRepeatable(
@@ -105,7 +105,7 @@ def _small(labels: Tensor, ids: Tensor) -> Tensor:
 
 
 def shuffles_of_positions(
-    request: Request,
+    request: PassRequest,
     streams: Sequence[Stream],
     drawn: Sequence[Draw | None],
     batches: Iterable[Batch],
@@ -152,13 +152,13 @@ def shuffles_of_positions(
         one = torch.cat(labels[number]) if labels[number] else None
         two = places.own[torch.cat([torch.zeros(0, dtype=torch.int64), *inputs[number]])]
         if stream.positions:
-            every = gathered((one, places.own), places.shared)
+            every = all_gather((one, places.own), places.shared)
             maps = torch.cat([part for part, _ in every if part is not None])
             order = torch.cat([own for _, own in every]).argsort()
             own = two * maps.shape[1] + torch.cat([torch.zeros(0, dtype=torch.int64), *within[number]])
             made.append(PositionShuffles(stream.target, maps[order], own, request.null, seed))
             continue
-        every = gathered((one, two), places.shared)
+        every = all_gather((one, two), places.shared)
         order = torch.cat([own for _, own in every]).argsort(stable=True)
         numbers = order.argsort()
         before = sum(len(own) for _, own in every[: places.rank])

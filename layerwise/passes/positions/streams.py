@@ -12,10 +12,10 @@ from torch import Tensor
 from layerwise.adapters.protocol import Batch
 from layerwise.errors import InvalidData, InvalidLabels
 from layerwise.features.masks import unlike_the_first
-from layerwise.features.reading import Reading
+from layerwise.features.reading import LayerReading
 from layerwise.network.answer import Answer
 from layerwise.passes.positions.subsample import Draw
-from layerwise.passes.request import Request
+from layerwise.passes.request import PassRequest
 
 __all__ = ["Selected", "Stream", "resized", "streams_of"]
 
@@ -41,7 +41,7 @@ class Selected:
     where: tuple[Tensor, ...]
     outputs: tuple[str, ...] = ()
 
-    def features(self, reading: Reading, apart: Tensor) -> Tensor:
+    def features(self, reading: LayerReading, apart: Tensor) -> Tensor:
         """Their features, shape ``(m, d)``, from those of the whole batch, ``(n, tokens, d)`` or ``(n, h, w, d)``."""
         if tuple(apart.shape[:-1]) != self.shape:
             raise InvalidData(
@@ -80,7 +80,7 @@ class Stream:
     """
 
     target: str
-    request: Request
+    request: PassRequest
     positions: tuple[int, ...]
 
     @property
@@ -181,9 +181,9 @@ def _mask_of(batch: Batch, target: str) -> Tensor | None:
     return mask
 
 
-def streams_of(request: Request) -> list[Stream]:
+def streams_of(request: PassRequest) -> list[Stream]:
     """One stream for each target and resolution, the finest resolution first."""
-    found: dict[tuple[str, tuple[int, ...]], list[Reading]] = {}
+    found: dict[tuple[str, tuple[int, ...]], list[LayerReading]] = {}
     for target in request.targets:
         for reading in request.readings:
             positions = reading.positions if request.reduction == "pixels" else ()

@@ -14,13 +14,13 @@ from layerwise.arguments import checked, number, whole
 from layerwise.errors import InvalidData, InvalidLabels, LayerNeverFired
 from layerwise.features.choose_readings import readings_of
 from layerwise.features.end import token_ids
-from layerwise.features.reading import Reading
+from layerwise.features.reading import LayerReading
 from layerwise.features.reduction import DENSE
 from layerwise.network.capture import Capture
 from layerwise.network.graph.axes import measured_trace
 from layerwise.network.graph.blocks import choose
 from layerwise.network.graph.trace import tensors
-from layerwise.network.inference import own_casts
+from layerwise.network.inference import fresh_autocast
 from layerwise.network.layer import Layer
 from layerwise.network.mask_names import named_inputs, named_tensors, with_masks
 from layerwise.network.network import Network
@@ -101,7 +101,7 @@ class SVSL:
         self.steps = 0
         self._chosen, self._reduce = layers, reduce
         self._network, _ = find_network(model, None)
-        self._readings: dict[Layer, Reading] = {}
+        self._readings: dict[Layer, LayerReading] = {}
         self._layers = 0
         self._features: dict[str, Tensor] = {}
         self._mask: Tensor | None = None
@@ -205,7 +205,7 @@ class SVSL:
     def _open(self, batch: Batch) -> Capture:
         """Choose the layers, from the first forward's own batch, and put the hooks on."""
         model = self._network.model
-        with own_casts():
+        with fresh_autocast():
             named = [name for part in batch.inputs.values() for name, _ in named_tensors(model, part)]
             traced = measured_trace(
                 model, lambda part: model(*part.inputs["args"], **part.inputs["kwargs"]), batch, named

@@ -20,8 +20,8 @@ from layerwise.features.derivatives import forward_mode as tangents
 from layerwise.features.derivatives.directions import TOGETHER, Axes, Signs
 from layerwise.features.sketch import Sketch
 from layerwise.metrics import select
-from layerwise.network.inference import quiet
-from layerwise.passes.resume import Partial
+from layerwise.network.inference import evaluating
+from layerwise.passes.resume import ResumeState
 from layerwise.profiling import Profiler, profile
 from layerwise.settings import Settings
 from layerwise.studies.networks import ResidualMLP
@@ -64,7 +64,7 @@ def jacobians(case: Case) -> dict[str, np.ndarray]:
         return hook
 
     handles = [case.network.get_submodule(name).register_forward_hook(keep(name)) for name in case.layers]
-    with quiet(case.network), torch.enable_grad():
+    with evaluating(case.network), torch.enable_grad():
         found = [[float((of_layer**2).sum()) for of_layer in jacobian(forward, sample)] for sample in case.samples]
     for handle in handles:
         handle.remove()
@@ -250,7 +250,7 @@ class TestCollapseBound:
         profiler = Profiler(
             network, loader(inputs, labels, 500), Settings(metrics=[*COMPLEXITY, "class_variance"], probes="exact")
         )
-        with quiet(network):
+        with evaluating(network):
             for name in (layer.name for layer in profiler.layers):
                 hook = lambda _m, _a, output, name=name: taken.update({name: output.numpy().copy()})  # noqa: E731
                 handle = network.get_submodule(name).register_forward_hook(hook)
@@ -447,9 +447,9 @@ class TestLeavesThingsAsTheyWere:
         network.float()
         expected = profile(network, loaders(99), **options)
         with pytest.raises(Interrupted):
-            profile(network, loaders(stop), partial=Partial(tmp_path / "part", every=0), **options)
+            profile(network, loaders(stop), partial=ResumeState(tmp_path / "part", every=0), **options)
         test_resume.assert_identical(
-            profile(network, loaders(99), partial=Partial(tmp_path / "part", every=0), **options), expected
+            profile(network, loaders(99), partial=ResumeState(tmp_path / "part", every=0), **options), expected
         )
 
 

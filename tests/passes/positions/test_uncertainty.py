@@ -15,7 +15,7 @@ from layerwise.passes import PositionShuffles
 from layerwise.passes.label_replicates import Places
 from layerwise.passes.positions.shuffles import shuffles_of_positions
 from layerwise.passes.positions.streams import Stream
-from layerwise.passes.request import Request
+from layerwise.passes.request import PassRequest
 from layerwise.profiling import profile
 
 GROUPS, DRAWS = 4, 5
@@ -147,10 +147,10 @@ def test_processes_have_the_labels_of_the_whole_between_them(how, monkeypatch):
     whole = labels(shuffled(every, Places(every, every, 0, False, "")))
     inputs = stream.select(batch(every)).where[0]
     sent: list[object] = []
-    monkeypatch.setattr("layerwise.passes.positions.shuffles.gathered", lambda own, _: sent.append(own) or [own])
+    monkeypatch.setattr("layerwise.passes.positions.shuffles.all_gather", lambda own, _: sent.append(own) or [own])
     for share in shares:
         shuffled(share, Places(share, share, 0, True, ""))
-    monkeypatch.setattr("layerwise.passes.positions.shuffles.gathered", lambda own, _: sent)
+    monkeypatch.setattr("layerwise.passes.positions.shuffles.all_gather", lambda own, _: sent)
     for rank, share in enumerate(shares):
         found = labels(shuffled(share, Places(share, torch.cat(shares).argsort(), rank, True, "")))
         for order, own in zip(whole, found, strict=True):
@@ -158,7 +158,7 @@ def test_processes_have_the_labels_of_the_whole_between_them(how, monkeypatch):
 
 
 def one_stream(how: str) -> Stream:
-    request = Request((), frozenset(), ("label",), {}, None, null=DRAWS, reduction=how, ignored=(-100, 255))  # type: ignore[arg-type]
+    request = PassRequest((), frozenset(), ("label",), {}, None, null=DRAWS, reduction=how, ignored=(-100, 255))  # type: ignore[arg-type]
     return Stream("label", request, () if how == "tokens" else (4, 5))
 
 
