@@ -1,6 +1,6 @@
 """What geometric complexity costs, against the usual loop of backward passes, in the same process.
 
-    python -m benchmarks.complexity [--size 64] [--samples 64] [--probes 8] [--repeats 3] [--device cpu]
+    python -m benchmarks.complexity [--size 64] [--samples 64] [--directions 8] [--repeats 3] [--device cpu]
 
 ResNet-18 with all of its blocks, as many random directions each way. The usual loop takes a forward and a backward pass
 for every layer and direction; a thriftier one keeps the graph of a single forward for all of them. The median of the
@@ -33,10 +33,10 @@ BATCH = 32
 Estimate = tuple[np.ndarray, np.ndarray]
 
 
-def forward_mode(network: Network, readings: Sequence[LayerReading], pictures: Tensor, probes: int) -> Estimate:
+def forward_mode(network: Network, readings: Sequence[LayerReading], pictures: Tensor, directions: int) -> Estimate:
     """Every layer from the same forwards."""
     found = []
-    with differentiating(network, readings, directions_of(probes, 0)) as derive:
+    with differentiating(network, readings, directions_of(directions, 0)) as derive:
         for inputs in pictures.split(BATCH):
             labels = torch.zeros(len(inputs), dtype=torch.int64)
             found.append(derive(Batch(inputs, {"label": labels}, len(inputs))))
@@ -49,16 +49,16 @@ def forward_mode(network: Network, readings: Sequence[LayerReading], pictures: T
 
 
 def backward_mode(
-    network: Network, readings: Sequence[LayerReading], pictures: Tensor, probes: int, keep: bool
+    network: Network, readings: Sequence[LayerReading], pictures: Tensor, directions: int, keep: bool
 ) -> Estimate:
     """A backward pass for every layer and direction (Hutchinson): ``E ||J^T u||^2`` for signs ``u``."""
     generator = torch.Generator().manual_seed(1)
     parts = []
     for inputs in pictures.split(BATCH):
-        found = torch.empty(len(readings), probes, len(inputs), dtype=torch.float64)
+        found = torch.empty(len(readings), directions, len(inputs), dtype=torch.float64)
         graph = features_with_graph(network, readings, inputs) if keep else None
         for row, reading in enumerate(readings):
-            for probe in range(probes):
+            for probe in range(directions):
                 image, features = graph or features_with_graph(network, readings, inputs)
                 value = features[reading.name]
                 signs = (2 * torch.randint(0, 2, value.shape, generator=generator) - 1).to(value)
@@ -66,7 +66,7 @@ def backward_mode(
                 found[row, probe] = gradient.flatten(1).double().square().sum(1)
         parts.append(found)
     whole = torch.cat(parts, 2)
-    return whole.mean((1, 2)).numpy(), (whole.var(1) / probes).sum(1).sqrt().div(whole.shape[2]).numpy()
+    return whole.mean((1, 2)).numpy(), (whole.var(1) / directions).sum(1).sqrt().div(whole.shape[2]).numpy()
 
 
 def features_with_graph(
@@ -97,7 +97,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--samples", type=int, default=64)
-    parser.add_argument("--probes", type=int, default=8)
+    parser.add_argument("--directions", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
@@ -108,7 +108,7 @@ def main() -> None:
     profiler = Profiler(model, [(pictures[:2], torch.arange(2))], Settings(metrics="geometric_complexity"))
     network = profiler.network
     readings = [reading for reading in profiler.readings if reading.layer.side == "output"]
-    probes = options.probes
+    directions = options.directions
 
     def bare() -> None:
         with torch.no_grad():
@@ -116,12 +116,12 @@ def main() -> None:
                 model(inputs)
 
     ways: dict[str, Callable[[], Estimate]] = {
-        "forward mode": lambda: forward_mode(network, readings, pictures, probes),
+        "forward mode": lambda: forward_mode(network, readings, pictures, directions),
         "a forward and a backward pass for every layer and direction": lambda: backward_mode(
-            network, readings, pictures, probes, False
+            network, readings, pictures, directions, False
         ),
         "one graph, a backward pass for every layer and direction": lambda: backward_mode(
-            network, readings, pictures, probes, True
+            network, readings, pictures, directions, True
         ),
     }
     bare()
@@ -134,7 +134,8 @@ def main() -> None:
         for way, run in ways.items():
             times[way].append(seconds(lambda run=run, way=way: found.update({way: run()}), options.device))
     print(
-        f"ResNet-18 at {options.size} pixels, {len(readings)} layers, {options.samples} samples, {probes} directions; "
+        f"ResNet-18 at {options.size} pixels, {len(readings)} layers, {options.samples} samples, "
+        f"{directions} directions; "
         f"a bare forward takes {statistics.median(forward):.2f} s"
     )
     mean, error = found["forward mode"]

@@ -376,16 +376,16 @@ def regression() -> Figure:
 
 def complexity() -> Figure:
     """Change with the input: weights that grow under an activation, and the error of random directions."""
-    figure, (weights, probes) = panels("weights of a layer with tanh grow", "more random directions")
+    figure, (weights, directions) = panels("weights of a layer with tanh grow", "more random directions")
     labels = torch.arange(200) % 2
     inputs = 0.5 * torch.randn(200, WIDTH, generator=torch.Generator().manual_seed(0))
     inputs[:, 0] += 3 * labels
 
-    def measured(scale: float, probes: int | str) -> dict[str, float]:
+    def measured(scale: float, along: int | str) -> dict[str, float]:
         torch.manual_seed(0)
         network = torch.nn.Sequential(torch.nn.Linear(WIDTH, WIDTH, bias=False), torch.nn.Tanh()).eval()
         network[0].weight.data *= scale
-        ds = profile(network, [(inputs, labels)], layers=["1"], metrics="*geometric_complexity*", probes=probes)
+        ds = profile(network, [(inputs, labels)], layers=["1"], metrics="*geometric_complexity*", directions=along)
         at = ds.isel(epoch=0, split=0, target=0, layer=0)
         of_classes = at["class_geometric_complexity"].values
         return {
@@ -401,9 +401,9 @@ def complexity() -> Figure:
     weights.set(xscale="log", yscale="log", xlabel="factor of the weights")
     counts = [2, 4, 8, 16, 32]
     error = "geometric_complexity_se"
-    curves(probes, counts, [{error: measured(1.0, count)[error]} for count in counts], skip=3)
-    probes.set(xlabel="directions a sample (probes)", ylim=(0, None))
-    return with_legends(figure, [weights, probes])
+    curves(directions, counts, [{error: measured(1.0, count)[error]} for count in counts], skip=3)
+    directions.set(xlabel="directions a sample", ylim=(0, None))
+    return with_legends(figure, [weights, directions])
 
 
 def similarity() -> Figure:

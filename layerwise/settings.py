@@ -87,7 +87,7 @@ class Settings:
         Regularisation of the ridge classifier, in units of the mean variance of a feature.
     seed : int
         Of random projections, directions and shuffles.
-    probes : int or "exact"
+    directions : int or "exact"
         Random directions a sample for geometric complexity; ``"exact"`` takes every axis of the input.
     ignore_index : int or sequence of int, optional
         Labels of tokens or pixels that do not count: by default -100, and of pixels 255 where no more than 255 classes
@@ -128,7 +128,7 @@ class Settings:
     nonfinite: Literal["raise", "drop"] = "raise"
     ridge: float = 1e-3
     seed: int = 0
-    probes: int | Literal["exact"] = 8
+    directions: int | Literal["exact"] = 8
     ignore_index: int | Sequence[int] | None = None
     samples_per_class: int | None = None
     jackknife: int = 0
@@ -278,7 +278,7 @@ KINDS: dict[str, Kind] = {
     "nonfinite": choice("way to treat NaN", ("raise", "drop")),
     "ridge": number("the regularisation is a number of 0 or more", 0),
     "seed": whole("a seed is a whole number of 0 or more"),
-    "probes": either(
+    "directions": either(
         "it is neither 'exact' nor a number of random directions, such as 8",
         whole("", 1, 10**6),
         anything("", lambda value: value == "exact"),

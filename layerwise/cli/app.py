@@ -140,7 +140,7 @@ def profile(
     memory: Memory = None,
     device: Device = None,
     batch_size: Annotated[int, typer.Option()] = 64,
-    probes: Annotated[str, typer.Option(help="Random directions for geometric complexity, or exact.")] = "8",
+    directions: Annotated[str, typer.Option(help="Random directions for geometric complexity, or exact.")] = "8",
     jackknife: Annotated[
         int, typer.Option(help="Groups of samples for standard errors and intervals; 0 for none, 10 are usual.")
     ] = 0,
@@ -192,7 +192,9 @@ def profile(
             "frame": frame,
             "standardize": standardize,
             "memory": memory,
-            "probes": int(probes) if probes.isascii() and probes.isdecimal() and len(probes) < 10 else probes,
+            "directions": int(directions)
+            if directions.isascii() and directions.isdecimal() and len(directions) < 10
+            else directions,
             "jackknife": jackknife,
             "null": null,
             "check": check,

@@ -19,7 +19,7 @@ Differences = dict[str, list[str]]
 
 # Attributes that change numbers, and the names under which they are told.
 _SETTINGS = (
-    *("ridge", "seed", "probes", "ignore_index", "samples_per_class", "frame", "precision", "jackknife", "null"),
+    *("ridge", "seed", "directions", "ignore_index", "samples_per_class", "frame", "precision", "jackknife", "null"),
     *("convention", "debiased", "standardize"),
 )
 

@@ -130,7 +130,7 @@ class Evaluation:
             evidence["sizes"] = _sizes(result, key, evidence.get("moments"))
             evidence["classifier"] = head[result.rows[target]] if head is not None and fits else None
             evidence |= {"weights": beside, "frame": frame_of(self.settings, target, classes)}
-            known = [metric for metric in metrics if key not in result.lacking or metric.least_classes < 2]
+            known = [metric for metric in metrics if key not in result.missing_classes or metric.least_classes < 2]
             _compute(known, numbers, key, evidence, classes, itself=result.judged_by_itself)
         for target in self.dimensions:
             evidence = self._of_regression(result, target, reading, beside)

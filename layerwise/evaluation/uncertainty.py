@@ -19,12 +19,12 @@ _ONE_BEYOND = 40
 
 def with_error(metrics: Sequence[Metric]) -> list[Metric]:
     """The metrics that have a standard error."""
-    return [metric for metric in metrics if metric.sampled]
+    return [metric for metric in metrics if metric.has_standard_error]
 
 
 def with_bias(metrics: Sequence[Metric]) -> list[Metric]:
     """The metrics whose bias is measured."""
-    return [metric for metric in metrics if metric.smooth]
+    return [metric for metric in metrics if metric.has_bias]
 
 
 def with_chance(metrics: Sequence[Metric]) -> list[Metric]:

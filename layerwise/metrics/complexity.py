@@ -31,7 +31,9 @@ def geometric_complexity(complexity: Complexity) -> float:
     return complexity.mean
 
 
-@_complexity("standard error of the geometric complexity", direction="none", dims=_LAYER, beside="geometric_complexity")
+@_complexity(
+    "standard error of the geometric complexity", direction="none", dims=_LAYER, measured_with="geometric_complexity"
+)
 def geometric_complexity_se(complexity: Complexity) -> float:
     """Standard error of `geometric_complexity` from the random directions, for the samples as they are; at least 0.
 

@@ -45,7 +45,7 @@ def _frame_error(vectors: np.ndarray, *, centring: bool) -> float:
     return float(np.sqrt(2 - 2 * cosine))
 
 
-def _room_of_gram(sizes: Sizes) -> int:
+def _workspace_of_gram(sizes: Sizes) -> int:
     means = sizes.classes * sizes.features
     return 3 * means + (5 * sizes.classes**2 if sizes.classes <= 2 * sizes.features else 2 * sizes.features**2)
 
@@ -64,7 +64,7 @@ def equinorm(moments: Moments, convention: Convention) -> float:
     return float(norms.std(ddof=convention.ddof) / norms.mean())
 
 
-@metric("spread of class-mean angles", direction="down", reference="Papyan 2020 (NC2)", room=of_pairs)
+@metric("spread of class-mean angles", direction="down", reference="Papyan 2020 (NC2)", workspace=of_pairs)
 def equiangularity(moments: Moments, convention: Convention) -> float:
     """Standard deviation over pairs of classes of ``cos(m_c, m_k)``.
 
@@ -77,7 +77,7 @@ def equiangularity(moments: Moments, convention: Convention) -> float:
     return float(np.sqrt(_mean_over_pairs(squares, count)))
 
 
-@metric("distance from maximal class-mean angles", direction="down", reference="Papyan 2020 (NC2)", room=of_pairs)
+@metric("distance from maximal class-mean angles", direction="down", reference="Papyan 2020 (NC2)", workspace=of_pairs)
 def max_angle(moments: Moments, convention: Convention) -> float:
     """Mean over pairs of classes of ``|cos(m_c, m_k) + 1/(C-1)|``.
 
@@ -88,7 +88,12 @@ def max_angle(moments: Moments, convention: Convention) -> float:
     return _mean_over_pairs((np.abs(cosines + least).sum() for _, _, cosines in pair_cosines(means)), len(means))
 
 
-@metric("distance of class means from a simplex ETF", direction="down", reference="Zhu 2021 (NC2)", room=_room_of_gram)
+@metric(
+    "distance of class means from a simplex ETF",
+    direction="down",
+    reference="Zhu 2021 (NC2)",
+    workspace=_workspace_of_gram,
+)
 def etf_error(moments: Moments, convention: Convention) -> float:
     """Distance of the Gram matrix of the class means from that of a simplex equiangular tight frame.
 
@@ -102,7 +107,7 @@ def etf_error(moments: Moments, convention: Convention) -> float:
     "distance of class means from an orthogonal frame",
     direction="down",
     reference="Dang 2023, 2024",
-    room=_room_of_gram,
+    workspace=_workspace_of_gram,
 )
 def orthogonality_error(moments: Moments) -> float:
     """Distance of the Gram matrix of the uncentred class means from that of an orthogonal frame.
@@ -118,7 +123,7 @@ def orthogonality_error(moments: Moments) -> float:
     direction="down",
     reference="Zhu 2021; Zhou 2022; Dang 2023, 2024",
     default=False,
-    room=_room_of_gram,
+    workspace=_workspace_of_gram,
 )
 def frame_distance(moments: Moments, frame: frames.Frame) -> float:
     """Distance of the Gram matrix of the class means from that of a given frame.
@@ -131,7 +136,10 @@ def frame_distance(moments: Moments, frame: frames.Frame) -> float:
 
 
 @metric(
-    "hyperspherical energy of class means", direction="down", reference="Jiang 2023; Wu & Papyan 2024", room=of_pairs
+    "hyperspherical energy of class means",
+    direction="down",
+    reference="Jiang 2023; Wu & Papyan 2024",
+    workspace=of_pairs,
 )
 def hyperspherical_energy(moments: Moments, convention: Convention) -> float:
     """Mean over pairs of classes of ``log(1 / ||u_c - u_k||)`` with ``u_c = m_c/||m_c||``.

@@ -18,7 +18,7 @@ __all__ = ["class_count", "majority_cosine", "minority_cosine"]
     direction="none",
     units="samples",
     dims=("epoch", "split", "target", "layer", "class"),
-    whole=True,
+    integer_valued=True,
     least_classes=1,
 )
 def class_count(moments: Moments, sizes: np.ndarray) -> np.ndarray:

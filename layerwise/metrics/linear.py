@@ -26,7 +26,7 @@ def self_duality(moments: Moments, classifier: np.ndarray, convention: Conventio
     return float(((weight / np.linalg.norm(weight) - means / np.linalg.norm(means)) ** 2).sum())
 
 
-def _room_of_alignment(sizes: Sizes) -> int:
+def _workspace_of_alignment(sizes: Sizes) -> int:
     return of_svd(sizes.classes, sizes.features) + min(sizes.classes, sizes.features) ** 2
 
 
@@ -34,7 +34,7 @@ def _room_of_alignment(sizes: Sizes) -> int:
     "alignment of class means with the next linear map",
     direction="up",
     reference="Rangamani 2023 (NC3)",
-    room=_room_of_alignment,
+    workspace=_workspace_of_alignment,
 )
 def weight_alignment(moments: Moments, weights: Weights) -> float:
     """Mean cosine of the principal angles between the class means and what the next linear map reads best.

@@ -15,7 +15,7 @@ __all__ = ["effective_rank", "feature_norm", "numerical_rank", "participation_ra
 _DIMS = ("epoch", "split", "layer")
 
 
-def _room_of_spectrum(sizes: Sizes) -> int:
+def _workspace_of_spectrum(sizes: Sizes) -> int:
     return of_eigh(sizes.covariance) + 2 * sizes.classes * sizes.covariance
 
 
@@ -34,7 +34,7 @@ def feature_norm(moments: Moments) -> float:
     dims=_DIMS,
     least_classes=1,
     reference="Rudelson & Vershynin 2007",
-    room=_room_of_spectrum,
+    workspace=_workspace_of_spectrum,
 )
 def stable_rank(covariance: Moments) -> float:
     """Variance of the features in units of the widest direction's, ``tr S / lambda_max(S)``; in ``[1, d]``."""
@@ -48,7 +48,7 @@ def stable_rank(covariance: Moments) -> float:
     dims=_DIMS,
     least_classes=1,
     reference="Roy & Vetterli 2007",
-    room=_room_of_spectrum,
+    workspace=_workspace_of_spectrum,
 )
 def effective_rank(covariance: Moments) -> float:
     """Exponential of the entropy of the normalised eigenvalues of the features' covariance; in ``[1, d]``."""
@@ -57,7 +57,7 @@ def effective_rank(covariance: Moments) -> float:
     return float(np.exp(-(shares * np.log(shares)).sum())) if len(shares) else np.nan
 
 
-@_rank("participation ratio of the features", reference="Gao 2017", room=_room_of_spectrum)
+@_rank("participation ratio of the features", reference="Gao 2017", workspace=_workspace_of_spectrum)
 def participation_ratio(covariance: Moments) -> float:
     """Number of directions that share the variance, ``(tr S)^2 / tr(S^2)``; in ``[1, d]``."""
     values = covariance.spectrum
@@ -70,8 +70,8 @@ def participation_ratio(covariance: Moments) -> float:
     dims=_DIMS,
     least_classes=1,
     reference="Masarczyk 2023 (tunnel effect)",
-    whole=True,
-    room=_room_of_spectrum,
+    integer_valued=True,
+    workspace=_workspace_of_spectrum,
 )
 def numerical_rank(covariance: Moments) -> float:
     """Number of eigenvalues of the features' covariance above a thousandth of the largest; in ``[0, d]``."""

@@ -63,12 +63,12 @@ class Metric:
     needs: tuple[str, ...]
     least_classes: int
     default: bool = True
-    beside: str = ""
-    whole: bool = False
-    paired: bool = False
+    measured_with: str = ""
+    integer_valued: bool = False
+    needs_pairing: bool = False
     within: bool = False
     fitted: Fitted = "never"
-    room: Callable[[Sizes], int] = copies
+    workspace: Callable[[Sizes], int] = copies
 
     @property
     def name(self) -> str:
@@ -81,20 +81,20 @@ class Metric:
         return max(EVIDENCE[need] for need in self.needs)
 
     @property
-    def sampled(self) -> bool:
+    def has_standard_error(self) -> bool:
         """Whether it varies with the samples as an estimate does, and so has a standard error.
 
         Weights know no samples, a whole number of directions jumps, and a derivative takes a pass of its own.
         """
-        return "split" in self.variable.dims and not self.whole and "complexity" not in self.needs
+        return "split" in self.variable.dims and not self.integer_valued and "complexity" not in self.needs
 
     @property
-    def smooth(self) -> bool:
+    def has_bias(self) -> bool:
         """Whether it moves smoothly with the samples, so that leaving some of them out tells its bias.
 
         A share of mistakes jumps as class means or a probe move past single samples.
         """
-        return self.sampled and not {"nearest", "probe"} & set(self.needs)
+        return self.has_standard_error and not {"nearest", "probe"} & set(self.needs)
 
     @property
     def has_chance(self) -> bool:
@@ -103,8 +103,8 @@ class Metric:
         Of regression only what depends on which target goes with which sample.
         """
         dims = self.variable.dims
-        of_targets = "target" in dims and "class" not in dims and (self.paired or "regression" not in self.needs)
-        return self.sampled and of_targets and self.variable.direction != "none"
+        of_targets = "target" in dims and "class" not in dims and (self.needs_pairing or "regression" not in self.needs)
+        return self.has_standard_error and of_targets and self.variable.direction != "none"
 
     def applies(self, *, classes: bool, regression: bool) -> bool:
         """Whether it can be measured where there are such targets; what knows no target is measured of any."""
@@ -122,12 +122,12 @@ def metric(
     dims: tuple[str, ...] = ("epoch", "split", "target", "layer"),
     least_classes: int = 2,
     default: bool = True,
-    beside: str = "",
-    whole: bool = False,
-    paired: bool = False,
+    measured_with: str = "",
+    integer_valued: bool = False,
+    needs_pairing: bool = False,
     within: bool = False,
     fitted: Fitted = "never",
-    room: Callable[[Sizes], int] = copies,
+    workspace: Callable[[Sizes], int] = copies,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function as a metric under its own name.
 
@@ -142,11 +142,11 @@ def metric(
         With fewer classes than this the metric is NaN; 0 for what knows no classes.
     default : bool
         Whether it is measured when no metric is named: what is costly is not (see `select`).
-    beside : str
+    measured_with : str
         Name of the metric that it is always measured with.
-    whole : bool
+    integer_valued : bool
         Whether it is a whole number of directions, which has no standard error.
-    paired : bool
+    needs_pairing : bool
         Of regression, whether it depends on which target goes with which sample; the spread of each alone does not.
     within : bool
         Whether it compares what lies within classes with what lies between them: of no class of two samples nothing is
@@ -154,7 +154,7 @@ def metric(
     fitted : {"never", "always", "unless shrunk"}
         Whether it is a fit of the labels, which says nothing of no more samples than features; "unless shrunk" where a
         convention may regularise it.
-    room : callable
+    workspace : callable
         Numbers that it takes for the moment beside its statistics, so that the planner knows; three copies of the class
         means, or of the covariance, by default.
 
@@ -185,7 +185,7 @@ def metric(
         if name in _REGISTRY and _REGISTRY[name].function.__module__ != function.__module__:
             raise InvalidData(f"there is a metric {name!r} already; give the function another name")
         variable = Variable(name, dims, long_name, units, direction, reference)
-        asked = (least_classes, default, beside, whole, paired, within, fitted, room)
+        asked = (least_classes, default, measured_with, integer_valued, needs_pairing, within, fitted, workspace)
         _REGISTRY[name] = Metric(function, variable, needs, *asked)
         return function
 
@@ -227,7 +227,7 @@ def select(chosen: str | Iterable[str] | None = None) -> list[Metric]:
     for pattern in patterns:
         found = list_metrics(pattern)
         names.update([name for name in found if _REGISTRY[name].default] or found or [get(pattern).name])
-    names.update([name for name, item in _REGISTRY.items() if item.beside in names])
+    names.update([name for name, item in _REGISTRY.items() if item.measured_with in names])
     return [_REGISTRY[name] for name in _REGISTRY if name in names]
 
 

@@ -35,16 +35,16 @@ _ANDRIOPOULOS = "Andriopoulos 2024"
 _EPS = float(np.finfo(np.float64).eps)
 
 
-def _room(sizes: Sizes) -> int:
+def _workspace(sizes: Sizes) -> int:
     return of_eigh(sizes.covariance) + 3 * sizes.covariance**2
 
 
-def _room_of_evidence(sizes: Sizes) -> int:
-    return _room(sizes) + of_svd(sizes.covariance + 1, sizes.covariance)
+def _workspace_of_evidence(sizes: Sizes) -> int:
+    return _workspace(sizes) + of_svd(sizes.covariance + 1, sizes.covariance)
 
 
 # A regression metric compares no classes.
-_metric = partial(metric, least_classes=0, room=_room)
+_metric = partial(metric, least_classes=0, workspace=_workspace)
 
 
 def _largest(values: np.ndarray, share: float = 0.99) -> int:
@@ -103,7 +103,7 @@ def nrc2(regression: TargetMoments, next_map: np.ndarray) -> float:
     return float((read[rank:] @ regression.directions * read[rank:]).sum())
 
 
-@_metric("similarity of features and targets (CKA)", direction="up", reference=_DEEP, paired=True)
+@_metric("similarity of features and targets (CKA)", direction="up", reference=_DEEP, needs_pairing=True)
 def nrc2_cka(regression: TargetMoments) -> float:
     """Linear centred kernel alignment of features and targets, ``||cov(h, t)||_F^2 / (||S||_F ||T||_F)``.
 
@@ -162,7 +162,7 @@ def nrc3_alignment(regression: TargetMoments, next_map: np.ndarray) -> float:
     direction="down",
     units="target^2",
     reference=f"{_DEEP}, NRC4",
-    paired=True,
+    needs_pairing=True,
     fitted="always",
 )
 def linear_mse(regression: TargetMoments, readout: Readout) -> float:
@@ -178,7 +178,7 @@ def linear_mse(regression: TargetMoments, readout: Readout) -> float:
     "variance explained by the best affine fit",
     direction="up",
     reference=f"{_DEEP}, NRC4",
-    paired=True,
+    needs_pairing=True,
     fitted="always",
 )
 def linear_r2(regression: TargetMoments, readout: Readout) -> float:
@@ -195,8 +195,8 @@ def linear_r2(regression: TargetMoments, readout: Readout) -> float:
     direction="up",
     units="nat",
     reference="You 2021",
-    paired=True,
-    room=_room_of_evidence,
+    needs_pairing=True,
+    workspace=_workspace_of_evidence,
 )
 def linear_logme(regression: TargetMoments) -> float:
     """Largest log evidence of a Bayesian linear model of each target dimension, over N, averaged over dimensions.
@@ -209,7 +209,7 @@ def linear_logme(regression: TargetMoments) -> float:
     return float(target_evidence(regression).mean())
 
 
-@_metric("feature directions that hold 99% of the variance", direction="down", reference=_DEEP, whole=True)
+@_metric("feature directions that hold 99% of the variance", direction="down", reference=_DEEP, integer_valued=True)
 def target_rank(regression: TargetMoments) -> float:
     """Number of principal directions that hold 99% of the feature variance; in ``[0, d]``.
 
@@ -223,7 +223,7 @@ def target_rank(regression: TargetMoments) -> float:
     direction="none",
     dims=("epoch", "split", "target"),
     reference=_DEEP,
-    whole=True,
+    integer_valued=True,
 )
 def target_dimensions(regression: TargetMoments) -> float:
     """Number of principal directions that hold 99% of the targets' variance; in ``[0, q]``."""

@@ -8,7 +8,7 @@ from layerwise.metrics.convention import Convention
 from layerwise.metrics.debias import debiased_residuals
 from layerwise.metrics.registry import metric
 from layerwise.metrics.sizes import Sizes, of_svd
-from layerwise.metrics.variability import discriminant_ratios, room_of_ratios
+from layerwise.metrics.variability import discriminant_ratios, workspace_of_ratios
 from layerwise.statistics.bayesian_evidence import BLOCK, linear_evidence
 from layerwise.statistics.moments import Moments
 
@@ -21,7 +21,7 @@ __all__ = ["h_score", "ledoit_wolf", "logme"]
     reference="Bao 2019; Ibrahim 2021",
     within=True,
     fitted="unless shrunk",
-    room=room_of_ratios,
+    workspace=workspace_of_ratios,
 )
 def h_score(covariance: Moments, convention: Convention) -> float:
     """Variance of the whitened features that lies between classes, ``tr(S_T^+ S_B)``.
@@ -67,7 +67,7 @@ def ledoit_wolf(covariance: Moments) -> float:
     return min(noise, away) / away if away > 0 else 0.0
 
 
-def _room_of_evidence(sizes: Sizes) -> int:
+def _workspace_of_evidence(sizes: Sizes) -> int:
     width, rows = sizes.covariance, sizes.covariance + sizes.classes
     # Axes and square root of the within-class covariance beside the rows that are decomposed, and a block of classes.
     return 2 * width**2 + rows * width + of_svd(rows, width) + 2 * min(rows * sizes.classes, BLOCK)
@@ -78,7 +78,7 @@ def _room_of_evidence(sizes: Sizes) -> int:
     direction="up",
     units="nat",
     reference="You 2021",
-    room=_room_of_evidence,
+    workspace=_workspace_of_evidence,
 )
 def logme(covariance: Moments) -> float:
     """Largest log evidence of a Bayesian linear model of each class's indicator, over N, averaged over classes.

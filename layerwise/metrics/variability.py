@@ -21,18 +21,18 @@ __all__ = [
     "discriminant_ratios",
     "nc1",
     "nc1_trace",
-    "room_of_ratios",
     "separation",
     "vci",
+    "workspace_of_ratios",
 ]
 
 
-def _room_of_span(sizes: Sizes) -> int:
+def _workspace_of_span(sizes: Sizes) -> int:
     directions = min(sizes.classes, sizes.features)
     return 2 * sizes.classes * (directions + sizes.features) + of_svd(sizes.classes, directions)
 
 
-def room_of_ratios(sizes: Sizes) -> int:
+def workspace_of_ratios(sizes: Sizes) -> int:
     """What `discriminant_ratios` takes."""
     width = sizes.covariance
     return of_eigh(width) + 3 * width**2 + 2 * sizes.classes * width + of_svd(sizes.classes, width)
@@ -94,7 +94,7 @@ def _fuzziness(moments: Moments, span: Span, convention: Convention) -> float:
     direction="down",
     reference="Papyan 2020; Zhu 2021",
     within=True,
-    room=_room_of_span,
+    workspace=_workspace_of_span,
 )
 def nc1(moments: Moments, span: Span, convention: Convention) -> float:
     """Within-class scatter measured in units of the between-class scatter, ``tr(S_W S_B^+) / C``.
@@ -132,7 +132,7 @@ def nc1_trace(moments: Moments, convention: Convention) -> float:
     direction="down",
     reference="Galanti 2021, 2022",
     within=True,
-    room=of_pairs,
+    workspace=of_pairs,
 )
 def cdnv(moments: Moments, convention: Convention) -> float:
     """Mean over pairs of classes of ``(v_c + v_k) / (2 ||mu_c - mu_k||^2)``.
@@ -159,7 +159,7 @@ def cdnv(moments: Moments, convention: Convention) -> float:
     units="log10",
     reference="He & Su 2022",
     within=True,
-    room=_room_of_span,
+    workspace=_workspace_of_span,
 )
 def separation(moments: Moments, span: Span) -> float:
     """Logarithm of the separation fuzziness, ``log10 tr(S_W S_B^+)`` under the convention ``he_su``.
@@ -208,7 +208,7 @@ def discriminant_ratios(covariance: Moments, between: np.ndarray, *, keep: float
     reference="Xu & Liu 2023",
     within=True,
     fitted="always",
-    room=room_of_ratios,
+    workspace=workspace_of_ratios,
 )
 def vci(covariance: Moments, convention: Convention) -> float:
     """Variability collapse index, ``1 - tr(S_T^+ S_B) / min(d, C - 1)`` with ``S_T = S_W + S_B`` of the convention.
@@ -230,7 +230,13 @@ def vci(covariance: Moments, convention: Convention) -> float:
     return float((1 / (1 + ratios)).mean())
 
 
-@metric("directions that class means span", direction="none", reference="Papyan 2020", whole=True, room=_room_of_span)
+@metric(
+    "directions that class means span",
+    direction="none",
+    reference="Papyan 2020",
+    integer_valued=True,
+    workspace=_workspace_of_span,
+)
 def between_rank(moments: Moments, span: Span, convention: Convention) -> int:
     """Rank that the pseudo-inverse of ``S_B`` keeps: directions above rounding, at most ``C - 1``."""
     return int(_between_directions(moments, span, convention)[0].sum())

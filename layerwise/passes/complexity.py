@@ -44,7 +44,7 @@ class ComplexityPass:
         self.sums: dict[Key, ComplexitySums] = {}
         # Processes that share the data draw independently.
         self.device = statistics_device(network.device)
-        self.directions = directions_of(request.probes, request.seed, rank_and_world_size()[0])
+        self.directions = directions_of(request.directions, request.seed, rank_and_world_size()[0])
 
     @contextmanager
     def open(self) -> Iterator[None]:

@@ -249,7 +249,7 @@ class FirstPass:
             own = counted.of_other_samples()
             self._judge_network(own, self.mistakes[1 + number], counted.rows)
             judge = own if train is None else train.without[number]
-            own.lacking = judge.lacking | part.finish(own, judge, self.spans).lacks_classes_of(result)
+            own.missing_classes = judge.missing_classes | part.finish(own, judge, self.spans).lacks_classes_of(result)
             own.standardize(judge)
             result.without.append(own)
         for number, part in enumerate(self.gathered[1 + self.request.jackknife :]):

@@ -105,7 +105,7 @@ class MemoryModel:
         together = self._at_most(max(self.batch, ENOUGH, LUMP // width if self.two_passes else 0))
         # Read back in single precision, and taken from the class means in double precision, a few columns at a time.
         batch = together * (width + narrow + 3 * min(width, block_width(together)))
-        moments = [batch, *(metric.room(sizes) for metric in self.metrics)]
+        moments = [batch, *(metric.workspace(sizes) for metric in self.metrics)]
         if narrow:
             # Moments are symmetrised, and the probe solved for, in copies.
             moments.append(3 * means + 3 * covariance)

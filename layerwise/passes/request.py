@@ -48,7 +48,7 @@ class PassRequest:
         What to do with samples that have NaN or infinity in a layer.
     seed : int
         Of random projections and directions.
-    probes : int or "exact"
+    directions : int or "exact"
         Random directions that layers are derived along, or all axes of the input.
     jackknife : int
         Groups of samples, without each of which everything is measured again; 0 for none.
@@ -76,7 +76,7 @@ class PassRequest:
     ridge: float = 1e-3
     nonfinite: Literal["raise", "drop"] = "raise"
     seed: int = 0
-    probes: int | Literal["exact"] = 8
+    directions: int | Literal["exact"] = 8
     jackknife: int = 0
     null: int = 0
     reduction: str = "auto"

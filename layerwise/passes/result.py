@@ -99,7 +99,7 @@ class SplitResult:
         In which order the texts or pictures of several processes were counted, where that makes a difference.
     spans : dict of str to Span
         Isometries of wide layers of few samples, by layer.
-    lacking : set
+    missing_classes : set
         Targets and layers of which that leaves a class, of the split or of the one that judges, without a sample.
     """
 
@@ -133,7 +133,7 @@ class SplitResult:
     shuffled: list[SplitResult] = field(default_factory=list)
     totals: dict[Key, Any] = field(default_factory=dict)
     spans: dict[str, Span] = field(default_factory=dict)
-    lacking: set[Key] = field(default_factory=set)
+    missing_classes: set[Key] = field(default_factory=set)
     order: str = ""
 
     def covariance(self, key: Key) -> Moments:
@@ -182,19 +182,19 @@ class SplitResult:
             if key not in self.evidence or len(self.evidence[key]["moments"].classes) < len(held["moments"].classes)
         }
 
-    def judge_no_more(self) -> None:
+    def release_references(self) -> None:
         """Let go of what other splits are judged by."""
         for own in [self, *self.without, *self.shuffled]:
             own.references.clear()
             own.readouts.clear()
 
-    def let_go(self) -> None:
+    def release_statistics(self) -> None:
         """Keep of the statistics only what other splits are judged by."""
         self.evidence.clear()
         self.totals.clear()
         self.spans.clear()
         for other in [*self.without, *self.shuffled]:
-            other.let_go()
+            other.release_statistics()
 
 
 def side_by_side(results: Sequence[SplitResult]) -> SplitResult:
@@ -206,7 +206,7 @@ def side_by_side(results: Sequence[SplitResult]) -> SplitResult:
             for key, value in getattr(result, name).items():
                 held.setdefault(key, value)
         setattr(whole, name, held)
-    whole.lacking = {key for result in results for key in result.lacking}
+    whole.missing_classes = {key for result in results for key in result.missing_classes}
     whole.without = [side_by_side(parts) for parts in zip(*(result.without for result in results), strict=True)]
     whole.shuffled = [side_by_side(parts) for parts in zip(*(result.shuffled for result in results), strict=True)]
     return whole

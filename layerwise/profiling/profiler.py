@@ -324,11 +324,11 @@ class Profiler:
                 self._tell(line)
             if split == order[-1]:
                 # Nothing is judged by the training split any more.
-                results[order[0]].judge_no_more()
+                results[order[0]].release_references()
             empty[split] = self._evaluation.empty_fits(results[split], self.metrics)
             numbers[split] = self._evaluation.all_numbers(results[split], self.metrics, next_maps)
             # The numbers are taken; of the statistics only what other splits are judged by stays.
-            results[split].let_go()
+            results[split].release_statistics()
         splits = list(self.loaders.splits)
         empty = {split: own for split, own in empty.items() if own}
         self._warn_of_empty_fits(empty)
@@ -373,7 +373,7 @@ class Profiler:
             "seed": settings.seed,
             **({"standardize": str(settings.standardize)} if self.dimensions else {}),
             **({"heads": self._heads} if self._heads else {}),
-            **({"probes": settings.probes} if "complexity" in self._needs() else {}),
+            **({"directions": settings.directions} if "complexity" in self._needs() else {}),
             **({"ignore_index": list(self._ignored)} if settings.reduce in DENSE else {}),
             **({"samples_per_class": settings.samples_per_class or "all"} if settings.reduce in DENSE else {}),
             **({"jackknife": settings.jackknife} if settings.jackknife else {}),
@@ -488,7 +488,7 @@ class Profiler:
             ridge=self.settings.ridge,
             nonfinite=self.settings.nonfinite,
             seed=self.settings.seed,
-            probes=self.settings.probes,
+            directions=self.settings.directions,
             jackknife=self.settings.jackknife,
             null=self.settings.null,
             reduction=self.settings.reduce,
@@ -508,7 +508,7 @@ class Profiler:
             "classes": request.classes,
             "reduction": [request.reduction, request.ignored, request.samples_per_class],
             "dimensions": self.dimensions,
-            "settings": [settings.ridge, settings.nonfinite, settings.seed, settings.probes, settings.standardize],
+            "settings": [settings.ridge, settings.nonfinite, settings.seed, settings.directions, settings.standardize],
             "precision": arithmetic_of(self.network.device),
             "jackknife or null": [settings.jackknife, settings.null],
             "heads": self._heads,

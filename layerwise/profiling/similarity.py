@@ -35,7 +35,7 @@ _STEP = "similarity"
 _WITHOUT_EFFECT = {
     **dict.fromkeys(("jackknife", "null"), "the similarity of layers has no standard error, and nothing is shuffled"),
     **dict.fromkeys(
-        ("metrics", "convention", "debiased", "frame", "standardize", "heads", "ridge", "probes"),
+        ("metrics", "convention", "debiased", "frame", "standardize", "heads", "ridge", "directions"),
         "the similarity of layers is no metric, and knows no labels",
     ),
 }

@@ -156,7 +156,9 @@ def normed(kind: str) -> nn.Module:
 
 
 @pytest.mark.parametrize("kind", ["hook", "parametrization"])
-@pytest.mark.parametrize("options", [{}, {"jackknife": 2}, {"metrics": "geometric_complexity", "probes": 1}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"jackknife": 2}, {"metrics": "geometric_complexity", "directions": 1}], ids=str
+)
 @pytest.mark.filterwarnings("ignore:.*spectral_norm.*:FutureWarning")
 @pytest.mark.filterwarnings("ignore:fits to no more samples")
 def test_a_network_in_training_mode_keeps_every_buffer_to_the_bit(kind, options):

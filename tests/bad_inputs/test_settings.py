@@ -101,11 +101,11 @@ ROWS = [
     ({"seed": "0"}, "seed='0'"),
     ({"seed": HUGE}, "seed=10{40}"),
     ({"seed": None}, "seed=None"),
-    ({"probes": "many"}, "probes='many': it is neither 'exact' nor a number"),
-    ({"probes": 0}, "probes=0"),
-    ({"probes": 2.0}, "probes=2.0"),
-    ({"probes": True}, "probes=True"),
-    ({"probes": None}, "probes=None"),
+    ({"directions": "many"}, "directions='many': it is neither 'exact' nor a number"),
+    ({"directions": 0}, "directions=0"),
+    ({"directions": 2.0}, "directions=2.0"),
+    ({"directions": True}, "directions=True"),
+    ({"directions": None}, "directions=None"),
     ({"jackknife": "10"}, "jackknife='10': a whole number: 2 groups of samples at least"),
     ({"jackknife": 1}, "jackknife=1"),
     ({"jackknife": -2}, "jackknife=-2"),
@@ -175,7 +175,7 @@ def test_an_argument_error_is_a_value_error_and_a_type_error():
     assert issubclass(UnknownName, LookupError)
 
 
-@pytest.mark.parametrize("name", ["jackknife", "null", "metrics", "ridge", "frame", "probes"])
+@pytest.mark.parametrize("name", ["jackknife", "null", "metrics", "ridge", "frame", "directions"])
 def test_similarity_refuses_what_has_no_effect_on_it(network, data, name):
     value = {"metrics": "nc1", "frame": "etf"}.get(name, 4)
     with pytest.raises(LayerwiseError, match=f"{name}= has no effect here"):

@@ -87,14 +87,14 @@ def test_errors_chance_and_corrections_are_measured_where_they_are_asked_for(typ
 
 
 def test_what_is_costly_is_measured_when_it_is_named(type_in):
-    words = ("--metrics", "geometric_complexity", "--metrics", "cdnv", "--probes", "exact", "--store", "runs.lw")
+    words = ("--metrics", "geometric_complexity", "--metrics", "cdnv", "--directions", "exact", "--store", "runs.lw")
     code, out, _ = type_in("profile", "given:iris", "sklearn:iris", "--run", "a", *words)
     assert code == 0
     assert "geometric_complexity" in out
     ds = open_store("runs.lw")["a"]
-    assert ds.attrs["probes"] == "exact"
+    assert ds.attrs["directions"] == "exact"
     assert bool((ds["geometric_complexity"] > 0).all())
-    code, _, err = type_in("profile", "given:iris", "sklearn:iris", "--run", "b", *words[:4], "--probes", "many")
+    code, _, err = type_in("profile", "given:iris", "sklearn:iris", "--run", "b", *words[:4], "--directions", "many")
     assert (code, "neither 'exact' nor a number" in err) == (2, True)
 
 

@@ -40,5 +40,5 @@ def test_only_what_was_asked_for_is_counted():
 
 @pytest.mark.parametrize("name", [metric.name for metric in select("*")])
 def test_every_metric_says_what_it_takes(name):
-    small, large = (get(name).room(Sizes(classes, 64, 64)) for classes in (10, 500))
+    small, large = (get(name).workspace(Sizes(classes, 64, 64)) for classes in (10, 500))
     assert 0 < small <= large

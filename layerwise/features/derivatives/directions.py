@@ -12,7 +12,7 @@ from torch import Tensor
 
 from layerwise.errors import InvalidData
 
-__all__ = ["TOGETHER", "Axes", "Directions", "Signs", "check_probes", "directions_of"]
+__all__ = ["TOGETHER", "Axes", "Directions", "Signs", "check_directions", "directions_of"]
 
 #: Directions that go through the network in one forward: beyond, the one forward that they share costs little.
 TOGETHER = 8
@@ -111,7 +111,7 @@ class Axes:
         """As `Directions.restore`."""
 
 
-def check_probes(probes: int | Literal["exact"]) -> None:
+def check_directions(directions: int | Literal["exact"]) -> None:
     """Refuse what is no number of directions.
 
     Raises
@@ -119,10 +119,10 @@ def check_probes(probes: int | Literal["exact"]) -> None:
     InvalidData
         Saying what there is.
     """
-    if probes != "exact" and (not isinstance(probes, int) or probes < 1):
-        raise InvalidData(f"probes={probes!r} is neither 'exact' nor a number of random directions, such as 8")
+    if directions != "exact" and (not isinstance(directions, int) or directions < 1):
+        raise InvalidData(f"directions={directions!r} is neither 'exact' nor a number of random directions, such as 8")
 
 
-def directions_of(probes: int | Literal["exact"], *seed: int) -> Directions:
+def directions_of(directions: int | Literal["exact"], *seed: int) -> Directions:
     """So many random directions, or all axes for ``"exact"``."""
-    return Axes() if probes == "exact" else Signs(probes, seed)
+    return Axes() if directions == "exact" else Signs(directions, seed)

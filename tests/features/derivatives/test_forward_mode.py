@@ -82,7 +82,7 @@ def only(ds, name: str = "geometric_complexity") -> np.ndarray:
 class TestAgainstJacobians:
     def test_along_all_axes_every_layer_has_exactly_the_norm_of_its_jacobian(self, case):
         expected = jacobians(case)
-        ds = profile(case.network, [case.batch], classes=3, metrics=COMPLEXITY, probes="exact", **case.options)
+        ds = profile(case.network, [case.batch], classes=3, metrics=COMPLEXITY, directions="exact", **case.options)
         means = [squares.mean() for squares in expected.values()]
         np.testing.assert_allclose(at_layers(ds, "geometric_complexity", case.layers), means, rtol=case.tolerance)
         assert (ds["geometric_complexity_se"] == 0).all()
@@ -92,7 +92,7 @@ class TestAgainstJacobians:
 
     def test_along_random_directions_it_is_within_its_standard_error(self, case):
         expected = [squares.mean() for squares in jacobians(case).values()]
-        ds = profile(case.network, [case.batch], classes=3, metrics=COMPLEXITY, probes=16, **case.options)
+        ds = profile(case.network, [case.batch], classes=3, metrics=COMPLEXITY, directions=16, **case.options)
         error = at_layers(ds, "geometric_complexity_se", case.layers)
         assert (error < 0.5 * np.array(expected)).all()
         difference = at_layers(ds, "geometric_complexity", case.layers) - expected
@@ -123,19 +123,19 @@ class TestAgainstJacobians:
         }
         layers = {"stem": pools[reduce], "blocks.1": pools[reduce]}
         case = Case(network, (inputs, torch.arange(3)), list(inputs.split(1)), network, layers, {"reduce": reduce})
-        ds = profile(network, [case.batch], classes=3, metrics=COMPLEXITY, probes="exact", reduce=reduce)
+        ds = profile(network, [case.batch], classes=3, metrics=COMPLEXITY, directions="exact", reduce=reduce)
         expected = [squares.mean() for squares in jacobians(case).values()]
         np.testing.assert_allclose(at_layers(ds, "geometric_complexity", layers), expected, rtol=1e-10)
 
-    @pytest.mark.parametrize("probes", [1, 8, "exact"])
-    def test_of_a_rotation_it_is_the_number_of_features_along_any_directions(self, probes):
+    @pytest.mark.parametrize("directions", [1, 8, "exact"])
+    def test_of_a_rotation_it_is_the_number_of_features_along_any_directions(self, directions):
         rotation = nn.Linear(6, 6, bias=False).double()
         nn.init.orthogonal_(rotation.weight)
         net = nn.Sequential(rotation, nn.Linear(6, 3).double())
         inputs = torch.randn(9, 6, dtype=torch.float64)
-        ds = profile(net, [(inputs, torch.arange(9) % 3)], metrics=COMPLEXITY, layers=["0", "1"], probes=probes)
+        ds = profile(net, [(inputs, torch.arange(9) % 3)], metrics=COMPLEXITY, layers=["0", "1"], directions=directions)
         np.testing.assert_allclose(only(ds)[0], 6)
-        if probes == "exact":
+        if directions == "exact":
             product = (net[1].weight @ rotation.weight).detach()
             np.testing.assert_allclose(only(ds)[1], float(product.square().sum()), rtol=1e-12)
 
@@ -161,7 +161,7 @@ class TestAgainstJacobians:
         net = Two().double()
         batch = {"a": torch.randn(4, 3), "b": torch.randn(4, 5), "scale": torch.tensor(2.0)}
         batch = {name: value.double() for name, value in batch.items()} | {"labels": torch.arange(4) % 2}
-        ds = profile(net, [batch], metrics=COMPLEXITY, layers=["left", "sum"], probes="exact")
+        ds = profile(net, [batch], metrics=COMPLEXITY, layers=["left", "sum"], directions="exact")
         left, right = (float(map_.weight.detach().square().sum()) for map_ in (net.left, net.right))
         np.testing.assert_allclose(only(ds), [left, left + 4 * right], rtol=1e-12)
 
@@ -172,30 +172,30 @@ def _refusing(*_args, **_options):
 
 class TestRandomDirections:
     def test_the_standard_error_falls_with_the_root_of_their_number(self, network, batches):
-        few, many = (profile(network, batches, metrics=COMPLEXITY, probes=number) for number in (8, 128))
+        few, many = (profile(network, batches, metrics=COMPLEXITY, directions=number) for number in (8, 128))
         ratio = only(few, "geometric_complexity_se") / only(many, "geometric_complexity_se")
         np.testing.assert_allclose(ratio, 4, rtol=0.2)
 
     def test_the_standard_error_is_that_of_many_seeds(self, network, batches):
-        exact = only(profile(network, batches, metrics=COMPLEXITY, probes="exact"))
-        found = [profile(network, batches, metrics=COMPLEXITY, probes=4, seed=seed) for seed in range(40)]
+        exact = only(profile(network, batches, metrics=COMPLEXITY, directions="exact"))
+        found = [profile(network, batches, metrics=COMPLEXITY, directions=4, seed=seed) for seed in range(40)]
         scores = [(only(ds) - exact) / only(ds, "geometric_complexity_se") for ds in found]
         assert abs(np.mean(scores)) < 0.4
         assert 0.8 < np.sqrt(np.mean(np.square(scores))) < 1.2
 
     def test_of_one_direction_nothing_is_known_of_its_error(self, network, batches):
-        ds = profile(network, batches, metrics=COMPLEXITY, probes=1)
+        ds = profile(network, batches, metrics=COMPLEXITY, directions=1)
         assert ds["geometric_complexity"].notnull().all()
         assert ds["geometric_complexity_se"].isnull().all()
 
     @pytest.mark.parametrize("size", [1, 7, 60])
     def test_the_size_of_batches_changes_nothing(self, network, batches, size):
-        whole = profile(network, batches, metrics=COMPLEXITY, probes=11)
+        whole = profile(network, batches, metrics=COMPLEXITY, directions=11)
         cut = profile(
             network,
             loader(*(torch.cat(part) for part in zip(*batches, strict=True)), size),
             metrics=COMPLEXITY,
-            probes=11,
+            directions=11,
         )
         for name in (*COMPLEXITY, "geometric_complexity_se"):
             np.testing.assert_allclose(cut[name], whole[name], rtol=1e-10)
@@ -204,8 +204,8 @@ class TestRandomDirections:
         one, again, other = (profile(network, batches, metrics=COMPLEXITY, seed=seed) for seed in (1, 1, 2))
         assert np.array_equal(only(one), only(again))
         assert not np.allclose(only(one), only(other), rtol=1e-6)
-        assert (one.attrs["probes"], one.attrs["seed"]) == (8, 1)
-        assert "probes" not in profile(network, batches, metrics="nc1").attrs
+        assert (one.attrs["directions"], one.attrs["seed"]) == (8, 1)
+        assert "directions" not in profile(network, batches, metrics="nc1").attrs
 
     def test_signs_are_signs_and_independent(self):
         blocks = list(Signs(TOGETHER + 3, (0,)).blocks(50, 100, torch.device("cpu")))
@@ -248,7 +248,7 @@ class TestCollapseBound:
         inputs, labels = self.mixture(samples)
         taken: dict[str, np.ndarray] = {}
         profiler = Profiler(
-            network, loader(inputs, labels, 500), Settings(metrics=[*COMPLEXITY, "class_variance"], probes="exact")
+            network, loader(inputs, labels, 500), Settings(metrics=[*COMPLEXITY, "class_variance"], directions="exact")
         )
         with evaluating(network):
             for name in (layer.name for layer in profiler.layers):
@@ -313,7 +313,7 @@ class TestSelection:
 
     def test_every_split_and_target_has_its_own(self, network, batches):
         targets = [(x, {"fine": y, "coarse": (y > 0).long()}) for x, y in batches]
-        ds = profile(network, {"train": targets, "test": targets[:1]}, metrics=COMPLEXITY, probes="exact")
+        ds = profile(network, {"train": targets, "test": targets[:1]}, metrics=COMPLEXITY, directions="exact")
         means = ds["geometric_complexity"].isel(epoch=0)
         by_class = ds["class_geometric_complexity"].isel(epoch=0)
         for split, samples in (("train", 60), ("test", 16)):
@@ -323,10 +323,10 @@ class TestSelection:
             np.testing.assert_allclose(coarse[:, 0], fine[:, 0], rtol=1e-12)
             assert np.isnan(coarse[:, 2]).all()
 
-    @pytest.mark.parametrize("probes", [0, -1, "all", 2.5])
-    def test_what_is_no_number_of_directions_is_refused(self, network, batches, probes):
+    @pytest.mark.parametrize("directions", [0, -1, "all", 2.5])
+    def test_what_is_no_number_of_directions_is_refused(self, network, batches, directions):
         with pytest.raises(InvalidData, match="neither 'exact' nor a number"):
-            profile(network, batches, metrics="geometric_complexity", probes=probes)
+            profile(network, batches, metrics="geometric_complexity", directions=directions)
 
     def test_a_loader_that_runs_only_once_is_refused_before_anything_runs(self, network, batches):
         with pytest.raises(NotRepeatable, match="second run"):
@@ -380,7 +380,7 @@ class TestLimits:
             return rows
 
         net = Curved(copied).double()
-        ds = profile(net, batches, metrics="geometric_complexity", layers=["second"], probes="exact")
+        ds = profile(net, batches, metrics="geometric_complexity", layers=["second"], directions="exact")
         inputs = torch.cat([x for x, _ in batches])
         scale = torch.where(net.first(inputs).sum(1) > 0, 2.0, 3.0).double()
         expected = (scale**2).mean() * (net.second.weight @ net.first.weight).detach().square().sum()
@@ -402,7 +402,7 @@ class TestLimits:
         inputs = torch.rand(12, 8, dtype=torch.float64) + 0.1
         inputs[3] = 0
         batch = (inputs, torch.arange(12) % 3)
-        options = {"metrics": "geometric_complexity", "layers": ["first", "second"], "probes": "exact"}
+        options = {"metrics": "geometric_complexity", "layers": ["first", "second"], "directions": "exact"}
         with pytest.raises(NonFiniteFeatures, match="derivative of layer 'second'.*8.3%"):
             profile(net, [batch], **options)
         ds = profile(net, [batch], nonfinite="drop", **options)
@@ -438,7 +438,7 @@ class TestLeavesThingsAsTheyWere:
             return along(self, part, origins, directions)
 
         monkeypatch.setattr(tangents._Differentiation, "_norms", counting)
-        profile(network, batches, metrics="geometric_complexity", probes=100)
+        profile(network, batches, metrics="geometric_complexity", directions=100)
         assert max(under_way) == 16
 
     @pytest.mark.parametrize("stop", range(2, 12))
@@ -454,8 +454,8 @@ class TestLeavesThingsAsTheyWere:
 
 
 def test_the_attributes_of_a_profile_stay_plain(network, batches):
-    ds = profile(network, batches, metrics="geometric_complexity", probes="exact")
-    assert ds.attrs["probes"] == "exact"
+    ds = profile(network, batches, metrics="geometric_complexity", directions="exact")
+    assert ds.attrs["directions"] == "exact"
     assert json.loads(ds.attrs["samples"]) == {"train": 60}
     assert ds["geometric_complexity"].attrs["reference"] == "Dherin 2022; Munn 2024"
 
@@ -464,6 +464,6 @@ def test_samples_of_a_regression_target_have_a_complexity_too():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 2))
     x = torch.randn(20, 6)
-    of_values = profile(net, [(x, torch.randn(20, 2))], metrics="geometric_complexity", probes="exact")
-    of_classes = profile(net, [(x, torch.arange(20) % 2)], metrics="geometric_complexity", probes="exact")
+    of_values = profile(net, [(x, torch.randn(20, 2))], metrics="geometric_complexity", directions="exact")
+    of_classes = profile(net, [(x, torch.arange(20) % 2)], metrics="geometric_complexity", directions="exact")
     xr.testing.assert_allclose(of_values["geometric_complexity"], of_classes["geometric_complexity"])
