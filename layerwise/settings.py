@@ -314,7 +314,7 @@ ARGUMENTS: dict[str, Kind] = {
     "target": optional(NAME),
     "run": NAME,
     "store": optional(either("a store is a path, or what open_store returns", PATH, _with("runs"))),
-    "partial": optional(either("what is not finished is kept in a folder: give its path", PATH, _with("folder"))),
+    "resume_dir": optional(either("what is not finished is kept in a folder: give its path", PATH, _with("folder"))),
     "checkpoints": PATH,
     "overwrite": FLAG,
     "base": FLAG,

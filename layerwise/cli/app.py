@@ -157,7 +157,7 @@ def profile(
     store: Annotated[str, typer.Option(help="Where the profile is kept; a folder, s3:// or gs://.")] = "profiles.lw",
     run: Annotated[str | None, typer.Option("--run", "--name", "-n", help=_NAME)] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace a profile of the same name.")] = False,
-    partial: Annotated[
+    resume_dir: Annotated[
         Path | None,
         typer.Option(help="Where a long profile keeps what it has, to go on if it is killed; beside the store."),
     ] = None,
@@ -179,7 +179,7 @@ def profile(
     with ExitStack() as stack:
         own_device = stack.enter_context(process_group())
         target = None if is_secondary_process() else stack.enter_context(new_or_open(store))
-        kept = stack.enter_context(ResumeState(partial or resume_folder(store, name)))
+        kept = stack.enter_context(ResumeState(resume_dir or resume_folder(store, name)))
         options: dict[str, Any] = {
             "device": own_device or _accelerator() if device is None else device,
             "batch_size": batch_size,
@@ -200,7 +200,7 @@ def profile(
             "check": check,
             "trust_remote_code": trust_remote_code,
             "nonfinite": "drop" if drop_nonfinite else "raise",
-            "partial": kept,
+            "resume_dir": kept,
         }
         if checkpoints is not None and own_device:
             raise InvalidData("checkpoints are profiled by one process: leave torchrun away")

@@ -96,7 +96,7 @@ def profile(
     device: str | torch.device | None = None,
     batch_size: int = 64,
     settings: Settings | None = None,
-    partial: ResumeState | str | os.PathLike[str] | None = None,
+    resume_dir: ResumeState | str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> xr.Dataset:
     """Measure how far every layer of a network has collapsed, in one run of the data.
@@ -115,7 +115,7 @@ def profile(
     batch_size : int
         For data given by name.
     settings : Settings, optional
-    partial : Partial or path, optional
+    resume_dir : ResumeState or path, optional
         A folder that keeps what was accumulated, minute by minute: a profile that was killed, and is asked for again,
         goes on from there to the same numbers, or is begun anew where data, network, settings or files are not what
         they were, and one line says why. The folder is gone when the profile is finished; a `ResumeState` is removed by
@@ -143,11 +143,11 @@ def profile(
     >>> ds["nc1"].dims
     ('epoch', 'split', 'target', 'layer')
     """
-    settings = chosen(settings, options, ("device", "batch_size", "settings", "partial"))
-    kept = partial if partial is None or isinstance(partial, ResumeState) else ResumeState(partial)
+    settings = chosen(settings, options, ("device", "batch_size", "settings", "resume_dir"))
+    kept = resume_dir if resume_dir is None or isinstance(resume_dir, ResumeState) else ResumeState(resume_dir)
     with nullcontext() if kept is None else kept:
-        measured = Profiler(model, data, settings, device=device, batch_size=batch_size).measure(partial=kept)
-        if kept is not None and kept is not partial:
+        measured = Profiler(model, data, settings, device=device, batch_size=batch_size).measure(resume=kept)
+        if kept is not None and kept is not resume_dir:
             kept.remove()
     return measured
 
@@ -269,7 +269,7 @@ class Profiler:
         return [reading.layer for reading in self.readings]
 
     @checked(ARGUMENTS)
-    def measure(self, epoch: float = 0, step: int | None = None, *, partial: ResumeState | None = None) -> xr.Dataset:
+    def measure(self, epoch: float = 0, step: int | None = None, *, resume: ResumeState | None = None) -> xr.Dataset:
         """Measure the network as it is now.
 
         Parameters
@@ -278,33 +278,33 @@ class Profiler:
             Label of the measurement along the dim ``epoch``.
         step : int, optional
             Training step; the epoch by default.
-        partial : Partial, optional
+        resume : ResumeState, optional
             Where what is accumulated is kept, and goes on from.
         """
         with kept_buffers(self.network.model):
-            return self._measure(epoch, step) if partial is None else self._go_on(epoch, step, partial)
+            return self._measure(epoch, step) if resume is None else self._go_on(epoch, step, resume)
 
-    def _go_on(self, epoch: float, step: int | None, partial: ResumeState) -> xr.Dataset:
+    def _go_on(self, epoch: float, step: int | None, resume: ResumeState) -> xr.Dataset:
         """Measure, from where an earlier measurement was stopped; anew where that was of something else."""
         plan = self.plan
-        with partial:
+        with resume:
             try:
-                return self._measure(epoch, step, partial)
+                return self._measure(epoch, step, resume)
             except DoesNotFit as reason:
                 if not self.loaders.repeatable:
                     raise InvalidData(
-                        f"{reason}, and a loader that runs once cannot begin anew: remove {partial.folder}, and give "
+                        f"{reason}, and a loader that runs once cannot begin anew: remove {resume.folder}, and give "
                         "the loader again"
                     ) from reason
-                partial.begin_anew(str(reason))
+                resume.begin_anew(str(reason))
                 self.plan = plan
-                return self._measure(epoch, step, partial)
+                return self._measure(epoch, step, resume)
 
-    def _measure(self, epoch: float, step: int | None, partial: ResumeState | None = None) -> xr.Dataset:
+    def _measure(self, epoch: float, step: int | None, resume: ResumeState | None = None) -> xr.Dataset:
         started = time.perf_counter()
-        if partial is not None:
+        if resume is not None:
             shared = any(map(is_shared, self.loaders.splits.values()))
-            self.plan = Plan(**partial.begin(self._identity(), asdict(self.plan), shared=shared))
+            self.plan = Plan(**resume.begin(self._identity(), asdict(self.plan), shared=shared))
         request = self._request()
         results: dict[str, SplitResult] = {}
         numbers: dict[str, dict[str, dict[tuple[str, str], np.ndarray]]] = {}
@@ -315,7 +315,7 @@ class Profiler:
             loader = self.loaders.splits[split]
             self._look(split, loader, request)
             results[split] = run_split(
-                self.network, loader, request, split, results.get("train"), partial, self._beforehand.get(split)
+                self.network, loader, request, split, results.get("train"), resume, self._beforehand.get(split)
             )
             warn_of_few_classes(results[split], split)
             for line in lines_of(results[split], split, self.class_names):

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["profile_checkpoints"]
 
-_ARGUMENTS = ("store", "run", "overwrite", "base", "device", "batch_size", "settings", "partial")
+_ARGUMENTS = ("store", "run", "overwrite", "base", "device", "batch_size", "settings", "resume_dir")
 _MEND = "another name keeps both, and overwriting measures all anew"
 
 
@@ -108,7 +108,7 @@ def profile_checkpoints(
     device: str | torch.device | None = None,
     batch_size: int = 64,
     settings: Settings | None = None,
-    partial: ResumeState | None = None,
+    resume_dir: ResumeState | None = None,
     **options: Any,
 ) -> xr.Dataset:
     """Measure a network with the weights of one checkpoint after the other: a run with an epoch for each.
@@ -134,7 +134,7 @@ def profile_checkpoints(
         Whether to measure the network before its training, too, as epoch 0: `model` as it is given, without the adapter
         that it may have.
     settings : Settings, optional
-    partial : Partial, optional
+    resume_dir : ResumeState, optional
         Where what is accumulated of an epoch is kept until it is written, and goes on from.
     **options
         Fields of `Settings`.
@@ -176,7 +176,7 @@ def profile_checkpoints(
     wanted: list[Checkpoint | Base] = [*found]
     if base:
         wanted = [Base.of(profiler.network.model, model, found), *found]
-    with nullcontext() if isinstance(model, str) else kept_weights(profiler.network.model), partial or nullcontext():
+    with nullcontext() if isinstance(model, str) else kept_weights(profiler.network.model), resume_dir or nullcontext():
         held = [] if overwrite or run not in target else _held(target, run, wanted, profiler)
         todo = [item for item in wanted if item not in held]
         # Whatever is there stays until there is something in its place.
@@ -185,9 +185,9 @@ def profile_checkpoints(
         for item in bar(todo, "checkpoints"):
             beside: list[str] = []
             if isinstance(item, Base):
-                measured = _measure_base(profiler_of, profiler, item, partial)
+                measured = _measure_base(profiler_of, profiler, item, resume_dir)
             else:
-                measured, beside = _measure(profiler, item, partial)
+                measured, beside = _measure(profiler, item, resume_dir)
             if set(beside) - set(left_out):
                 left_out = beside
                 logger.warning("%s: the network has no place for %s", item.path, some_names(beside))
@@ -198,22 +198,22 @@ def profile_checkpoints(
                 if run in target:
                     refuse_other_data(target[run].attrs, profiler, run, _MEND, measured.attrs)
                 target.write(measured, run=run)
-            if partial is not None:
-                partial.remove()
+            if resume_dir is not None:
+                resume_dir.remove()
     logger.info("measured %d of %d checkpoints; the run %r had %d already", len(todo), len(wanted), run, len(held))
     return target[run].load()
 
 
-def _measure(profiler: Profiler, checkpoint: Checkpoint, partial: ResumeState | None) -> tuple[xr.Dataset, list[str]]:
+def _measure(profiler: Profiler, checkpoint: Checkpoint, resume: ResumeState | None) -> tuple[xr.Dataset, list[str]]:
     """The profile of a checkpoint, and what of it the network has no place for."""
     left_out = load_weights(profiler.network.model, checkpoint)
-    measured = profiler.measure(checkpoint.epoch, checkpoint.step, partial=partial)
+    measured = profiler.measure(checkpoint.epoch, checkpoint.step, resume=resume)
     said = {"checkpoint": str(checkpoint.path), "checkpoint_stamp": checkpoint.stamp}
     return measured.assign_attrs({**said, "checkpoint_left_out": " ".join(left_out) or "none"}), left_out
 
 
 def _measure_base(
-    profiler_of: Callable[[nn.Module], Profiler], trained: Profiler, base: Base, partial: ResumeState | None
+    profiler_of: Callable[[nn.Module], Profiler], trained: Profiler, base: Base, resume: ResumeState | None
 ) -> xr.Dataset:
     """The profile of the network before its training, with the layers that it has with an adapter.
 
@@ -224,11 +224,11 @@ def _measure_base(
     """
     model = trained.network.model
     if not hasattr(model, "peft_config"):
-        measured = trained.measure(base.epoch, base.step, partial=partial)
+        measured = trained.measure(base.epoch, base.step, resume=resume)
     else:
         with without_adapter(model):
             # Modules that the adapter replaces do not run without it.
-            measured = profiler_of(model).measure(base.epoch, base.step, partial=partial)
+            measured = profiler_of(model).measure(base.epoch, base.step, resume=resume)
         names, found = [layer.name for layer in trained.layers], measured["layer"].values.tolist()
         if names != found:
             raise InvalidData(

@@ -135,8 +135,8 @@ ROWS = [
     ({"batch_size": None}, "batch_size=None"),
     ({"settings": {"jackknife": 10}}, "settings={'jackknife': 10}: settings are a layerwise.Settings"),
     ({"settings": "fast"}, "settings='fast'"),
-    ({"partial": 3}, "partial=3: what is not finished is kept in a folder"),
-    ({"partial": ""}, "partial=''"),
+    ({"resume_dir": 3}, "resume_dir=3: what is not finished is kept in a folder"),
+    ({"resume_dir": ""}, "resume_dir=''"),
 ]
 
 
@@ -186,7 +186,7 @@ def test_similarity_refuses_what_has_no_effect_on_it(network, data, name):
 
 def test_a_refused_setting_makes_no_folder(network, data, tmp_path):
     with pytest.raises(InvalidArgument):
-        lw.profile(network, data, jackknife="10", partial=tmp_path / "kept")
+        lw.profile(network, data, jackknife="10", resume_dir=tmp_path / "kept")
     with pytest.raises(InvalidArgument):
         lw.Tracker(network, data, store=tmp_path / "runs.lw", jackknife="10")
     assert list(Path(tmp_path).iterdir()) == []

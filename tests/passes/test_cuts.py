@@ -164,8 +164,8 @@ def test_a_resumed_profile(tmp_path_factory: pytest.TempPathFactory, cut: list[i
     network, kept = seeded(Perceptron), tmp_path_factory.mktemp("kept") / "kept"
     parts = batches(cut, inputs, labels)
     with pytest.raises(KeyboardInterrupt):
-        profile(network, Stopping(parts, int(place * (len(parts) - 1))), partial=ResumeState(kept, every=0))
-    resumed = profile(network, Stopping(parts, len(parts)), partial=kept)
+        profile(network, Stopping(parts, int(place * (len(parts) - 1))), resume_dir=ResumeState(kept, every=0))
+    resumed = profile(network, Stopping(parts, len(parts)), resume_dir=kept)
     assert_same(resumed, profile(network, [(inputs, labels)]))
 
 

@@ -82,7 +82,7 @@ def test_from_any_batch_on_the_numbers_are_the_same_to_the_last_bit(network, wai
     left = float(stop)
     for _ in range(20):
         try:
-            found = profile(network, loaders(left), partial=ResumeState(tmp_path / "kept", every=0))
+            found = profile(network, loaders(left), resume_dir=ResumeState(tmp_path / "kept", every=0))
         except Interrupted:
             # Stop anew, further on each time.
             left += stop
@@ -95,38 +95,38 @@ def test_from_any_batch_on_the_numbers_are_the_same_to_the_last_bit(network, wai
 def test_what_was_taken_in_is_not_run_through_the_network_again(network, tmp_path):
     kept = tmp_path / "kept"
     with pytest.raises(Interrupted):
-        profile(network, loaders(3), partial=ResumeState(kept, every=0))
+        profile(network, loaders(3), resume_dir=ResumeState(kept, every=0))
     runs: list[int] = []
     network.register_forward_hook(lambda module, args, output: runs.append(len(output)))
-    profile(network, loaders(torch.inf), partial=ResumeState(kept, every=0))
+    profile(network, loaders(torch.inf), resume_dir=ResumeState(kept, every=0))
     # Samples that find layers, axes, pooling and what the head reads, and check company; the first batch, which proves
     # the network; then of six batches the three that were not done.
     assert runs == [2, 3, 4, 4, 4, 1, 4, 16, 12, 16, 14]
 
 
 def test_a_finished_profile_leaves_nothing_behind(network, tmp_path):
-    profile(network, loaders(torch.inf), partial=tmp_path / "kept")
+    profile(network, loaders(torch.inf), resume_dir=tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
     with pytest.raises(Interrupted):
-        profile(network, loaders(3), partial=ResumeState(tmp_path / "kept", every=0))
+        profile(network, loaders(3), resume_dir=ResumeState(tmp_path / "kept", every=0))
     assert (tmp_path / "kept").exists()
-    profile(network, loaders(torch.inf), partial=tmp_path / "kept")
+    profile(network, loaders(torch.inf), resume_dir=tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
 
 
 def test_a_short_profile_writes_nothing(network, tmp_path):
     with pytest.raises(Interrupted):
-        profile(network, loaders(3), partial=tmp_path / "kept")
+        profile(network, loaders(3), resume_dir=tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
 
 
 def test_what_is_kept_of_another_profile_is_not_taken_for_this_one(network, tmp_path, caplog):
     with pytest.raises(Interrupted):
-        profile(network, loaders(3), partial=ResumeState(tmp_path / "kept", every=0))
+        profile(network, loaders(3), resume_dir=ResumeState(tmp_path / "kept", every=0))
     torch.manual_seed(1)
     other = Perceptron()
     with caplog.at_level(logging.INFO, logger="layerwise"):
-        found = profile(other, loaders(torch.inf), partial=tmp_path / "kept")
+        found = profile(other, loaders(torch.inf), resume_dir=tmp_path / "kept")
     assert "of another profile (model): begun anew" in caplog.text
     assert_identical(found, profile(other, loaders(torch.inf)))
 
@@ -136,7 +136,7 @@ def test_a_full_disk_stops_the_keeping_and_not_the_profile(network, tmp_path, ca
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    found = profile(network, loaders(torch.inf), partial=ResumeState(tmp_path / "kept", every=0))
+    found = profile(network, loaders(torch.inf), resume_dir=ResumeState(tmp_path / "kept", every=0))
     assert caplog.text.count("No space left on device") == 1
     assert_identical(found, profile(network, loaders(torch.inf)))
 
@@ -153,8 +153,8 @@ def test_a_killed_command_goes_on_and_the_profile_is_in_the_store(tmp_path):
     )
     environment = {**os.environ, "PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1"}
     code = (
-        "import layerwise.passes.resume as partial, sys\n"
-        "partial.Partial.__init__.__defaults__ = (0.0,)\n"
+        "import layerwise.passes.resume as resume, sys\n"
+        "resume.ResumeState.__init__.__defaults__ = (0.0,)\n"
         "from layerwise.cli import main\nsys.argv = ['layerwise', *sys.argv[1:]]\nmain()\n"
     )
     words = [

@@ -48,7 +48,9 @@ def loaders(batches: dict[str, Batches], left: float = torch.inf) -> dict[str, L
 
 def killed(folder: Path, left: float, model: nn.Module | None = None, **options: Any) -> None:
     with pytest.raises(Interrupted):
-        profile(model or network(), loaders(data(), left), partial=ResumeState(folder, every=0), **(OPTIONS | options))
+        profile(
+            model or network(), loaders(data(), left), resume_dir=ResumeState(folder, every=0), **(OPTIONS | options)
+        )
     assert list(folder.rglob("*.pt"))
 
 
@@ -67,7 +69,7 @@ def assert_begun_anew(
     model = options.pop("model", network())
     caplog.clear()
     with caplog.at_level(logging.WARNING, "layerwise"):
-        found = profile(model, loaders(batches), partial=folder, **(OPTIONS | options))
+        found = profile(model, loaders(batches), resume_dir=folder, **(OPTIONS | options))
     lines = [record.getMessage() for record in caplog.records if "begun anew" in record.getMessage()]
     assert len(lines) == 1
     assert says in lines[0]
@@ -145,7 +147,10 @@ def test_drawn_tokens_are_drawn_of_all_labels_those_still_to_come_too(
     whole = [(torch.randn(4, 9, 4, generator=generator), torch.arange(36).reshape(4, 9) % 2) for _ in range(4)]
     with pytest.raises(Interrupted):
         profile(
-            tagger, loaders({"train": whole}, 4 + 2), partial=ResumeState(tmp_path / "k", every=0), **OPTIONS | options
+            tagger,
+            loaders({"train": whole}, 4 + 2),
+            resume_dir=ResumeState(tmp_path / "k", every=0),
+            **OPTIONS | options,
         )
     edited = [*whole[:3], (whole[3][0], whole[3][1] * 0)]
     assert_begun_anew(tmp_path / "k", {"train": edited}, caplog, "labels of split", model=tagger, **options)
@@ -192,7 +197,7 @@ def test_dropout_that_evaluation_does_not_turn_off(tmp_path: Path, caplog: pytes
     model = network(kind=Dropping)
     torch.manual_seed(5)
     with caplog.at_level(logging.WARNING, "layerwise"):
-        profile(model, loaders(data()), partial=tmp_path / "kept", **OPTIONS | options)
+        profile(model, loaders(data()), resume_dir=tmp_path / "kept", **OPTIONS | options)
     assert "makes other features of the same inputs (layer 'first' and" in caplog.text
 
 
@@ -205,7 +210,7 @@ def test_the_mode_of_training_makes_no_difference(tmp_path: Path, caplog: pytest
     killed(tmp_path / "kept", 2, dropping(training=True), null=0)
     with caplog.at_level(logging.WARNING, "layerwise"):
         options = OPTIONS | {"null": 0}
-        found = profile(dropping(training=False), loaders(data()), partial=tmp_path / "kept", **options)
+        found = profile(dropping(training=False), loaders(data()), resume_dir=tmp_path / "kept", **options)
     assert "begun anew" not in caplog.text
     assert_identical(found, profile(dropping(training=False), loaders(data()), **options))
 
@@ -238,7 +243,7 @@ def test_a_damaged_file(number: int, damage: str, tmp_path: Path, caplog: pytest
     if damage == "gone" and number == 0:
         # Without the file that names the others nothing is known of them.
         assert_identical(
-            profile(network(), loaders(data()), partial=folder, **OPTIONS),
+            profile(network(), loaders(data()), resume_dir=folder, **OPTIONS),
             profile(network(), loaders(data()), **OPTIONS),
         )
         return
@@ -256,10 +261,10 @@ def test_a_loader_that_runs_once_is_refused_and_the_folder_stays(tmp_path: Path)
 
     folder = tmp_path / "kept"
     with pytest.raises(Interrupted):
-        profile(network(), once(data()["train"], 2), partial=ResumeState(folder, every=0), **options)
+        profile(network(), once(data()["train"], 2), resume_dir=ResumeState(folder, every=0), **options)
     with pytest.raises(InvalidData, match="not what it was.*a loader that runs once cannot begin anew: remove .*kept"):
-        profile(network(), once(data()["train"][::-1]), partial=folder, **options)
-    found = profile(network(), once(data()["train"]), partial=folder, **options)
+        profile(network(), once(data()["train"][::-1]), resume_dir=folder, **options)
+    found = profile(network(), once(data()["train"]), resume_dir=folder, **options)
     assert_identical(found, profile(network(), once(data()["train"]), **options))
 
 
@@ -270,27 +275,27 @@ def test_files_of_something_else_are_never_removed(where: str, tmp_path: Path) -
     (folder / where / "thesis.tex").write_text("all of it")
     if where:
         with pytest.raises(InvalidData, match=r"process0 holds 'thesis.tex', which no profile wrote"):
-            profile(network(), data(), partial=folder, **OPTIONS)
+            profile(network(), data(), resume_dir=folder, **OPTIONS)
     else:
-        profile(network(), data(), partial=folder, **OPTIONS)
+        profile(network(), data(), resume_dir=folder, **OPTIONS)
     assert [path.name for path in kept_files(folder)] == ["thesis.tex"]
 
 
 def test_an_empty_folder_and_a_file(tmp_path: Path) -> None:
     (tmp_path / "kept").mkdir()
-    profile(network(), data(), partial=tmp_path / "kept", **OPTIONS)
+    profile(network(), data(), resume_dir=tmp_path / "kept", **OPTIONS)
     (tmp_path / "file").touch()
     with pytest.raises(InvalidData, match="is a file; what a profile keeps goes into a folder"):
-        profile(network(), data(), partial=tmp_path / "file", **OPTIONS)
+        profile(network(), data(), resume_dir=tmp_path / "file", **OPTIONS)
 
 
 def test_a_second_profile_of_one_folder_is_refused_at_its_start(tmp_path: Path) -> None:
     def within() -> Any:
         with pytest.raises(InUse, match="another profile is being measured"):
-            profile("no/such:model", data(), partial=tmp_path / "kept")
+            profile("no/such:model", data(), resume_dir=tmp_path / "kept")
         yield from data()["train"]
 
-    found = profile(network(), within(), partial=tmp_path / "kept", metrics="nc1", memory="1GiB")
+    found = profile(network(), within(), resume_dir=tmp_path / "kept", metrics="nc1", memory="1GiB")
     assert found.attrs["samples"] == '{"train": 60}' or found.attrs["samples"] == {"train": 60}
 
 
@@ -299,7 +304,7 @@ import os, sys
 import torch
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 from helpers.networks import Perceptron, blobs
-from layerwise.passes.resume import Partial
+from layerwise.passes.resume import ResumeState
 from layerwise.profiling import profile
 
 path, stop, change = sys.argv[1:]
@@ -322,9 +327,9 @@ def stopping(module, args):
         os._exit(0)
 
 network.register_forward_pre_hook(stopping)
-partial = Partial(path + ".kept", every=0)
-found = profile(network, loader, memory="1GiB", partial=partial)
-partial.remove()
+state = ResumeState(path + ".kept", every=0)
+found = profile(network, loader, memory="1GiB", resume_dir=state)
+state.remove()
 found.to_netcdf(f"{path}-{stop}-{change}-{rank}.nc", engine="h5netcdf")
 torch.distributed.destroy_process_group()
 """
@@ -354,7 +359,7 @@ def test_what_more_processes_left_is_not_taken_and_does_not_stay(
     killed(tmp_path / "kept", 2, null=0)
     (tmp_path / "kept" / "process1").mkdir()
     with caplog.at_level(logging.INFO, "layerwise"):
-        profile(network(), loaders(data()), partial=tmp_path / "kept", **OPTIONS | {"null": 0})
+        profile(network(), loaders(data()), resume_dir=tmp_path / "kept", **OPTIONS | {"null": 0})
     assert "going on with the profile" in caplog.text
     assert not (tmp_path / "kept").exists()
 
@@ -379,7 +384,7 @@ def test_what_two_processes_kept_one_begins_anew(tmp_path: Path, caplog: pytest.
     torchrun("worker.py", "out", "2", "none", cwd=tmp_path)
     whole = DataLoader(TensorDataset(*blobs(61)), batch_size=8)
     with caplog.at_level(logging.WARNING, "layerwise"):
-        found = profile(network(), whole, partial=tmp_path / "out.kept", memory="1GiB")
+        found = profile(network(), whole, resume_dir=tmp_path / "out.kept", memory="1GiB")
     assert "is of another profile (processes): begun anew" in caplog.text
     assert_identical(found, profile(network(), whole, memory="1GiB"))
     assert not (tmp_path / "out.kept").exists()

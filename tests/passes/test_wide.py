@@ -157,9 +157,9 @@ def test_a_profile_goes_on_with_what_wide_layers_wait_for(network, tmp_path, mon
     stopping = Doubled(network)
     handle = stopping.register_forward_hook(stop)
     with pytest.raises(Stopped):
-        measure(stopping, partial=tmp_path / "kept", check=False)
+        measure(stopping, resume_dir=tmp_path / "kept", check=False)
     handle.remove()
-    assert_same_numbers(whole, measure(Doubled(network), partial=tmp_path / "kept", check=False))
+    assert_same_numbers(whole, measure(Doubled(network), resume_dir=tmp_path / "kept", check=False))
 
 
 WORKER = f"""

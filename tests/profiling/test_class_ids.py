@@ -138,7 +138,7 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers(tmp_path, monkeypatch):
     net = network()
     again = partial(profile, net, splits, jackknife=3)
     expected = again()
-    found = through_kills(net, lambda: again(partial=ResumeState(tmp_path / "kept", every=0)), forwards=4)
+    found = through_kills(net, lambda: again(resume_dir=ResumeState(tmp_path / "kept", every=0)), forwards=4)
     xr.testing.assert_identical(found.drop_attrs(deep=False), expected.drop_attrs(deep=False))
 
 

@@ -334,9 +334,9 @@ def test_a_profile_of_tokens_that_was_killed_goes_on(tagger, tmp_path):
 
     hook = tagger.classifier.register_forward_hook(stop)
     with pytest.raises(Killed):
-        profile(tagger, batches, partial=ResumeState(tmp_path / "part", every=0.0), **options)
+        profile(tagger, batches, resume_dir=ResumeState(tmp_path / "part", every=0.0), **options)
     hook.remove()
-    again = profile(tagger, batches, partial=ResumeState(tmp_path / "part", every=0.0), **options)
+    again = profile(tagger, batches, resume_dir=ResumeState(tmp_path / "part", every=0.0), **options)
     np.testing.assert_array_equal(whole["nc1"], again["nc1"])
     np.testing.assert_array_equal(whole["ncc_error"], again["ncc_error"])
 

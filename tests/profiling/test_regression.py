@@ -336,10 +336,10 @@ def test_a_profile_goes_on_where_it_was_killed(network, tmp_path):
 
     expected = profile(network, Loader(torch.inf))
     with pytest.raises(Interrupted):
-        profile(network, Loader(3), partial=ResumeState(tmp_path / "kept", every=0))
+        profile(network, Loader(3), resume_dir=ResumeState(tmp_path / "kept", every=0))
     runs: list[int] = []
     network.register_forward_hook(lambda module, args, output: runs.append(len(output)))
-    found = profile(network, Loader(torch.inf), partial=ResumeState(tmp_path / "kept", every=0))
+    found = profile(network, Loader(torch.inf), resume_dir=ResumeState(tmp_path / "kept", every=0))
     xr.testing.assert_identical(found.drop_attrs(deep=False), expected.drop_attrs(deep=False))
     # Of four batches three were done; the first is run once more, to prove the network.
     assert len([size for size in runs if size > 4]) == 2

@@ -372,4 +372,4 @@ def test_two_calls_at_one_folder_are_refused(tmp_path: Path) -> None:
 
     pattern = save(tmp_path, 1)
     with ResumeState(tmp_path / "kept"), pytest.raises(InUse):
-        profile_checkpoints(network(), data(), pattern, partial=ResumeState(tmp_path / "kept"), metrics="nc1")
+        profile_checkpoints(network(), data(), pattern, resume_dir=ResumeState(tmp_path / "kept"), metrics="nc1")
