@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 from layerwise.data.source import Source
 from layerwise.errors import InvalidData
 
-__all__ = ["loaders", "stack_arrays"]
+__all__ = ["Collate", "loaders", "stack_arrays"]
 
 
 def stack_arrays(raw: Sequence[Any]) -> Tensor:
@@ -60,12 +60,19 @@ def stack_arrays(raw: Sequence[Any]) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _Collate:
-    """A list of samples to a batch; a class and not a closure, so that workers can be sent it."""
+class Collate:
+    """Collate a list of samples to a batch; a class and not a closure, so that workers can be sent it.
+
+    Parameters
+    ----------
+    prepare : callable
+        Raw inputs of a batch, as a list, to what the model takes.
+    """
 
     prepare: Callable[[list[Any]], Any]
 
     def __call__(self, samples: list[tuple[Any, Any]]) -> tuple[Any, Tensor]:
+        """The prepared inputs of a batch, and its labels as they are."""
         inputs, labels = zip(*samples, strict=True)
         # Integers are classes, and come as int64; targets as float64.
         return self.prepare(list(inputs)), torch.from_numpy(np.stack(labels))
@@ -112,7 +119,7 @@ def loaders(
             shuffle=False,
             sampler=DistributedSampler(rows, count, number, shuffle=False) if count > 1 else None,
             num_workers=workers,
-            collate_fn=_Collate(prepare),
+            collate_fn=Collate(prepare),
             generator=torch.Generator(),
         )
         for split, rows in source.splits.items()

@@ -1,16 +1,19 @@
-"""Loaders that the caller gives: whether they run again, and a look at the first batch that costs nothing."""
+"""Loaders that the caller gives: whether they run again, and looks at their batches that change no later run."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch.utils.data import DataLoader, IterableDataset
 
+from layerwise.data.texts import NextTokens
 from layerwise.data.workers import check_workers, workers_of
 
-__all__ = ["PeekableLoader", "first_batch", "is_repeatable", "peekable"]
+__all__ = ["PeekableLoader", "first_batch", "is_repeatable", "peekable", "run_beforehand"]
 
 
 class PeekableLoader:
@@ -50,11 +53,7 @@ def peekable(loader: Any, split: str = "") -> Any:
     InvalidData
         If its workers give every sample several times (`layerwise.data.workers`).
     """
-    dataset = getattr(loader, "dataset", None)
-    sure = isinstance(loader, list | tuple) or (
-        isinstance(loader, DataLoader) and not isinstance(dataset, IterableDataset)
-    )
-    if sure:
+    if _surely_repeats(loader):
         return loader
     found = PeekableLoader(loader)
     check_workers(split, workers_of(loader), found.ahead)
@@ -69,3 +68,29 @@ def first_batch(loader: Any) -> Any:
 def is_repeatable(loader: Any) -> bool:
     """Whether a loader runs again, as far as can be told without running it."""
     return not isinstance(loader.loader if isinstance(loader, PeekableLoader) else loader, Iterator)
+
+
+@contextmanager
+def run_beforehand(loader: Any) -> Iterator[Iterable[Any] | None]:
+    """Open a run of a loader's batches that changes nothing of the next one, nor the order that torch's samplers draw.
+
+    None is opened of a loader that may not run again, and of one whose workers stay: they have one run at a time.
+    """
+    source = loader.loader if isinstance(loader, PeekableLoader) else loader
+    batches = source.loader if isinstance(source, NextTokens) else source
+    if not _surely_repeats(batches) or getattr(batches, "persistent_workers", False):
+        yield None
+        return
+    held = [getattr(batches, "generator", None), getattr(getattr(batches, "sampler", None), "generator", None)]
+    states = [(own, own.get_state()) for own in held if isinstance(own, torch.Generator)]
+    with torch.random.fork_rng(devices=[]):
+        try:
+            yield source
+        finally:
+            for own, state in states:
+                own.set_state(state)
+
+
+def _surely_repeats(loader: Any) -> bool:
+    streams = isinstance(getattr(loader, "dataset", None), IterableDataset)
+    return isinstance(loader, list | tuple) or (isinstance(loader, DataLoader) and not streams)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from layerwise.errors import InvalidData
 
-__all__ = ["next_tokens"]
+__all__ = ["NextTokens", "next_tokens"]
 
 # No class, as torch's cross entropy has it by default.
 _IGNORED = -100
@@ -45,10 +45,17 @@ def next_tokens(loader: Iterable[Any]) -> Iterable[Any]:
     >>> next(iter(next_tokens([{"input_ids": ids, "attention_mask": mask}])))["labels"].tolist()
     [[7, 5, -100, -100]]
     """
-    return map(_labelled, loader) if isinstance(loader, Iterator) else _NextTokens(loader)
+    return map(_labelled, loader) if isinstance(loader, Iterator) else NextTokens(loader)
 
 
-class _NextTokens:
+class NextTokens:
+    """A loader whose batches are labelled by `next_tokens`.
+
+    Parameters
+    ----------
+    loader : iterable
+    """
+
     def __init__(self, loader: Iterable[Any]) -> None:
         self.loader = loader
 

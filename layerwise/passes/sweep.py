@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +38,7 @@ from layerwise.passes.class_sizes import check_class_sizes
 from layerwise.passes.feature_cache import FeatureCache
 from layerwise.passes.first_features import FirstFeatures, changed_layers, first_features
 from layerwise.passes.positions.shuffles import shuffles_of_positions
-from layerwise.passes.positions.streams import streams_of
+from layerwise.passes.positions.streams import streams_of, token_labels
 from layerwise.passes.positions.subsample import Draw
 from layerwise.passes.resume import Resumable, ResumeState
 from layerwise.runtime.distributed import (
@@ -52,7 +52,7 @@ from layerwise.runtime.progress import bar
 from layerwise.runtime.statistics_device import statistics_device
 from layerwise.statistics.merging import merge_across_processes
 
-__all__ = ["read_fingerprint", "read_labels", "run_split"]
+__all__ = ["read_fingerprint", "read_labels", "read_token_ids", "run_split"]
 
 
 def read_labels(network: Network, loader: Iterable[Any], request: PassRequest, split: str = "") -> LabelReplicates:
@@ -88,6 +88,29 @@ def read_fingerprint(network: Network, loader: Iterable[Any], split: str) -> tup
         samples += batch.size
     shared = own is not None
     return sum(all_gather(samples, shared)), merge_across_processes(found, DataFingerprint, network.device, shared)
+
+
+def read_token_ids(
+    network: Network, batches: Iterable[Any], targets: Collection[str], ignored: Collection[int], split: str
+) -> dict[str, Tensor]:
+    """Read the labels of a split's tokens without the network: the ids that occur in this process, by target.
+
+    Parameters
+    ----------
+    network : Network
+    batches : iterable
+        A run of the split's loader.
+    targets : collection of str
+    ignored : collection of int
+        Labels that do not count.
+    split : str
+    """
+    found = {target: torch.zeros(0, dtype=torch.int64) for target in targets}
+    for batch in _counted(network, batches, samples_of_this_process(batches), split, "labels"):
+        for target in found.keys() & batch.labels.keys():
+            ids = token_labels(batch, target, ignored).cpu().long()
+            found[target] = torch.cat([found[target], ids]).unique()
+    return found
 
 
 def run_split(

@@ -41,10 +41,11 @@ from layerwise.network.rows import first_samples
 from layerwise.network.weights import weight_hash
 from layerwise.passes import LabelReplicates, PassRequest, SplitResult
 from layerwise.passes.first_features import arithmetic_of
+from layerwise.passes.occurring_classes import held_classes
 from layerwise.passes.plan import Plan, make_plan
 from layerwise.passes.resume import DoesNotFit, ResumeState
 from layerwise.passes.sweep import read_labels, run_split
-from layerwise.passes.vocabulary import MOST_HELD, expected_classes, vocabularies_of
+from layerwise.passes.vocabulary import vocabularies_of
 from layerwise.profiling.attributes import (
     classes_told,
     line_of_empty_fits,
@@ -422,18 +423,16 @@ class Profiler:
         return found[-1] if found else None
 
     def _plan(self, first: Batch) -> Plan:
-        of_classes = [labels for target, labels in first.labels.items() if target not in self.dimensions]
-        guessed = max((expected_classes(labels) for labels in of_classes), default=1)
-        declared = [len(names) for names in self.class_names.values()]
-        every = self.settings.frame is not None
-        held = [count if every or count <= MOST_HELD else min(count, guessed) for count in declared]
-        classes = max(held, default=guessed)
         settings = self.settings
+        declared = {target: len(names) for target, names in self.class_names.items()}
+        of_classes = [target for target in self.targets if target not in self.dimensions]
+        held = held_classes(self.network, self.loaders.splits, first, of_classes, declared, settings, self._ignored)
+        classes = max(held.values(), default=1)
         return make_plan(
             [reading.features for reading in self.readings],
             classes=classes,
             samples=most_samples(settings, self.loaders.most_samples, self.readings, classes),
-            targets=len(of_classes),
+            targets=len(held),
             dimensions=list(self.dimensions.values()),
             needs=self._needs(),
             metrics=[metric for metric in self.metrics if self._applies(metric)],

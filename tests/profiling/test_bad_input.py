@@ -185,11 +185,13 @@ def test_what_runs_only_once_loses_no_batch(network):
     xr.testing.assert_identical(found.drop_attrs(deep=False), profile(network, loader(*blobs())).drop_attrs(deep=False))
 
 
-def test_classes_beyond_the_budget_are_refused_when_they_turn_up(network):
+def test_classes_beyond_the_budget_are_refused_before_the_run_or_when_they_turn_up(network):
     x, y = blobs()
-    more = [(x, 1000 * number + torch.arange(60)) for number in range(1, 200)]
+    batches = [(x, y), *((x, 1000 * number + torch.arange(60)) for number in range(1, 200))]
+    with pytest.raises(BudgetExceeded, match="the class means of 11943 classes in 3 layers"):
+        profile(network, batches, memory="1MiB", metrics="nc1_trace")
     with pytest.raises(BudgetExceeded, match=r"there are [\d,]+ classes by now, whose means take"):
-        profile(network, [(x, y), *more], memory="1MiB", metrics="nc1_trace")
+        profile(network, iter(batches), memory="1MiB", metrics="nc1_trace")
 
 
 def test_options_go_before_settings(network):

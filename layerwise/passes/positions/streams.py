@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,7 +17,7 @@ from layerwise.network.answer import Answer
 from layerwise.passes.positions.subsample import Draw
 from layerwise.passes.request import PassRequest
 
-__all__ = ["Selected", "Stream", "resized", "streams_of"]
+__all__ = ["Selected", "Stream", "resized", "streams_of", "token_labels"]
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,8 @@ class Stream:
         """
         labels = self._labels(batch)
         kept = self._labelled(labels)
-        mask = None if self.positions else _mask_of(batch, self.target)
-        if mask is not None:
-            kept &= mask.to(kept.device) != 0
+        if not self.positions:
+            kept &= _not_padding(batch, self.target, kept.device)
         where = kept.nonzero(as_tuple=True)
         own = labels[where] if self.regression else labels[where].long()
         if draw is not None:
@@ -131,10 +130,7 @@ class Stream:
         """Where labels are none of those that are ignored; no value of a regression target is."""
         if self.regression:
             return torch.ones(labels.shape[:2], dtype=torch.bool, device=labels.device)
-        kept = torch.ones_like(labels, dtype=torch.bool)
-        for index in self.request.ignored:
-            kept &= labels != index
-        return kept
+        return _not_ignored(labels, self.request.ignored)
 
     def _labels(self, batch: Batch) -> Tensor:
         labels = batch.labels[self.target]
@@ -158,6 +154,25 @@ class Stream:
                 f"batch; it is {values.dtype} of shape {tuple(values.shape)}"
             )
         return values
+
+
+def token_labels(batch: Batch, target: str, ignored: Collection[int]) -> Tensor:
+    """The labels of a batch's tokens that count, neither ignored nor padding, shape ``(m,)``."""
+    labels = batch.labels[target]
+    return labels[_not_ignored(labels, ignored) & _not_padding(batch, target, labels.device)]
+
+
+def _not_ignored(labels: Tensor, ignored: Collection[int]) -> Tensor:
+    kept = torch.ones_like(labels, dtype=torch.bool)
+    for index in ignored:
+        kept &= labels != index
+    return kept
+
+
+def _not_padding(batch: Batch, target: str, device: torch.device) -> Tensor:
+    """Where the tokens that a target labels are none of padding; everywhere where no mask says so."""
+    mask = _mask_of(batch, target)
+    return torch.ones((), dtype=torch.bool, device=device) if mask is None else mask.to(device) != 0
 
 
 def _mask_of(batch: Batch, target: str) -> Tensor | None:
