@@ -31,8 +31,11 @@ _CHECKPOINTS = (
     "skipped."
 )
 
-# torchrun on Python 3.11 takes --run for the start of an option of its own.
-_NAME = "Its name in the store; made of model and data by default. Under torchrun write --name."
+# Without the dashes torchrun reads --run first, and on Python 3.11 takes it for the start of an option of its own.
+_NAME = (
+    "Its name in the store; made of model and data by default. Under torchrun write `-m layerwise -- profile`, or "
+    "--name for --run."
+)
 
 Model = Annotated[str, typer.Argument(help=_MODEL)]
 StorePath = Annotated[str, typer.Argument(help="A store that layerwise wrote.")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from contextlib import suppress
@@ -14,6 +15,7 @@ import torch
 import xarray as xr
 from helpers.networks import Perceptron, blobs
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
+from typer.testing import CliRunner
 
 from layerwise.cli.app import app
 from layerwise.errors import InvalidData
@@ -121,30 +123,54 @@ def test_the_command_shares_named_data_among_processes_and_one_of_them_writes(tm
         "def model():\n    torch.manual_seed(0)\n    return nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 3))\n"
     )
     # One by one, since the forward of a sample may differ in its last bit from batch to batch.
-    words = ["-m", "layerwise", "profile", "given:model", "sklearn:iris?test=0.3", "--batch-size", "1"]
-    said = torchrun(*words, "--store", "two.lw", "--name", "iris", cwd=tmp_path)
+    words = ["profile", "given:model", "sklearn:iris?test=0.3", "--batch-size", "1"]
+    said = torchrun("-m", "layerwise", "--", *words, "--store", "two.lw", "--run", "iris", cwd=tmp_path)
     assert said.count("effective depth") == 1
-    torchrun(*words, "--store", "one.lw", "-n", "iris", cwd=tmp_path, processes=1)
+    torchrun("-m", "layerwise", *words, "--store", "one.lw", "--name", "iris", cwd=tmp_path, processes=1)
     one, two = (open_store(tmp_path / f"{name}.lw")["iris"] for name in ("one", "two"))
     assert_same_numbers(two, one)
     assert two.attrs["samples"] == one.attrs["samples"]
 
 
-def test_torchrun_leaves_every_option_of_a_profile_to_the_command():
+def left_to_the_command(words: list[str]) -> list[str] | None:
+    """What torchrun hands on of the words behind its own options; None where it refuses them."""
     from torch.distributed.run import get_args_parser
+
+    with suppress(SystemExit):
+        found = get_args_parser().parse_args(words)
+        assert (found.module, found.training_script) == (True, "layerwise")
+        return found.training_script_args
+    return None
+
+
+def options_of_a_profile() -> list[list[str]]:
     from typer.main import get_command
 
-    context = click.Context(get_command(app))
-    for option in get_command(app).get_command(context, "profile").params:
-        spellings = [word for word in option.opts if word.startswith("-")]
-        words = ["-m", "layerwise", "profile", "model", "data"]
-        passed = []
-        for word in spellings:
-            with suppress(SystemExit):
-                passed.append(
-                    get_args_parser().parse_args([*words, word, "1"]).training_script_args[-2:] == [word, "1"]
-                )
-        assert any(passed) or not spellings, option.opts
+    parameters = get_command(app).get_command(click.Context(get_command(app)), "profile").params
+    options = [[word for word in own.opts if word.startswith("-")] for own in parameters]
+    return [spellings for spellings in options if spellings]
+
+
+@pytest.mark.parametrize("spellings", options_of_a_profile(), ids=" ".join)
+def test_torchrun_leaves_every_option_of_a_profile_to_the_command(spellings):
+    words = ["profile", "model", "data"]
+    for word in spellings:
+        passed = left_to_the_command(["-m", "layerwise", "--", *words, word, "1"])
+        # Some versions of Python hand the dashes on, and the command takes them.
+        assert passed in ([*words, word, "1"], ["--", *words, word, "1"])
+    assert any(left_to_the_command(["-m", "layerwise", *words, word, "1"]) == [*words, word, "1"] for word in spellings)
+
+
+def test_the_readme_says_how_torchrun_leaves_the_name_of_a_run_to_the_command():
+    readme = (TESTS.parent / "README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"`torchrun (.*?)`", readme, re.S)
+    assert commands
+    for command in commands:
+        assert left_to_the_command(command.split())[-5:] == ["profile", "MODEL", "DATA", "--run", "RUN"]
+
+
+def test_the_command_takes_dashes_in_front_of_its_name():
+    assert CliRunner().invoke(app, ["--", "metrics", "nc1"]).exit_code == 0
 
 
 class DealtAnew(DistributedSampler):
