@@ -119,7 +119,7 @@ def run_split(
     request: PassRequest,
     split: str = "",
     train: SplitResult | None = None,
-    resume: ResumeState | None = None,
+    resume_state: ResumeState | None = None,
     beforehand: LabelReplicates | None = None,
 ) -> SplitResult:
     """Sweep a split once or twice and finish its statistics.
@@ -135,7 +135,7 @@ def run_split(
         Its name, for the progress bar.
     train : SplitResult, optional
         The training split, whose class means and probe judge the samples; the split itself by default.
-    resume : ResumeState, optional
+    resume_state : ResumeState, optional
         Where what is accumulated is kept, shard by shard, and goes on from.
     beforehand : Beforehand, optional
         What a look at the labels gave (`read_labels`).
@@ -151,11 +151,15 @@ def run_split(
     with ExitStack() as stack:
         bank = None
         if request.plan.bank:
-            bank = stack.enter_context(FeatureCache(request.plan.bank, None if resume is None else resume.bank(split)))
+            bank = stack.enter_context(
+                FeatureCache(request.plan.bank, None if resume_state is None else resume_state.bank(split))
+            )
         # Tokens and pixels are counted before any is measured, if some of each class are to be drawn.
         drawn = draws(request, _counted(network, loader, own, split, "labels"), shared) if request.apart else []
         places, moved = _look_at_positions(network, loader, request, split, drawn) if request.apart else (None, [])
-        sweep = _Sweep(network, loader, request, split, own, resume, digest_of([beforehand, drawn, places, moved]))
+        sweep = _Sweep(
+            network, loader, request, split, own, resume_state, digest_of([beforehand, drawn, places, moved])
+        )
         first: FirstPass | PositionsFirstPass
         if request.apart:
             first = PositionsFirstPass(request, bank, device, drawn, places, moved)
@@ -225,13 +229,13 @@ class _Sweep:
     request: PassRequest
     split: str
     own: int | None
-    resume: ResumeState | None
+    resume_state: ResumeState | None
     beforehand: int
 
     def first(self, holder: FirstPass | PositionsFirstPass) -> None:
         """Run pass 1, and record what the network makes of the first batch."""
         batches = self._batches("pass 1", holder)
-        unknown = self.resume is not None and self.resume.features is None
+        unknown = self.resume_state is not None and self.resume_state.features is None
         taken = FirstFeatures()
         receive = taken.before(holder.receive) if unknown else holder.receive
         with reading_features(self.network, self.request.readings, receive) as run:
@@ -239,9 +243,9 @@ class _Sweep:
                 with self._batch("pass 1", number):
                     holder.begin(batch, number)
                     answer = run(batch)
-                    if unknown and self.resume is not None and not taken.ended:
+                    if unknown and self.resume_state is not None and not taken.ended:
                         taken.end(answer)
-                        self.resume.features = taken.sums
+                        self.resume_state.features = taken.sums
                     holder.end(answer)
                     if not holder.finite:
                         raise where_not_finite(self.request, self.network, batch, number)
@@ -269,15 +273,15 @@ class _Sweep:
     def _batches(self, step: str, holder: Resumable) -> Iterator[tuple[int, Batch]]:
         """The batches of a pass with their numbers, up to the samples that count, from where it was interrupted."""
         counted = _counted(self.network, self.loader, self.own, self.split, step)
-        if self.resume is None:
+        if self.resume_state is None:
             return enumerate(counted)
-        return self.resume.resumed(
+        return self.resume_state.resumed(
             self.split, step, counted, holder, beforehand=self.beforehand, changed=self._changed_layers
         )
 
     def _changed_layers(self, batch: Batch) -> list[str]:
         """The layers whose features of the first batch are not what they were when it was taken in."""
-        before = None if self.resume is None else self.resume.features
+        before = None if self.resume_state is None else self.resume_state.features
         if before is None:
             return []
         return changed_layers(before, first_features(self.network, self.request.readings, batch), self.network)

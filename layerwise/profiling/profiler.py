@@ -147,7 +147,7 @@ def profile(
     settings = chosen(settings, options, ("device", "batch_size", "settings", "resume_dir"))
     kept = resume_dir if resume_dir is None or isinstance(resume_dir, ResumeState) else ResumeState(resume_dir)
     with nullcontext() if kept is None else kept:
-        measured = Profiler(model, data, settings, device=device, batch_size=batch_size).measure(resume=kept)
+        measured = Profiler(model, data, settings, device=device, batch_size=batch_size).measure(resume_state=kept)
         if kept is not None and kept is not resume_dir:
             kept.remove()
     return measured
@@ -270,7 +270,9 @@ class Profiler:
         return [reading.layer for reading in self.readings]
 
     @checked(ARGUMENTS)
-    def measure(self, epoch: float = 0, step: int | None = None, *, resume: ResumeState | None = None) -> xr.Dataset:
+    def measure(
+        self, epoch: float = 0, step: int | None = None, *, resume_state: ResumeState | None = None
+    ) -> xr.Dataset:
         """Measure the network as it is now.
 
         Parameters
@@ -279,33 +281,34 @@ class Profiler:
             Label of the measurement along the dim ``epoch``.
         step : int, optional
             Training step; the epoch by default.
-        resume : ResumeState, optional
+        resume_state : ResumeState, optional
             Where what is accumulated is kept, and goes on from.
         """
         with kept_buffers(self.network.model):
-            return self._measure(epoch, step) if resume is None else self._go_on(epoch, step, resume)
+            return self._measure(epoch, step) if resume_state is None else self._go_on(epoch, step, resume_state)
 
-    def _go_on(self, epoch: float, step: int | None, resume: ResumeState) -> xr.Dataset:
+    def _go_on(self, epoch: float, step: int | None, resume_state: ResumeState) -> xr.Dataset:
         """Measure, from where an earlier measurement was stopped; anew where that was of something else."""
         plan = self.plan
-        with resume:
+        with resume_state:
             try:
-                return self._measure(epoch, step, resume)
+                return self._measure(epoch, step, resume_state)
             except DoesNotFit as reason:
                 if not self.loaders.repeatable:
                     raise InvalidData(
-                        f"{reason}, and a loader that runs once cannot begin anew: remove {resume.folder}, and give "
+                        f"{reason}, and a loader that runs once cannot begin anew: remove "
+                        f"{resume_state.folder}, and give "
                         "the loader again"
                     ) from reason
-                resume.begin_anew(str(reason))
+                resume_state.begin_anew(str(reason))
                 self.plan = plan
-                return self._measure(epoch, step, resume)
+                return self._measure(epoch, step, resume_state)
 
-    def _measure(self, epoch: float, step: int | None, resume: ResumeState | None = None) -> xr.Dataset:
+    def _measure(self, epoch: float, step: int | None, resume_state: ResumeState | None = None) -> xr.Dataset:
         started = time.perf_counter()
-        if resume is not None:
+        if resume_state is not None:
             shared = any(map(is_shared, self.loaders.splits.values()))
-            self.plan = Plan(**resume.begin(self._identity(), asdict(self.plan), shared=shared))
+            self.plan = Plan(**resume_state.begin(self._identity(), asdict(self.plan), shared=shared))
         request = self._request()
         results: dict[str, SplitResult] = {}
         numbers: dict[str, dict[str, dict[tuple[str, str], np.ndarray]]] = {}
@@ -316,7 +319,7 @@ class Profiler:
             loader = self.loaders.splits[split]
             self._look(split, loader, request)
             results[split] = run_split(
-                self.network, loader, request, split, results.get("train"), resume, self._beforehand.get(split)
+                self.network, loader, request, split, results.get("train"), resume_state, self._beforehand.get(split)
             )
             warn_of_few_classes(results[split], split)
             for line in lines_of(results[split], split, self.class_names):

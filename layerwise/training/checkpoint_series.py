@@ -204,16 +204,18 @@ def profile_checkpoints(
     return target[run].load()
 
 
-def _measure(profiler: Profiler, checkpoint: Checkpoint, resume: ResumeState | None) -> tuple[xr.Dataset, list[str]]:
+def _measure(
+    profiler: Profiler, checkpoint: Checkpoint, resume_state: ResumeState | None
+) -> tuple[xr.Dataset, list[str]]:
     """The profile of a checkpoint, and what of it the network has no place for."""
     left_out = load_weights(profiler.network.model, checkpoint)
-    measured = profiler.measure(checkpoint.epoch, checkpoint.step, resume=resume)
+    measured = profiler.measure(checkpoint.epoch, checkpoint.step, resume_state=resume_state)
     said = {"checkpoint": str(checkpoint.path), "checkpoint_stamp": checkpoint.stamp}
     return measured.assign_attrs({**said, "checkpoint_left_out": " ".join(left_out) or "none"}), left_out
 
 
 def _measure_base(
-    profiler_of: Callable[[nn.Module], Profiler], trained: Profiler, base: Base, resume: ResumeState | None
+    profiler_of: Callable[[nn.Module], Profiler], trained: Profiler, base: Base, resume_state: ResumeState | None
 ) -> xr.Dataset:
     """The profile of the network before its training, with the layers that it has with an adapter.
 
@@ -224,11 +226,11 @@ def _measure_base(
     """
     model = trained.network.model
     if not hasattr(model, "peft_config"):
-        measured = trained.measure(base.epoch, base.step, resume=resume)
+        measured = trained.measure(base.epoch, base.step, resume_state=resume_state)
     else:
         with without_adapter(model):
             # Modules that the adapter replaces do not run without it.
-            measured = profiler_of(model).measure(base.epoch, base.step, resume=resume)
+            measured = profiler_of(model).measure(base.epoch, base.step, resume_state=resume_state)
         names, found = [layer.name for layer in trained.layers], measured["layer"].values.tolist()
         if names != found:
             raise InvalidData(
