@@ -21,6 +21,7 @@ from layerwise.store import read, results, write
 from layerwise.store.failures import NotReadable, NotWritable, is_failure, reading, reason
 from layerwise.store.listing import list_contents, list_runs
 from layerwise.store.sealed import SealedStore
+from layerwise.store.snapshots import forget_old_snapshots
 
 __all__ = ["BRANCH", "Store"]
 
@@ -31,6 +32,9 @@ _ATTEMPTS = 100
 
 # What a writer without a lock has written and not committed is younger than this.
 _LEAST_KEPT = timedelta(hours=1)
+
+# How often to read the history anew because others shortened it.
+_READINGS = 3
 
 # How often to compact anew because others did, and seconds to wait at most in between.
 _COMPACTIONS = 10
@@ -60,8 +64,9 @@ class Store:
     ) -> None:
         self.place = place
         self._repository = repository
+        self._reader: tuple[str, icechunk.Repository] = ("", repository)
         self._seals = seals
-        self._is_locked = lock is not None
+        self._folder = lock.parent if lock is not None else None
         self._lock = FileLock(lock) if lock is not None else contextlib.nullcontext()
 
     def __repr__(self) -> str:
@@ -136,6 +141,9 @@ class Store:
 
         The attributes of the run, and of its variables, are those of its first write. What the attributes of
         a later write say otherwise (seconds, sample counts, seed) is kept epoch by epoch: see `attributes`.
+
+        Each write leaves a description of all runs, of which `history` is made. In a folder the oldest are deleted once
+        all take 16 MB and 16 times the newest.
 
         Parameters
         ----------
@@ -241,9 +249,12 @@ class Store:
         return results.is_result(self._latest(), name)
 
     def history(self) -> pd.DataFrame:
-        """Every write and deletion, oldest first: ``when``, ``run``, ``epochs``, ``message``."""
+        """Every write and deletion, oldest first: ``when``, ``run``, ``epochs``, ``message``.
+
+        The oldest are forgotten by `compact`, and by writes to a large store in a folder: see `write`.
+        """
         with reading(f"the history of the store {self.place}"):
-            commits = [item for item in self._repository.ancestry(branch=BRANCH) if "run" in item.metadata]
+            commits = [item for item in self._ancestry() if "run" in item.metadata]
         rows = [(item.written_at, item.metadata["run"], item.metadata["epochs"], item.message) for item in commits]
         return pd.DataFrame(rows[::-1], columns=["when", "run", "epochs", "message"])
 
@@ -270,12 +281,14 @@ class Store:
         NotWritable
             If the storage refuses, or others write and compact all the time.
         """
-        before = datetime.now(UTC) - (keep if self._is_locked else max(keep, _LEAST_KEPT))
+        before = datetime.now(UTC) - (max(keep, _LEAST_KEPT) if self._folder is None else keep)
         with self._writing("compacted in"):
             for left in reversed(range(_COMPACTIONS)):
+                # A repository may have snapshots in memory that others have changed.
+                repository = self._repository.reopen()
                 try:
-                    self._repository.expire_snapshots(older_than=before)
-                    return int(self._repository.garbage_collect(before).bytes_deleted)
+                    repository.expire_snapshots(older_than=before)
+                    return int(repository.garbage_collect(before).bytes_deleted)
                 except icechunk.IcechunkError:
                     # Without a lock another may have deleted what this was about to look at.
                     if not left:
@@ -283,9 +296,26 @@ class Store:
                 time.sleep(random.uniform(0, _PAUSE))
         return 0
 
+    def _ancestry(self) -> list[icechunk.SnapshotInfo]:
+        """All snapshots, newest first; read anew if another forgets the oldest of them meanwhile."""
+        for left in reversed(range(_READINGS)):
+            try:
+                # A repository may have snapshots in memory that others have changed.
+                return list(self._repository.reopen().ancestry(branch=BRANCH))
+            except icechunk.IcechunkError:
+                if not left:
+                    raise
+        return []
+
     def _latest(self) -> SealedStore:
         with reading(f"the store {self.place}"):
-            session = self._repository.readonly_session(BRANCH)
+            newest = self._repository.lookup_branch(BRANCH)
+            # Each snapshot has a repository, whose memory holds it, so that readers need its file no more.
+            known, repository = self._reader
+            if known != newest:
+                repository = self._repository.reopen()
+                self._reader = (newest, repository)
+            session = repository.readonly_session(snapshot_id=newest)
         return self._sealed(session)
 
     def _sealed(self, session: icechunk.Session) -> SealedStore:
@@ -315,7 +345,9 @@ class Store:
                 session = self._repository.writable_session(BRANCH)
                 change(self._sealed(session))
                 try:
-                    session.commit(message, {"run": run, "epochs": epochs}, rebase_with=icechunk.ConflictDetector())
+                    newest = session.commit(
+                        message, {"run": run, "epochs": epochs}, rebase_with=icechunk.ConflictDetector()
+                    )
                 except (icechunk.ConflictError, icechunk.RebaseFailedError):
                     continue
                 except icechunk.IcechunkError:
@@ -323,8 +355,20 @@ class Store:
                     if self._repository.lookup_branch(BRANCH) == session.snapshot_id:
                         raise
                     continue
+                self._forget_old_snapshots(newest)
                 return
         raise NotWritable(f"nothing was written to {self.place}: {_ATTEMPTS} times another writer was faster")
+
+    def _forget_old_snapshots(self, newest: str) -> None:
+        """Keep what snapshots take in proportion, in a folder; what was written is there even if this fails."""
+        if self._folder is None:
+            return
+        try:
+            forget_old_snapshots(self._repository.reopen(), self._folder, newest)
+        except BaseException as error:
+            if not is_failure(error, OSError, icechunk.IcechunkError):
+                raise
+            logger.debug("old snapshots stay in %s: %s", self.place, reason(error))
 
 
 def _name_epochs(epochs: list[object]) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from helpers.profiles import made_up
 
-from layerwise.store import open_store
+from layerwise.store import open_store, snapshots
 
 
 def run_at_once(work: Callable[..., None], arguments: Sequence[Sequence[object]], *after: object) -> None:
@@ -54,6 +54,17 @@ def compact_and_write(path: Path, run: str, together: Barrier) -> None:
         store.write(made_up(4).isel(epoch=[epoch]), run)
         store.compact(timedelta(0))
         open_store(path).runs()
+
+
+def forget_and_write(path: Path, run: str, together: Barrier) -> None:
+    """Write eight epochs of a run and read them, while every write that can forgets old snapshots."""
+    snapshots._TIMES, snapshots._LEAST_BYTES, snapshots._LEAST_KEPT = 12, 0, timedelta(0)
+    store = open_store(path)
+    together.wait()
+    for epoch in range(8):
+        store.write(made_up(8).isel(epoch=[epoch]), run)
+        assert store[run].load().sizes["epoch"] == epoch + 1
+        assert store.history()["run"].tolist()[-1].startswith("vit")
 
 
 def rich() -> xr.Dataset:

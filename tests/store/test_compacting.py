@@ -58,6 +58,9 @@ def test_compacting_is_tried_again_and_refused_in_one_line(monkeypatch: pytest.M
         def __init__(self, failures: int) -> None:
             self.failures = failures
 
+        def reopen(self) -> Collector:
+            return self
+
         def expire_snapshots(self, **_: object) -> None:
             tries.append(len(tries))
             if len(tries) <= self.failures:
