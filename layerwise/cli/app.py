@@ -375,6 +375,23 @@ def ls(
 
 
 @app.command()
+def compact(
+    store: StorePath,
+    keep: Annotated[
+        int,
+        typer.Option(min=0, max=1_000_000, help="Hours for which what was replaced stays; readers may have it open."),
+    ] = 24,
+) -> None:
+    """Free the space of what newer writes replaced, and forget that part of the history; no run changes."""
+    from datetime import timedelta
+
+    from layerwise.store import open_store
+
+    freed = open_store(store, create=False).compact(timedelta(hours=keep))
+    _echo(f"freed {freed / 1e6:.1f} MB in {store}")
+
+
+@app.command()
 def export(
     store: StorePath,
     run: Run,
