@@ -6,6 +6,8 @@ import atexit
 import functools
 import os
 import shutil
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -35,8 +37,8 @@ _BEGUN = ("clean prefixes", "conflict")
 _ATTEMPTS = 20
 _PAUSE = 0.1
 
-# Seconds that Icechunk's threads get at the end.
-_SETTLING = 0.2
+# Seconds that Icechunk's threads get at the end, at most.
+_SETTLING = 5.0
 
 
 def open_store(path: str | os.PathLike[str], *, create: bool = True) -> Store:
@@ -82,12 +84,22 @@ def open_store(path: str | os.PathLike[str], *, create: bool = True) -> Store:
 
 @functools.cache
 def _settle_at_exit() -> None:
-    """Have the interpreter wait a moment before it ends.
+    """Have the interpreter end only when Icechunk's threads are out of it.
 
-    Icechunk's threads still let go of Python objects after they have answered; where the interpreter ends meanwhile,
-    the process aborts.
+    They call Python to say that they have an answer, and may still be in that call when what waited for the answer has
+    gone on; where the interpreter ends meanwhile, the process aborts.
     """
-    atexit.register(time.sleep, _SETTLING)
+    atexit.register(_settle)
+
+
+def _settle() -> None:
+    """Wait until no thread that Python did not start runs Python code."""
+    end = time.monotonic() + _SETTLING
+    while time.monotonic() < end:
+        started = {thread.ident for thread in threading.enumerate()}
+        if not sys._current_frames().keys() - started:
+            return
+        time.sleep(_SETTLING / 1000)
 
 
 @contextmanager

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
 import multiprocessing
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -131,3 +134,25 @@ def test_a_process_that_ends_right_after_a_read_ends_well(tmp_path: Path) -> Non
     command = [sys.executable, "-m", "layerwise", "ls", str(tmp_path / "runs.lw")]
     # Icechunk's threads may outlive the interpreter, in more than every other run of this if they are let.
     assert [subprocess.run(command, capture_output=True, check=False).returncode for _ in range(4)] == [0] * 4
+
+
+def test_the_end_waits_for_a_thread_that_python_did_not_start() -> None:
+    begun, ended = threading.Event(), []
+
+    def answer() -> None:
+        begun.set()
+        time.sleep(0.05)
+        ended.append(True)
+
+    _thread.start_new_thread(answer, ())
+    begun.wait()
+    open._settle()
+    assert ended == [True]
+    # Those that it did may run for ever.
+    stop = threading.Event()
+    thread = threading.Thread(target=stop.wait, daemon=True)
+    thread.start()
+    open._settle()
+    assert thread.is_alive()
+    stop.set()
+    thread.join()
