@@ -1,7 +1,7 @@
 """How often the 95% interval of a metric (`layerwise.interval`) holds the truth.
 
     python -m benchmarks.coverage_of_intervals [--repeats 400] [--classes 5] [--width 16] [--apart 1] [--groups 10]
-        [--tails 3] [--samples 20 50 200]
+        [--tails 3] [--samples 20 50 200] [--debiased]
 
 Gaussian classes, or with `--tails` classes of Student's t with so many degrees of freedom, whose means, covariance and
 so metrics are known; a profile of new samples of them each time, with and without `debiased`. The truth of `ncc_error`,
@@ -105,6 +105,7 @@ def main() -> None:
     parser.add_argument("--groups", type=int, default=10)
     parser.add_argument("--tails", type=float, help="Degrees of freedom of Student's t, above 2; Gaussian by default.")
     parser.add_argument("--samples", type=int, nargs="+", default=SAMPLES, help="Samples of a class.")
+    parser.add_argument("--debiased", action="store_true", help="Only with `debiased`, not without too.")
     options = parser.parse_args()
     generator = np.random.default_rng(0)
     means = options.apart * generator.standard_normal((options.classes, options.width))
@@ -112,7 +113,7 @@ def main() -> None:
     truth = classes.truth(generator)
     print(f"coverage over {options.repeats} repeats, in %; (without the bias)")
     print("samples of a class".rjust(40) + "".join(f"{each:>12}" for each in options.samples))
-    for debiased in (False, True):
+    for debiased in (True,) if options.debiased else (False, True):
         columns = [
             measured(classes, each, options.repeats, options.groups, debiased=debiased) for each in options.samples
         ]
