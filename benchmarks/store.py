@@ -23,6 +23,9 @@ import xarray as xr
 from layerwise.schema import LAYER_COORDINATES, Variable, assemble
 from layerwise.store import Store, open_store
 
+# Runs after which to see what they take.
+MARKS = (100, 500, 1000)
+
 
 def profile(epochs: range, layers: int, metrics: int) -> xr.Dataset:
     """A profile of noise, which no compression makes small."""
@@ -52,10 +55,10 @@ def fill(store: Store, run: str, epochs: int, shape: tuple[int, int], singly: bo
         store.write(profile(range(start, start + step), *shape), run)
 
 
-def size(folder: Path) -> tuple[int, int]:
+def size(folder: Path) -> tuple[float, int]:
     """Megabytes and number of files."""
     files = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
-    return round(sum(files) / 1e6), len(files)
+    return round(sum(files) / 1e6, 1), len(files)
 
 
 def measure_writes(store: Store, epochs: int, shape: tuple[int, int], repeats: int) -> tuple[list[float], list[float]]:
@@ -100,9 +103,15 @@ def measure_runs(path: Path, arguments: argparse.Namespace) -> None:
     """Many small runs: what each costs, and how long a listing takes, the start of Python included."""
     store, small = open_store(path), profile(range(1), layers=8, metrics=20)
     print(f"{arguments.runs} runs of 1 epoch, 8 layers, 20 metrics, 2 splits")
-    times = [seconds(lambda run=run: store.write(small, f"run{run:04}")) for run in range(arguments.runs)]  # type: ignore[misc]
-    first, last = (statistics.median(part) for part in (times[:10], times[-10:]))
-    print(f"write: {first:.3f} s the first ten, {last:.3f} s the last ten; {size(path)[0]} MB in {size(path)[1]} files")
+    print("runs, written one by one       MB   of it snapshots    files   seconds of the last ten writes")
+    marks = {*(mark for mark in MARKS if mark < arguments.runs), arguments.runs}
+    times = []
+    for run in range(arguments.runs):
+        times.append(seconds(lambda run=run: store.write(small, f"run{run:04}")))  # type: ignore[misc]
+        if run + 1 in marks:
+            (megabytes, files), (snapshots, _) = size(path), size(path / "snapshots")
+            last = statistics.median(times[-10:])
+            print(f"{run + 1:>24,}{megabytes:>9}{snapshots:>18}{files:>9,}{last:>33.3f}", flush=True)
     contents = statistics.median(seconds(open_store(path).contents) for _ in range(arguments.repeats))
     command = [sys.executable, "-m", "layerwise", "ls", str(path)]
     listing = [
