@@ -310,10 +310,11 @@ class Store:
     def _latest(self) -> SealedStore:
         with reading(f"the store {self.place}"):
             newest = self._repository.lookup_branch(BRANCH)
-            # Each snapshot has a repository, whose memory holds it, so that readers need its file no more.
+            # Readers of a snapshot have a repository of their own, whose memory holds it when its file is gone; it is
+            # the one that may have read it already.
             known, repository = self._reader
             if known != newest:
-                repository = self._repository.reopen()
+                repository, self._repository = self._repository, self._repository.reopen()
                 self._reader = (newest, repository)
             session = repository.readonly_session(snapshot_id=newest)
         return self._sealed(session)
