@@ -268,8 +268,9 @@ class Store:
         Parameters
         ----------
         keep : timedelta
-            What was replaced less than this ago stays, for those who have it open. Where no lock tells who is writing,
-            as in S3, it is an hour at least: what is being written is not to be taken for what nobody needs.
+            What was replaced less than this ago stays, as far as `history` goes back, for those who have it open.
+            Where no lock tells who is writing, as in S3, it is an hour at least: what is being written is not to be
+            taken for what nobody needs.
 
         Returns
         -------
