@@ -180,7 +180,7 @@ WORKER = """
 import torch
 from torch.utils.data import DataLoader, DistributedSampler
 from layerwise.data import next_tokens
-from test_occurring import Pictures, Texts, held, network, texts, tokens, WORDS
+from passes.test_occurring_classes import Pictures, Texts, held, network, texts, tokens, WORDS
 
 torch.distributed.init_process_group("gloo")
 parts = {"train": Pictures(), "test": Pictures(210, 40, shift=1)}
