@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from layerwise.metrics import Metric
 from layerwise.metrics.sizes import Sizes
@@ -119,6 +119,15 @@ class MemoryModel:
         # Later batches may be smaller than the first.
         waiting = self._at_most(ENOUGH + min(self.batch, ENOUGH))
         return _SINGLE * waiting * sum(width for width in widths if width <= WIDEST_WAITING)
+
+    def of_comparing(self, width: int, samples: int, itemsize: int) -> int:
+        """Bytes that one layer takes while so many of its samples are measured in the coordinates of their span."""
+        narrow = min(width, samples + 1)
+        alone = replace(self, replicates=0, shuffles=0, batch=min(self.batch, ENOUGH), samples=samples)
+        # The features twice, their products and what comes of them, and what the judging split leaves.
+        of_span = 2 * width * samples * itemsize + 6 * _FLOAT * samples**2
+        judging = 2 * self.classes * alone.of_a_class([width])
+        return of_span + judging + alone.of_covariances(narrow) + alone.of_finishing(width, narrow)
 
     def _at_most(self, samples: int) -> int:
         return samples if self.samples is None else min(samples, self.samples)

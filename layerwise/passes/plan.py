@@ -24,12 +24,18 @@ _WIDEST_KEPT = 1 << 20
 _BANK_SHARE = 0.5
 # A bank on disk takes at most this share of the free space of the temporary folder.
 _DISK_SHARE = 0.25
-# Eigenvalues cost the cube of the width: wider layers are projected, to a width that costs less than the forward.
+# Eigenvalues cost the cube of the width: wider layers are read through the span of their samples, or projected.
 _WIDEST_COVARIANCE = 2048
-_PROJECTED = 512
 _NARROWEST_COVARIANCE = 256
 # The covariance of the span of all samples costs the cube of their number.
 _MOST_SPANNED = 4096
+# Where samples are more, a layer of so many features costs no more than the span would, and keeps its own covariance.
+_WIDEST_OWN = 4096
+# What a projection changes is measured on so many samples: their span costs what a layer of so many features does.
+_MOST_COMPARED = 2048
+# Layers are projected to so many features at least, and to no more than half of those samples: a fit to more features
+# than that would explain the labels of half of them in any case.
+_PROJECTED = 512
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,10 @@ class Plan:
         Where pass 2 takes the features from: nowhere, a bank, or a second forward.
     covariance_width : int
         Layers up to this width keep their own covariance, wider ones that of a random projection; 0 keeps none.
+    projected_width : int
+        Features of that projection.
+    compared : int
+        Samples of each split whose wide features are kept, to measure what the projection changes; 0 for none.
     statistics_bytes, finishing_bytes, bank_bytes : int
         Forecast of the memory of the statistics, of what a layer takes beside them for the moment in which it is
         finished, and of the bank.
@@ -69,6 +79,8 @@ class Plan:
     budget: int = 0
     spans: Literal["", "memory", "disk"] = ""
     samples: int | None = None
+    projected_width: int = _PROJECTED
+    compared: int = 0
 
     @property
     def keeps_features(self) -> bool:
@@ -95,11 +107,6 @@ class Plan:
             )
 
     @property
-    def projected_width(self) -> int:
-        """Features of the random projection that the covariance of a wider layer is taken of."""
-        return min(self.covariance_width, _PROJECTED)
-
-    @property
     def forwards(self) -> int:
         """How often the network runs over the data."""
         return 2 if self.second == "rerun" else 1
@@ -121,6 +128,7 @@ def make_plan(
     shuffles: int = 0,
     batch: int = 64,
     positions: bool = False,
+    splits: int = 1,
 ) -> Plan:
     """Choose the passes.
 
@@ -151,6 +159,8 @@ def make_plan(
         Samples in a batch.
     positions : bool
         Whether tokens or pixels are the samples.
+    splits : int
+        How many splits there are.
 
     Raises
     ------
@@ -179,6 +189,16 @@ def make_plan(
         spanned = _spans(widths, budget - means - waiting, load, itemsize)
         spans, narrowed = spanned or (spans, narrowed)
     covariance_width, covariances, finishing = narrowed
+    projected_width, compared = min(covariance_width, _PROJECTED), 0
+    if not spans and 0 < covariance_width < max(widths):
+        left = budget - means - waiting
+        compared, kept_bytes = _compared(
+            widths, covariance_width, left - covariances - finishing, load, itemsize, splits
+        )
+        projected_width, covariances, finishing = _projected(
+            widths, covariance_width, compared, left - kept_bytes, load
+        )
+        finishing += kept_bytes
     finishing += waiting
     statistics = means + covariances
     if statistics + finishing > budget:
@@ -193,19 +213,20 @@ def make_plan(
     what = f"statistics {readable(statistics)}, finishing a layer {readable(finishing)}, of {readable(budget)}"
     taken = (covariance_width, statistics, finishing)
     if not load.two_passes:
-        return Plan(
-            1, "none", *taken, 0, f"one pass: no metric needs the second; {what}", of_one, budget, spans, samples
-        )
+        reason = f"one pass: no metric needs the second; {what}"
+        return Plan(1, "none", *taken, 0, reason, of_one, budget, spans, samples, projected_width, compared)
     second, reason = _second(per_sample, bank, budget - statistics - finishing, repeatable)
     kept = bank or 0 if second in ("memory", "disk") else 0
-    return Plan(2, second, *taken, kept, f"{reason}; {what}", of_one, budget, spans, samples)
+    reason = f"{reason}; {what}"
+    return Plan(2, second, *taken, kept, reason, of_one, budget, spans, samples, projected_width, compared)
 
 
 def _covariances(widths: Sequence[int], budget: int, load: MemoryModel) -> tuple[int, int, int]:
     """The width up to which covariances fit, and the bytes that all of them and finishing a layer then take."""
     if not load.of_classes and not load.dimensions:
         return 0, 0, max(load.of_finishing(width, 0) for width in widths)
-    limit = _WIDEST_COVARIANCE
+    within = [width for width in widths if _WIDEST_COVARIANCE < width <= _WIDEST_OWN]
+    limit = _WIDEST_OWN if within else _WIDEST_COVARIANCE
     while True:
         kept = [width if width <= limit else min(limit, _PROJECTED) for width in widths]
         taken = sum(map(load.of_covariances, kept))
@@ -213,6 +234,38 @@ def _covariances(widths: Sequence[int], budget: int, load: MemoryModel) -> tuple
         if taken + finishing <= budget or limit == _NARROWEST_COVARIANCE:
             return limit, taken, finishing
         limit //= 2
+
+
+def _compared(widths: Sequence[int], limit: int, left: int, load: Load, itemsize: int, splits: int) -> tuple[int, int]:
+    """How many samples of wide layers can be kept, to measure what their projection changes; and the bytes they take.
+
+    Those of all splits are kept until the end, in memory, where each layer is then measured alone.
+    """
+    wide = [width for width in widths if width > limit]
+    samples = min(_MOST_COMPARED, _MOST_COMPARED if load.samples is None else load.samples)
+    while samples:
+        kept = splits * samples * sum(wide) * itemsize
+        taken = kept + load.of_comparing(max(wide), samples, itemsize)
+        if taken <= left * _BANK_SHARE:
+            return samples, taken
+        samples //= 2
+    return 0, 0
+
+
+def _projected(widths: Sequence[int], limit: int, compared: int, budget: int, load: Load) -> tuple[int, int, int]:
+    """The width of the projection that fits, and the bytes that all covariances and finishing a layer then take.
+
+    Halved until it fits: free memory that changes a little leaves it as it is.
+    """
+    least = min(limit, _PROJECTED)
+    width = max(least, min(limit, _WIDEST_COVARIANCE, 1 << (max(compared // 2, 1).bit_length() - 1)))
+    while True:
+        kept = [own if own <= limit else width for own in widths]
+        taken = sum(map(load.of_covariances, kept))
+        finishing = max(map(load.of_finishing, widths, kept))
+        if taken + finishing <= budget or width == least:
+            return width, taken, finishing
+        width = max(least, width // 2)
 
 
 def _spans(

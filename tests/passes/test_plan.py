@@ -88,6 +88,40 @@ def test_the_covariance_is_as_wide_as_the_budget_allows(widths, budget, expected
     assert made.statistics_bytes + made.finishing_bytes <= budget
 
 
+WIDE = {"needs": ALL, "samples": 100_000}
+
+
+def test_a_projection_is_as_wide_as_the_budget_allows_and_leaves_samples_to_compare_it_on():
+    budgets = [300 * MIB, 500 * MIB, GIB, 64 * GIB]
+    made = [plan([16_384] * 3, budget=budget, splits=2, **WIDE) for budget in budgets]
+    widths, compared = [own.projected_width for own in made], [own.compared for own in made]
+    assert widths == sorted(widths)
+    assert compared == sorted(compared)
+    assert (widths[0], widths[-1], compared[-1]) == (512, 1024, 2048)
+    assert compared[0] > 0
+    for own, budget in zip(made, budgets, strict=True):
+        assert own.statistics_bytes + own.finishing_bytes <= budget
+        assert own.projected_width == 512 or own.projected_width <= own.compared // 2
+
+
+def test_wide_layers_of_many_samples_keep_their_own_covariance_up_to_what_a_span_costs():
+    assert plan([512, 4096], budget=8 * GIB, **WIDE).covariance_width == 4096
+    assert plan([512, 4097], budget=8 * GIB, **WIDE).covariance_width == 2048
+    assert plan([4096], budget=500 * MIB, **WIDE).covariance_width == 2048
+
+
+def test_what_fits_without_a_comparison_is_not_refused_for_one():
+    made = plan([16_384] * 8, needs={"moments", "covariance"}, samples=100_000, budget=130 * MIB, splits=3)
+    assert made.projected_width == 512
+    assert made.compared < 100
+    assert made.statistics_bytes + made.finishing_bytes <= 130 * MIB
+
+
+def test_layers_whose_samples_span_them_exactly_are_compared_with_nothing():
+    made = plan([8192], needs=ALL)
+    assert (made.spans, made.compared) == ("memory", 0)
+
+
 def test_no_covariance_is_kept_where_no_metric_needs_one():
     assert plan([512]).covariance_width == 0
 
