@@ -37,21 +37,23 @@ class DataFingerprint:
         self.placed_labels = 0
         self.count = 0
 
-    def update(self, inputs: Any, labels: Mapping[str, Tensor]) -> None:
-        """Take in a batch: a nest of tensors, and labels by target."""
+    def update(self, inputs: Any, labels: Mapping[str, Tensor]) -> list[int]:
+        """Take in a batch, a nest of tensors and labels by target; return a hash of every sample."""
         size = len(next(iter(labels.values())))
         # Integers of any width are the same labels.
         labels = {
             target: value.detach().cpu() if value.is_floating_point() else value.detach().cpu().long()
             for target, value in labels.items()
         }
-        for index, digest in enumerate(sample_hashes(inputs, labels, size)):
+        hashes = sample_hashes(inputs, labels, size)
+        for index, digest in enumerate(hashes):
             self.total = (self.total + digest) % 2**64
             own = b"".join(bytes_of(value[index]) for value in labels.values())
             self.labels = (self.labels + xxhash.xxh3_64_intdigest(own)) % 2**64
             self.placed_labels = (self.placed_labels + xxhash.xxh3_64_intdigest(own, seed=self.count)) % 2**64
             self.count += 1
         self.order = xxhash.xxh3_64_intdigest(f"{self.order} {self.total}".encode())
+        return hashes
 
     def merge(self, other: DataFingerprint) -> None:
         """Take in what another worker saw of the data."""
