@@ -19,6 +19,7 @@ __all__ = [
     "DIMS",
     "JACKKNIFE",
     "LAYER_COORDINATES",
+    "PROJECTION_ERROR",
     "VERSION",
     "Direction",
     "Variable",
@@ -41,8 +42,11 @@ LAYER_COORDINATES = ("depth", "kind", "features", "shape", "reduction", "paramet
 #: What stands behind a metric's name in the names of what it is under shuffled labels: the mean, and edges of a band.
 CHANCE = ("_null", "_null_low", "_null_high")
 
-#: What stands behind a metric's name in the names of what goes with it: standard error, bias, and what chance gives.
-COMPANIONS = ("_se", "_bias", *CHANCE)
+#: The same of what a random projection changes.
+PROJECTION_ERROR = "_projection_error"
+
+#: What stands behind a metric's name in the names of what goes with it: standard error, bias, and so on.
+COMPANIONS = ("_se", "_bias", *CHANCE, PROJECTION_ERROR)
 
 #: The ``reference`` of standard errors and biases that are of groups of samples.
 JACKKNIFE = "delete-a-group jackknife (Kott 2001)"

@@ -1,8 +1,9 @@
 """Regression: how far the features have collapsed onto as many directions as the target has, and onto which.
 
 ``t`` is a target of ``q`` dimensions, ``S`` the covariance of the features, ``T`` that of the targets. Of layers that
-are too wide for a covariance all of it is measured on a random projection (``covariance_features``), except `nrc2` and
-`nrc3_alignment`, which are NaN there: the next linear map reads the features themselves.
+are too wide for a covariance all of it is measured on a random projection (``covariance_features``, with errors that
+are measured too), except `nrc2` and `nrc3_alignment`, which are NaN there: the next linear map reads the features
+themselves.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """The passes over one split: what is asked for, what is accumulated, and what comes of it."""
 
+from layerwise.passes.comparing import measure_part
 from layerwise.passes.complexity import ComplexityPass
 from layerwise.passes.first import FirstPass
 from layerwise.passes.label_replicates import LabelReplicates, Places, find_label_replicates, find_places
@@ -9,6 +10,7 @@ from layerwise.passes.replicates import LabelShuffles
 from layerwise.passes.request import PassRequest
 from layerwise.passes.result import Key, Reference, SplitResult
 from layerwise.passes.second import SecondPass
+from layerwise.passes.subsample import Subsample
 
 __all__ = [
     "ComplexityPass",
@@ -24,7 +26,9 @@ __all__ = [
     "Reference",
     "SecondPass",
     "SplitResult",
+    "Subsample",
     "draws",
     "find_label_replicates",
     "find_places",
+    "measure_part",
 ]

@@ -25,6 +25,7 @@ from layerwise.passes.result import SplitResult
 from layerwise.passes.sample_counts import SampleCounts
 from layerwise.passes.small_batches import SmallBatchBuffer
 from layerwise.passes.spans import Span
+from layerwise.passes.subsample import Subsample
 from layerwise.passes.vocabulary import settle
 from layerwise.passes.wide import WideLayers
 from layerwise.runtime.tensors import map_tensors
@@ -59,6 +60,7 @@ class FirstPass:
         self.waiting = SmallBatchBuffer()
         self.wide = WideLayers(bank, request.nonfinite, request.plan.samples)
         self.names_of_wide = {reading.name for reading in request.wide}
+        self.subsample = Subsample(request.plan.compared) if any(self.sketches.values()) else None
         self.spans: dict[str, Span] = {}
         self.labels: dict[str, Tensor] = {}
         self.rows: dict[str, Tensor] = {}
@@ -72,7 +74,9 @@ class FirstPass:
     def begin(self, batch: Batch, number: int) -> None:
         """Look at what comes with the features of a batch."""
         self.label(batch, number)
-        self.fingerprint.update(batch.inputs, batch.labels)
+        hashes = self.fingerprint.update(batch.inputs, batch.labels)
+        if self.subsample is not None:
+            self.subsample.begin(batch.labels, batch.size, hashes)
 
     def label(self, batch: Batch, number: int, groups: Tensor | None = None) -> None:
         """Take the labels of a batch; `groups` of its samples where they are known.
@@ -116,6 +120,8 @@ class FirstPass:
         """Take in the features of one layer, shape ``(n, d)``."""
         if self.bank is not None and (self.request.plan.keeps_features or reading.name in self.names_of_wide):
             self.bank.put(reading.name, features)
+        if self.subsample is not None and self.sketches[reading.name] is not None:
+            self.subsample.receive(reading.name, features)
         if not self.waiting.hold(reading, features):
             self._take_in(reading, features, self.seen)
 
@@ -185,6 +191,7 @@ class FirstPass:
             "gathered": [gathering.state() for gathering in self.gathered],
             "waiting": self.waiting.state(),
             "wide": map_tensors(self.wide.seen, lambda tensor: tensor.cpu()),
+            "subsample": None if self.subsample is None else self.subsample.state(),
             "bank": None if self.bank is None else self.bank.save(),
         }
 
@@ -201,6 +208,8 @@ class FirstPass:
             gathering.restore(held)
         self.waiting.restore(state["waiting"], self.device)
         self.wide.seen = state["wide"]
+        if self.subsample is not None:
+            self.subsample.restore(state["subsample"])
         if self.bank is not None:
             self.bank.restore(state["bank"])
 
@@ -219,6 +228,8 @@ class FirstPass:
         """
         self._take_in_waiting()
         self.spans = self.wide.take_in(self.request.wide, self.gathered, shared)
+        if self.subsample is not None:
+            self.subsample.merge(shared)
         rows = settle(self.request.vocabularies, self._of_classes, shared) if moved is None else moved
         self.tally.move(rows)
         for mistakes in self.mistakes:
@@ -245,6 +256,7 @@ class FirstPass:
         counted.judged_by_itself = train is None
         result = self.gathered[0].finish(counted, train or counted, self.spans)
         result.spans = self.spans
+        result.compared = [] if self.subsample is None else [(self.request, self.subsample)]
         for number, part in enumerate(self.gathered[1 : 1 + self.request.jackknife]):
             own = counted.of_other_samples()
             self._judge_network(own, self.mistakes[1 + number], counted.rows)

@@ -236,7 +236,9 @@ def _covariances(widths: Sequence[int], budget: int, load: MemoryModel) -> tuple
         limit //= 2
 
 
-def _compared(widths: Sequence[int], limit: int, left: int, load: Load, itemsize: int, splits: int) -> tuple[int, int]:
+def _compared(
+    widths: Sequence[int], limit: int, left: int, load: MemoryModel, itemsize: int, splits: int
+) -> tuple[int, int]:
     """How many samples of wide layers can be kept, to measure what their projection changes; and the bytes they take.
 
     Those of all splits are kept until the end, in memory, where each layer is then measured alone.
@@ -252,7 +254,9 @@ def _compared(widths: Sequence[int], limit: int, left: int, load: Load, itemsize
     return 0, 0
 
 
-def _projected(widths: Sequence[int], limit: int, compared: int, budget: int, load: Load) -> tuple[int, int, int]:
+def _projected(
+    widths: Sequence[int], limit: int, compared: int, budget: int, load: MemoryModel
+) -> tuple[int, int, int]:
     """The width of the projection that fits, and the bytes that all covariances and finishing a layer then take.
 
     Halved until it fits: free memory that changes a little leaves it as it is.

@@ -109,3 +109,8 @@ class PassRequest:
         if not 0 < self.plan.covariance_width < reading.features or self.plan.spans:
             return None
         return Sketch(reading.features, self.plan.projected_width, self.seed)
+
+    @property
+    def projected(self) -> list[LayerReading]:
+        """The layers whose covariance is that of a random projection."""
+        return [reading for reading in self.readings if self.narrowing(reading) is not None]

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from layerwise.passes.request import PassRequest
 from layerwise.passes.spans import Span
+from layerwise.passes.subsample import Subsample
 from layerwise.statistics import Centers, Moments, Readout, RidgeProbe
 
 __all__ = ["Key", "Reference", "SplitResult", "side_by_side"]
@@ -99,6 +101,8 @@ class SplitResult:
         In which order the texts or pictures of several processes were counted, where that makes a difference.
     spans : dict of str to Span
         Isometries of wide layers of few samples, by layer.
+    compared : list of tuple of PassRequest and Subsample
+        Samples of the layers that are projected, whose features were kept; and what was asked of them.
     missing_classes : set
         Targets and layers of which that leaves a class, of the split or of the one that judges, without a sample.
     """
@@ -133,6 +137,7 @@ class SplitResult:
     shuffled: list[SplitResult] = field(default_factory=list)
     totals: dict[Key, Any] = field(default_factory=dict)
     spans: dict[str, Span] = field(default_factory=dict)
+    compared: list[tuple[PassRequest, Subsample]] = field(default_factory=list)
     missing_classes: set[Key] = field(default_factory=set)
     order: str = ""
 
@@ -206,6 +211,7 @@ def side_by_side(results: Sequence[SplitResult]) -> SplitResult:
             for key, value in getattr(result, name).items():
                 held.setdefault(key, value)
         setattr(whole, name, held)
+    whole.compared = [own for result in results for own in result.compared]
     whole.missing_classes = {key for result in results for key in result.missing_classes}
     whole.without = [side_by_side(parts) for parts in zip(*(result.without for result in results), strict=True)]
     whole.shuffled = [side_by_side(parts) for parts in zip(*(result.shuffled for result in results), strict=True)]

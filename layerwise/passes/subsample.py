@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from layerwise.shares import gathered, place
+from layerwise.runtime.distributed import all_gather, rank_and_world_size
 from layerwise.statistics import State
 
 __all__ = ["Subsample"]
@@ -85,12 +85,12 @@ class Subsample:
 
     def merge(self, shared: bool) -> None:
         """Choose among the samples that all processes keep; every process must call it."""
-        every = gathered((self.hashes, self.samples), shared)
+        every = all_gather((self.hashes, self.samples), shared)
         self._shared = shared
         self.samples = sum(samples for _, samples in every)
         hashes = torch.cat([own for own, _ in every])
         chosen = hashes.argsort(stable=True)[: self.most]
-        start = sum(len(own) for own, _ in every[: place()[0]]) if len(every) > 1 else 0
+        start = sum(len(own) for own, _ in every[: rank_and_world_size()[0]]) if len(every) > 1 else 0
         own = chosen[(chosen >= start) & (chosen < start + len(self.hashes))]
         self._own = own.sort().values - start
         # The features of all processes lie one process after the other, and are put in the order of the hashes.
@@ -102,7 +102,7 @@ class Subsample:
 
     def labels(self) -> dict[str, Tensor]:
         """Labels by target; every process must call it."""
-        targets = list(dict.fromkeys(name for names in gathered(list(self._labels), self._shared) for name in names))
+        targets = list(dict.fromkeys(name for names in all_gather(list(self._labels), self._shared) for name in names))
         return {target: self._gathered(self._labels.get(target)) for target in targets}
 
     def state(self) -> State:
@@ -135,7 +135,7 @@ class Subsample:
         return torch.empty(self.most, *values.shape[1:], dtype=values.dtype)
 
     def _gathered(self, held: Tensor | None) -> Tensor:
-        parts = gathered(None if held is None else held[self._own], self._shared)
+        parts = all_gather(None if held is None else held[self._own], self._shared)
         values = torch.cat([own for own in parts if own is not None])
         return values[self._order]
 

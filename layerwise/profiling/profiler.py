@@ -18,8 +18,16 @@ from layerwise.adapters.protocol import Batch
 from layerwise.arguments import checked
 from layerwise.data.peek import first_batch
 from layerwise.errors import EmptyData, InvalidData, NotRepeatable, UnknownName, listed
-from layerwise.evaluation.dataset import CLASS_NETWORK_ERROR, NETWORK_ERROR, NETWORK_MIOU, NETWORK_MSE, assemble_profile
+from layerwise.evaluation.dataset import (
+    CLASS_NETWORK_ERROR,
+    NETWORK_ERROR,
+    NETWORK_MIOU,
+    NETWORK_MSE,
+    Numbers,
+    assemble_profile,
+)
 from layerwise.evaluation.evaluate import Evaluation
+from layerwise.evaluation.projection_error import compare_with_span, error_variables, projected_metrics
 from layerwise.evaluation.target_frames import check_frames, frames_told, select_with_frame
 from layerwise.evaluation.uncertainty import error_variable, variables_of, with_chance
 from layerwise.features.check import check_company
@@ -333,12 +341,13 @@ class Profiler:
             numbers[split] = self._evaluation.all_numbers(results[split], self.metrics, next_maps)
             # The numbers are taken; of the statistics only what other splits are judged by stays.
             results[split].release_statistics()
+        given, told = self._compare(request, results, numbers)
         splits = list(self.loaders.splits)
         empty = {split: own for split, own in empty.items() if own}
-        self._warn_of_empty_fits(empty)
+        self._warn_of_missing("fits", line_of_empty_fits(empty) if empty else "")
         attributes = self._attributes({split: results[split] for split in splits}, time.perf_counter() - started)
         return assemble_profile(
-            {split: numbers[split] for split in splits},
+            {split: given[split] for split in splits},
             self.variables,
             self.readings,
             [request.narrowing(reading) for reading in self.readings],
@@ -346,8 +355,25 @@ class Profiler:
             next_maps=list(next_maps.values()),
             epoch=epoch,
             step=int(epoch) if step is None else step,
-            attributes=attributes | ({"empty_fits": empty} if empty else {}),
+            attributes=attributes | ({"empty_fits": empty} if empty else {}) | told,
         )
+
+    def _compare(
+        self, request: PassRequest, results: Mapping[str, SplitResult], numbers: Mapping[str, Numbers]
+    ) -> tuple[Mapping[str, Numbers], dict[str, Any]]:
+        """Numbers with the errors of a projection beside them, if there is one, and what is told of it."""
+        projected = self._projected(request)
+        if not projected:
+            return numbers, {}
+        compared = compare_with_span(self._evaluation, projected, results, numbers)
+        self._warn_of_missing("projection", compared.line)
+        return compared.numbers, compared.told
+
+    def _projected(self, request: PassRequest) -> list[Metric]:
+        """The metrics that come from a random projection in some layer."""
+        classes = len(self.dimensions) < len(self.targets)
+        applying = [metric for metric in self.metrics if self._applies(metric)]
+        return projected_metrics(applying, classes=classes) if request.projected else []
 
     def _look(self, split: str, loader: Any, request: PassRequest) -> None:
         """Read the labels of a split beforehand, where that is needed and they are not known as they are now."""
@@ -363,7 +389,7 @@ class Profiler:
         """Everything that is measured."""
         settings = self.settings
         found = variables_of(self.metrics, errors=settings.jackknife > 0, chance=settings.null > 0)
-        return [*self._of_network(), *found]
+        return [*self._of_network(), *found, *error_variables(self._projected(self._request()))]
 
     @property
     def told(self) -> dict[str, Any]:
@@ -445,6 +471,7 @@ class Profiler:
             repeatable=self.loaders.repeatable,
             replicates=settings.jackknife + (settings.null if settings.reduce == "pixels" else 0),
             shuffles=0 if settings.reduce == "pixels" else settings.null,
+            splits=len(self.loaders.splits),
         )
 
     def _select(self) -> list[Metric]:
@@ -575,12 +602,11 @@ class Profiler:
         found = {split: order for split, order in known.items() if order}
         return {"sample_order": found} if found else {}
 
-    def _warn_of_empty_fits(self, empty: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
-        """Say once that fits to no more samples than features are NaN; warn where they were asked for."""
-        if not empty or "fits" in self._said:
+    def _warn_of_missing(self, kind: str, line: str) -> None:
+        """Say once of each kind what is NaN and why, if anything is; warn where it was asked for."""
+        if not line or kind in self._said:
             return
-        self._said.add("fits")
-        line = line_of_empty_fits(empty)
+        self._said.add(kind)
         if self.settings.metrics is not None:
             warnings.warn(line, stacklevel=4)
         else:

@@ -162,6 +162,7 @@ def test_wide_layers_say_what_their_covariance_was_taken_of(monkeypatch):
 
     monkeypatch.setattr(plan, "_WIDEST_COVARIANCE", 64)
     monkeypatch.setattr(plan, "_NARROWEST_COVARIANCE", 64)
+    monkeypatch.setattr(plan, "_WIDEST_OWN", 64)
     monkeypatch.setattr(plan, "_MOST_SPANNED", 0)
     inputs, labels = torch.randn(40, 3, 6, 6), torch.arange(40) % 3
     ds = profile(Convolutional(), loader(inputs, labels), reduce="flatten")

@@ -163,7 +163,11 @@ class PositionsFirstPass(_Apart):
         self.fingerprint.update(batch.inputs, batch.labels)
         self._select(batch)
         for stream in self._taking():
-            self.passes[stream].label(self.selected[stream].batch, number, self._groups_of(self.selected[stream]))
+            own = self.passes[stream]
+            selected = self.selected[stream].batch
+            own.label(selected, number, self._groups_of(self.selected[stream]))
+            if own.subsample is not None:
+                own.subsample.begin(selected.labels, selected.size)
 
     @property
     def finite(self) -> bool:

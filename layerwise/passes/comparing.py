@@ -1,0 +1,85 @@
+"""Kept samples of one wide layer, measured by their span or through the projection, by the passes that measure all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from layerwise.adapters.protocol import Batch
+from layerwise.features.reading import LayerReading
+from layerwise.network.answer import Answer
+from layerwise.passes.feature_cache import FeatureCache
+from layerwise.passes.first import FirstPass
+from layerwise.passes.memory import ENOUGH
+from layerwise.passes.request import PassRequest
+from layerwise.passes.result import SplitResult
+from layerwise.passes.second import SecondPass
+
+__all__ = ["measure_part"]
+
+_CPU = torch.device("cpu")
+
+
+def measure_part(
+    request: PassRequest,
+    reading: LayerReading,
+    features: Tensor,
+    labels: Mapping[str, Tensor],
+    train: SplitResult | None,
+    *,
+    exact: bool,
+) -> SplitResult:
+    """Measure some samples of one layer.
+
+    Parameters
+    ----------
+    request : Request
+        What was asked of all samples.
+    reading : Reading
+    features : Tensor
+        Shape ``(m, d)``.
+    labels : mapping of str to Tensor
+        Labels or regression targets.
+    train : SplitResult, optional
+        What the same gave of the training split, which judges; none for the training split.
+    exact : bool
+        Whether by the span of the samples; through the projection otherwise.
+    """
+    own = _request_of_part(request, reading, exact=exact)
+    with FeatureCache("memory") as bank:
+        first = FirstPass(own, bank, _CPU)
+        first.counts_mistakes = False
+        for start in range(0, len(features), ENOUGH):
+            some = slice(start, start + ENOUGH)
+            batch = Batch(None, {target: values[some] for target, values in labels.items()}, len(features[some]))
+            first.label(batch, start // ENOUGH)
+            first.receive(reading, features[some])
+            first.end(Answer(None, 0, {}))
+        moved = {target: torch.arange(len(vocabulary)) for target, vocabulary in own.vocabularies.items()}
+        first.merge(shared=False, moved=moved)
+        result = first.finish(train)
+        if own.plan.passes == 2:
+            second = SecondPass(own, result, train or result, _CPU)
+            second.read(bank, [reading])
+    # They read from the bank.
+    result.spans.clear()
+    return result
+
+
+def _request_of_part(request: PassRequest, reading: LayerReading, *, exact: bool) -> PassRequest:
+    plan = replace(request.plan, second="memory", spans="memory" if exact else "", samples=None, compared=0)
+    return replace(
+        request,
+        readings=[reading],
+        plan=plan,
+        vocabularies={target: copy(own) for target, own in request.vocabularies.items()},
+        jackknife=0,
+        null=0,
+        # Positions were told apart before they were kept.
+        reduction="auto",
+        samples_per_class=None,
+    )
