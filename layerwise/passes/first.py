@@ -16,6 +16,7 @@ from layerwise.network.answer import Answer
 from layerwise.passes.checks import checked_labels, checked_targets, finite_rows
 from layerwise.passes.feature_cache import CacheSection, FeatureCache
 from layerwise.passes.first_accumulator import FirstAccumulator
+from layerwise.passes.hashed_subsample import Subsample
 from layerwise.passes.label_replicates import LabelReplicates
 from layerwise.passes.matching import leave_contested, match_classes
 from layerwise.passes.network_errors import NetworkErrors
@@ -25,7 +26,6 @@ from layerwise.passes.result import SplitResult
 from layerwise.passes.sample_counts import SampleCounts
 from layerwise.passes.small_batches import SmallBatchBuffer
 from layerwise.passes.spans import Span
-from layerwise.passes.subsample import Subsample
 from layerwise.passes.vocabulary import settle
 from layerwise.passes.wide import WideLayers
 from layerwise.runtime.tensors import map_tensors

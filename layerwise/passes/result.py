@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from layerwise.passes.hashed_subsample import Subsample
 from layerwise.passes.request import PassRequest
 from layerwise.passes.spans import Span
-from layerwise.passes.subsample import Subsample
 from layerwise.statistics import Centers, Moments, Readout, RidgeProbe
 
 __all__ = ["Key", "Reference", "SplitResult", "side_by_side"]
