@@ -15,8 +15,7 @@ import xarray as xr
 from helpers.networks import loader
 from torch import Tensor, nn
 
-from layerwise import plan
-from layerwise.passes import Subsample
+from layerwise.passes import Subsample, plan
 from layerwise.passes.resume import ResumeState
 from layerwise.profiling import profile
 
@@ -158,10 +157,10 @@ def test_an_interrupted_profile_keeps_what_it_compares(narrow, tmp_path):
     stopping = network()
     handle = stopping.register_forward_hook(stop)
     with pytest.raises(Stopped):
-        profile(stopping, data, partial=ResumeState(tmp_path / "kept", every=0), **options)
+        profile(stopping, data, resume_dir=ResumeState(tmp_path / "kept", every=0), **options)
     handle.remove()
     assert list((tmp_path / "kept").rglob("*.pt"))
-    assert_same_numbers(whole, profile(stopping, data, partial=tmp_path / "kept", **options))
+    assert_same_numbers(whole, profile(stopping, data, resume_dir=tmp_path / "kept", **options))
 
 
 def test_numbers_that_the_projection_cannot_give_are_nan_and_named(narrow):
@@ -259,7 +258,7 @@ WORKER = f"""
 import sys
 import torch
 sys.path[:0] = [{str(TESTS)!r}, {str(Path(__file__).parent)!r}]
-from layerwise import plan
+from layerwise.passes import plan
 for name in ("_WIDEST_COVARIANCE", "_WIDEST_OWN", "_NARROWEST_COVARIANCE", "_PROJECTED"):
     setattr(plan, name, 16)
 plan._MOST_SPANNED, plan._MOST_COMPARED = 0, 64
