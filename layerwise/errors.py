@@ -22,6 +22,7 @@ __all__ = [
     "InvalidLabels",
     "LayerNeverFired",
     "LayerwiseError",
+    "MissingPackage",
     "NoForwardDerivative",
     "NonFiniteFeatures",
     "NotAStore",
@@ -88,6 +89,10 @@ class UnknownName(LayerwiseError, LookupError):
 
 class LayerNeverFired(LayerwiseError, RuntimeError):
     """A chosen layer's module was never called in the forward."""
+
+
+class MissingPackage(LayerwiseError, ModuleNotFoundError):
+    """A package is needed that is not installed."""
 
 
 class InvalidLabels(LayerwiseError, ValueError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -15,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from layerwise.checkpoints.match_names import Fit, WeightsMismatch, best_fit, some_names
-from layerwise.errors import InvalidData, LayerwiseError
+from layerwise.errors import InvalidData
+from layerwise.runtime.extras import from_extra
 from layerwise.runtime.reading_errors import refusing
 
-__all__ = ["MissingPackage", "adapter_folder", "has_adapter", "load_adapter", "with_adapter", "without_adapter"]
+__all__ = ["adapter_folder", "has_adapter", "load_adapter", "with_adapter", "without_adapter"]
 
 # What a configuration says beside the form of the adapter; names and shapes of weights say the rest.
 _BESIDE = {
@@ -33,10 +33,6 @@ _PLAIN = re.compile(r"(^|\.)(weight|bias)$")
 _OF_ADAPTER = re.compile(
     r"(^|\.)(lora|ia3|hada|boft|oft|vera|vblora|fourierft|hra|randlora|shira|adaption|prompt)_|prompt_e"
 )
-
-
-class MissingPackage(LayerwiseError, ImportError):
-    """A package is needed that is not installed."""
 
 
 def adapter_folder(path: Path) -> Path:
@@ -231,7 +227,6 @@ def _same(own: Tensor, given: Tensor) -> bool:
 
 
 def _peft() -> Any:
-    try:
-        return importlib.import_module("peft")
-    except ModuleNotFoundError as error:
-        raise MissingPackage("an adapter is loaded by the package peft: pip install peft") from error
+    with from_extra("peft", "an adapter"):
+        import peft
+    return peft

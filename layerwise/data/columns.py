@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import ClassLabel, Dataset, Image, Value
 
 from layerwise.data.images import Pictures
 from layerwise.data.names import DataName
 from layerwise.data.source import Inputs, Kind
+from layerwise.data.table import Table, is_number, is_string
 from layerwise.errors import InvalidData, InvalidLabels, UnknownName, listed
 from layerwise.runtime.notes import Notes
 from layerwise.runtime.pixels import colour_picture, decoding
@@ -22,6 +22,7 @@ __all__ = ["Columns", "choose_columns", "find_column", "inputs_of", "labels_of"]
 _LABELS = ("label", "labels", "target", "class", "y")
 _TEXTS = ("text", "sentence", "content")
 _IDS = "input_ids"
+_IMAGE = "Image"
 _IMAGES = ("image", "img", "file_name")
 
 
@@ -41,12 +42,12 @@ class Columns:
 class Cells:
     """One column of a table, read when asked for; images are decoded to RGB, 8 bits a channel."""
 
-    def __init__(self, table: Dataset, name: str, source: str, notes: Notes) -> None:
-        self.table = table.select_columns([name])
+    def __init__(self, table: Table, name: str, source: str, notes: Notes) -> None:
+        self.table = table.pick([name])
         self.name = name
         self.source = source
         self.notes = notes
-        self.pictures = isinstance(table.features[name], Image)
+        self.pictures = table.type_of(name) == _IMAGE
 
     def __len__(self) -> int:
         return len(self.table)
@@ -54,17 +55,17 @@ class Cells:
     def __getitem__(self, index: int) -> Any:
         if not self.pictures:
             with refusing(f"row {index} of the column {self.name!r} of {self.source!r} cannot be read"):
-                return self.table[index][self.name]
+                return self.table.row(index)[0]
         name = f"the image in row {index} of the column {self.name!r} of {self.source!r}"
         with decoding(name):
-            return colour_picture(self.table[index][self.name], name, self.notes.add)
+            return colour_picture(self.table.row(index)[0], name, self.notes.add)
 
 
 class Pairs:
     """Two columns of texts; an input is a tuple of both."""
 
-    def __init__(self, table: Dataset, names: tuple[str, str], source: str) -> None:
-        self.table = table.select_columns(list(names))
+    def __init__(self, table: Table, names: tuple[str, str], source: str) -> None:
+        self.table = table.pick(names)
         self.names = names
         self.source = source
 
@@ -73,11 +74,11 @@ class Pairs:
 
     def __getitem__(self, index: int) -> tuple[str, str]:
         with refusing(f"row {index} of the columns {', '.join(self.names)} of {self.source!r} cannot be read"):
-            row = self.table[index]
-        return row[self.names[0]], row[self.names[1]]
+            first, second = self.table.row(index)
+        return first, second
 
 
-def find_column(table: Dataset, name: str) -> str:
+def find_column(table: Table, name: str) -> str:
     """The name, if the table has a column of that name.
 
     Raises
@@ -85,12 +86,12 @@ def find_column(table: Dataset, name: str) -> str:
     UnknownName
         If it has not.
     """
-    if name not in table.column_names:
-        raise UnknownName("column", name, table.column_names)
+    if name not in table.names:
+        raise UnknownName("column", name, table.names)
     return name
 
 
-def choose_columns(table: Dataset, request: DataName) -> Columns:
+def choose_columns(table: Table, request: DataName) -> Columns:
     """The columns that the request names, or those that their types and usual names point to.
 
     Raises
@@ -101,8 +102,7 @@ def choose_columns(table: Dataset, request: DataName) -> Columns:
         If it cannot be told which columns are meant.
     """
     labels = _labels(table, request)
-    feature = table.features[labels[0]]
-    classes = tuple(feature.names) if isinstance(feature, ClassLabel) else None
+    classes = table.classes_of(labels[0])
     given = [kind for kind in ("text", "image", "columns") if kind in request.options]
     if len(given) > 1:
         raise InvalidData(f"{' and '.join(given)} are given; inputs are of one kind")
@@ -118,7 +118,7 @@ def choose_columns(table: Dataset, request: DataName) -> Columns:
     return Columns(kind, names, labels, classes)
 
 
-def inputs_of(table: Dataset, columns: Columns, source: str, root: Path, notes: Notes) -> Inputs:
+def inputs_of(table: Table, columns: Columns, source: str, root: Path, notes: Notes) -> Inputs:
     """The raw inputs of a table; paths of images count from `root`, and what is lost of them goes to `notes`.
 
     In messages the table is called `source`.
@@ -133,22 +133,21 @@ def inputs_of(table: Dataset, columns: Columns, source: str, root: Path, notes: 
     if columns.kind == "array":
         return _numbers(table, columns.inputs)
     for name in columns.inputs:
-        pieces = table.select_columns([name]).with_format("arrow").iter(10_000)
-        absent = sum(piece[name].null_count for piece in pieces)
+        absent = table.missing(name)
         if absent:
             raise InvalidData(f"{absent} of {len(table)} rows have no {name!r}")
-        feature = table.features[name]
-        if not _is_string(feature) and not (columns.kind == "image" and isinstance(feature, Image)):
-            raise InvalidData(f"the column {name!r} holds {_type(feature)}, no {columns.kind}s")
+        kind = table.type_of(name)
+        if not is_string(kind) and not (columns.kind == "image" and kind == _IMAGE):
+            raise InvalidData(f"the column {name!r} holds {kind}, no {columns.kind}s")
     name = columns.inputs[0]
-    if columns.kind == "image" and not isinstance(table.features[name], Image):
-        return _pictures(table[name][:], root, notes)
+    if columns.kind == "image" and table.type_of(name) != _IMAGE:
+        return _pictures(table.values(name).tolist(), root, notes)
     if len(columns.inputs) == 2:
         return Pairs(table, (name, columns.inputs[1]), source)
     return Cells(table, name, source, notes)
 
 
-def labels_of(table: Dataset, columns: Columns) -> np.ndarray:
+def labels_of(table: Table, columns: Columns) -> np.ndarray:
     """The raw labels of a table: of one column as they are, of several as numbers, shape ``(n, q)``.
 
     Raises
@@ -159,42 +158,42 @@ def labels_of(table: Dataset, columns: Columns) -> np.ndarray:
     for name in columns.labels:
         find_column(table, name)
     if len(columns.labels) == 1:
-        return np.asarray(table[columns.labels[0]][:])
+        return table.values(columns.labels[0])
     for name in columns.labels:
-        if not _is_number(table.features[name]):
+        if not is_number(table.type_of(name)):
             raise InvalidLabels(
-                f"the column {name!r} holds {_type(table.features[name])}; several columns of labels are a regression "
+                f"the column {name!r} holds {table.type_of(name)}; several columns of labels are a regression "
                 "target, and numbers"
             )
     # What is missing becomes NaN.
-    return np.stack([np.array(table[name][:], dtype=np.float64) for name in columns.labels], axis=1)
+    return np.stack([table.values(name).astype(np.float64) for name in columns.labels], axis=1)
 
 
-def _labels(table: Dataset, request: DataName) -> tuple[str, ...]:
+def _labels(table: Table, request: DataName) -> tuple[str, ...]:
     if "label" in request.options:
         return _named(table, request.options["label"])
-    named = [name for name, feature in table.features.items() if isinstance(feature, ClassLabel)]
-    usual = [name for name in _LABELS if name in table.column_names]
+    named = [name for name in table.names if table.classes_of(name) is not None]
+    usual = [name for name in _LABELS if name in table.names]
     if not named and not usual:
-        raise InvalidData(f"which column has the labels? label=COLUMN, one of {listed(table.column_names) or 'none'}")
+        raise InvalidData(f"which column has the labels? label=COLUMN, one of {listed(table.names) or 'none'}")
     return (next((name for name in usual if name in named), None) or (named or usual)[0],)
 
 
-def _named(table: Dataset, asked: str) -> tuple[str, ...]:
+def _named(table: Table, asked: str) -> tuple[str, ...]:
     """The columns that are listed by commas; a column whose name has a comma is one column."""
-    names = [asked] if asked in table.column_names else asked.split(",")
+    names = [asked] if asked in table.names else asked.split(",")
     return tuple(find_column(table, name) for name in names)
 
 
-def _guess(table: Dataset, taken: set[str]) -> tuple[Kind, tuple[str, ...]]:
+def _guess(table: Table, taken: set[str]) -> tuple[Kind, tuple[str, ...]]:
     """Token ids, else an image column, else a string column, else all numbers."""
-    features = {name: feature for name, feature in table.features.items() if name not in taken}
-    strings = [name for name, feature in features.items() if _is_string(feature)]
-    images = [name for name, feature in features.items() if isinstance(feature, Image)]
+    kinds = {name: table.type_of(name) for name in table.names if name not in taken}
+    strings = [name for name, kind in kinds.items() if is_string(kind)]
+    images = [name for name, kind in kinds.items() if kind == _IMAGE]
     images += [name for name in _IMAGES if name in strings]
     texts = [name for name in _TEXTS if name in strings] or (strings if len(strings) == 1 else [])
-    numbers = [name for name, feature in features.items() if _is_number(feature)]
-    if _IDS in features and not _is_string(features[_IDS]):
+    numbers = [name for name, kind in kinds.items() if is_number(kind)]
+    if _IDS in kinds and not is_string(kinds[_IDS]):
         return "array", (_IDS,)
     if images:
         return "image", (images[0],)
@@ -204,21 +203,21 @@ def _guess(table: Dataset, taken: set[str]) -> tuple[Kind, tuple[str, ...]]:
         return "array", tuple(numbers)
     raise InvalidData(
         "which column has the inputs? text=COLUMN, text=A,B for pairs, image=COLUMN or columns=A,B,C; there are "
-        + (listed(list(features)) or "none")
+        + (listed(list(kinds)) or "none")
     )
 
 
-def _numbers(table: Dataset, names: tuple[str, ...]) -> Inputs:
+def _numbers(table: Table, names: tuple[str, ...]) -> Inputs:
     """Numeric columns side by side, or one column of lists, shape ``(n, d)``: int64 if all are whole, else float32.
 
     Lists of whole numbers may differ in length, as those of token ids do.
     """
-    wrong = [name for name in names if _is_string(table.features[name])]
+    wrong = [name for name in names if is_string(table.type_of(name))]
     if wrong:
         raise InvalidData(f"the column {wrong[0]!r} holds strings, no numbers")
-    frame = table.select_columns(list(names)).to_pandas()
+    frame = table.frame(names)
     try:
-        if len(names) == 1 and not _is_number(table.features[names[0]]):
+        if len(names) == 1 and not is_number(table.type_of(names[0])):
             return _lists([np.asarray(value) for value in frame[names[0]]])
         whole = all(dtype.kind in "iu" for dtype in frame.dtypes)
         return np.asarray(frame.loc[:, list(names)].to_numpy(np.int64 if whole else np.float32))
@@ -239,15 +238,3 @@ def _pictures(values: list[str], root: Path, notes: Notes) -> Pictures:
     if absent:
         raise InvalidData(f"{len(absent)} of {len(paths)} images are not there, such as {str(absent[0])!r}")
     return Pictures(paths, notes)
-
-
-def _type(feature: Any) -> str:
-    return str(feature.dtype) if isinstance(feature, Value) else type(feature).__name__
-
-
-def _is_string(feature: Any) -> bool:
-    return isinstance(feature, Value) and feature.dtype in ("string", "large_string")
-
-
-def _is_number(feature: Any) -> bool:
-    return isinstance(feature, Value) and feature.dtype.startswith(("int", "uint", "float", "bool"))

@@ -1,20 +1,22 @@
-"""Tables, from `.csv` and `.parquet` files and from the Hugging Face hub, through the `datasets` library."""
+"""Tables, from `.csv` and `.parquet` files and from the Hugging Face hub: their inputs and labels."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
-import datasets
 import numpy as np
-from datasets import ClassLabel, Dataset
 
 from layerwise.data.columns import Columns, choose_columns, find_column, inputs_of, labels_of
+from layerwise.data.csv_table import read_csv
 from layerwise.data.digest import digest, digest_path, existing
 from layerwise.data.names import DataName, Task
 from layerwise.data.source import RawData
 from layerwise.data.splits import with_train
+from layerwise.data.table import Table, is_string
 from layerwise.errors import InvalidData, UnknownName
+from layerwise.runtime.extras import from_extra
 from layerwise.runtime.notes import Notes
 from layerwise.runtime.progress import others_bars
 from layerwise.runtime.reading_errors import innermost, reason, refusing
@@ -43,7 +45,7 @@ def read_table(request: DataName) -> RawData:
         return _reading(request, path, tables)
 
 
-def _reading(request: DataName, path: Path, tables: dict[str, Dataset]) -> RawData:
+def _reading(request: DataName, path: Path, tables: dict[str, Table]) -> RawData:
     tables = {split: _where(tables[split], request) for split in request.choose(tables)}
     columns = choose_columns(next(iter(tables.values())), request)
     root = path if path.is_dir() else path.parent
@@ -52,98 +54,64 @@ def _reading(request: DataName, path: Path, tables: dict[str, Dataset]) -> RawDa
         split: (inputs_of(table, columns, request.path, root, notes), labels_of(table, columns))
         for split, table in tables.items()
     }
-    content = digest_path(path) if path.exists() else _digest_hub(tables)
+    content = digest_path(path) if path.exists() else digest(*_identities(tables))
     chosen = digest(content, columns.kind, *columns.labels, *columns.inputs, *map(":".join, request.where))
     task: Task | None = "regression" if len(columns.labels) > 1 else None
     return RawData(columns.kind, splits, chosen, columns.classes, task, notes)
 
 
-def _load(request: DataName, path: Path) -> dict[str, Dataset]:
+def _load(request: DataName, path: Path) -> dict[str, Table]:
     if request.scheme == "hf" and (path / f"{path.absolute().name}.py").is_file():
         raise InvalidData(
             f"{request.path!r} is a data set whose rows are made by running {path.absolute().name}.py, and code is not "
             "run for data: write the rows to .parquet files first"
         )
+    load = _loader(request.scheme)
     try:
-        if request.scheme == "csv":
-            found = _read_csv(path)
-        elif request.scheme == "parquet":
-            found = datasets.load_dataset("parquet", data_files={"train": str(path)})
-        elif (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
-            found = _whole(datasets.load_from_disk(path))
-        else:
-            name = str(path) if path.is_dir() else request.path
-            # Releases before 4 ask on the terminal whether to run a script.
-            found = datasets.load_dataset(name, request.options.get("config"), trust_remote_code=False)
+        return load(request, path)
     except Exception as error:
-        # Over a file that is broken the library may raise anything; the innermost error is the one that says it.
+        # Over a file that is broken a library may raise anything; the innermost error is the one that says it.
         where = "" if path.exists() else "; there is no such folder here, and the hub did not give it"
         said = reason(innermost(error))
         raise InvalidData(f"{request.path!r} cannot be read as a table{where}: {said}") from error
-    return {"train": found} if isinstance(found, Dataset) else dict(found)
 
 
-def _whole(found: Dataset | datasets.DatasetDict) -> Dataset | datasets.DatasetDict:
-    """What was mapped from a disk, if its values lie within it: to read others would end the process."""
-    for table in [found] if isinstance(found, Dataset) else found.values():
-        table.data.validate(full=True)
-    return found
+def _loader(scheme: str) -> Callable[[DataName, Path], dict[str, Table]]:
+    if scheme == "csv":
+        return lambda request, path: {"train": read_csv(path)}
+    with from_extra("tables", f"data of the kind {scheme!r}"):
+        from layerwise.data.arrow_table import load
+    return load
 
 
-def _read_csv(path: Path) -> dict[str, Dataset]:
-    """The table of a csv file; what stands in a column of strings is a string, "NA" and "null" too."""
-    files = {"train": str(path)}
-    table = datasets.load_dataset("csv", data_files=files)["train"]
-    dtypes = {name: str(getattr(feature, "dtype", "")) for name, feature in table.features.items()}
-    strings = [name for name, dtype in dtypes.items() if dtype in ("string", "large_string", "null")]
-    gaps = [name for name in strings if any(part.null_count for part in table.data.column(name).chunks)]
-    if gaps:
-        # Numbers need these words for what is missing, so both readings are made; an empty cell is missing in both.
-        literal = datasets.load_dataset("csv", data_files=files, keep_default_na=False, na_values=[""])["train"]
-        order = table.column_names
-        table = datasets.concatenate_datasets([table.remove_columns(gaps), literal.select_columns(gaps)], axis=1)
-        table = table.select_columns(order)
-    return {"train": table}
-
-
-def _words(request: DataName, tables: dict[str, Dataset], columns: Columns) -> list[str]:
+def _words(request: DataName, tables: dict[str, Table], columns: Columns) -> list[str]:
     """A line for every column of strings that holds words for what is missing."""
     lines = []
     for name in dict.fromkeys([*columns.labels, *columns.inputs]) if request.scheme == "csv" else ():
-        features = [table.features[name] for table in tables.values() if name in table.column_names]
-        if not all(getattr(feature, "dtype", "") in ("string", "large_string") for feature in features):
+        there = [table for table in tables.values() if name in table.names]
+        if not all(is_string(table.type_of(name)) for table in there):
             continue
-        values = [value for table in tables.values() for value in table[name][:]]
-        words = Counter(value for value in values if value in _MISSING)
+        words = Counter(value for table in there for value in table.values(name).tolist() if value in _MISSING)
         if words:
-            there = ", ".join(f"{word!r} ({count})" for word, count in words.most_common(5))
-            lines.append(f"the column {name!r} is one of strings, and these are read as such: {there}")
+            found = ", ".join(f"{word!r} ({count})" for word, count in words.most_common(5))
+            lines.append(f"the column {name!r} is one of strings, and these are read as such: {found}")
     return lines
 
 
-def _where(table: Dataset, request: DataName) -> Dataset:
+def _where(table: Table, request: DataName) -> Table:
     """The rows whose columns have the values that were asked for."""
     for name, wanted in request.where:
-        values = _values(table, find_column(table, name))
-        feature = table.features[name]
-        if isinstance(feature, ClassLabel):
-            values = np.array(feature.names)[values]
+        values = table.values(find_column(table, name))
+        classes = table.classes_of(name)
+        if classes is not None:
+            values = np.array(classes)[values]
         words = values.astype(str)
         if wanted not in words:
             raise UnknownName(f"value of the column {name!r}", wanted, np.unique(words).tolist())
-        table = table.select(np.flatnonzero(words == wanted))
+        table = table.take(np.flatnonzero(words == wanted))
     return table
 
 
-def _values(table: Dataset, name: str) -> np.ndarray:
-    return np.asarray(table[name][:])
-
-
-def _digest_hub(tables: dict[str, Dataset]) -> str:
-    """What the hub says of a data set, and the size of its tables: contents there are fixed by their version."""
-    parts = []
-    for split, table in tables.items():
-        info = table.info
-        parts += [split, str(info.builder_name), str(info.config_name), str(info.version)]
-        parts += [str(sorted(info.download_checksums or ())), str(table.data.nbytes)]
-    return digest(*parts)
+def _identities(tables: dict[str, Table]) -> list[str]:
+    """What is known of tables of the hub, whose contents are fixed by their version."""
+    return [part for split, table in tables.items() for part in (split, *table.identity())]
