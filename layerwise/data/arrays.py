@@ -13,6 +13,7 @@ from layerwise.data.names import DataName, Task
 from layerwise.data.source import RawData
 from layerwise.data.splits import with_train
 from layerwise.errors import InvalidData, UnknownName, listed
+from layerwise.runtime.extras import from_extra
 from layerwise.runtime.reading_errors import refusing
 
 __all__ = ["read_npz", "read_sklearn"]
@@ -49,11 +50,12 @@ def read_npz(request: DataName) -> RawData:
 
 def read_sklearn(request: DataName) -> RawData:
     """Read one of the small data sets that scikit-learn brings along."""
-    from sklearn import datasets
-
     if request.path not in _SKLEARN:
         raise UnknownName("data set of scikit-learn", request.path, _SKLEARN)
     request.choose(["train"])
+    with from_extra("sklearn", f"the data set {request.path!r}"):
+        from sklearn import datasets
+
     bunch = getattr(datasets, f"load_{request.path}")()
     inputs, labels = np.asarray(bunch.data), np.asarray(bunch.target)
     task = _SKLEARN[request.path]

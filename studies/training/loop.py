@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.distributed import get_backend, is_initialized
 
 from layerwise.runtime.distributed import is_secondary_process
+from layerwise.runtime.extras import from_extra
 from layerwise.studies.training.normalisation import share_batch_norm
 from layerwise.studies.training.recipe import Recipe
 
@@ -59,6 +59,9 @@ def train(
     Module
         The same network, trained.
     """
+    with from_extra("studies", "a training"):
+        from accelerate import Accelerator
+
     # Of processes without a GPU accelerate knows only if it is told; each would train alone.
     accelerator = Accelerator(cpu=is_initialized() and get_backend() == "gloo")
     network.to(accelerator.device)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from layerwise.errors import InvalidData
+from layerwise.runtime.extras import from_extra
 from layerwise.training.callbacks.base import Tracking
 
 if TYPE_CHECKING:
@@ -15,15 +17,9 @@ if TYPE_CHECKING:
 else:
     # Both may be installed: take the one that the caller's trainer is of.
     _NAMES = sorted(("lightning.pytorch", "pytorch_lightning"), key=lambda name: name not in sys.modules)
-    for _name in _NAMES:
-        try:
-            Callback = import_module(_name).Callback
-            break
-        except ModuleNotFoundError as _error:
-            if str(_error.name).partition(".")[0] not in ("lightning", "pytorch_lightning"):
-                raise
-    else:
-        raise ModuleNotFoundError("LightningProfileCallback needs Lightning: pip install 'layerwise[lightning]'")
+    _NAME = next((name for name in _NAMES if find_spec(name.partition(".")[0])), "lightning.pytorch")
+    with from_extra("lightning", "LightningProfileCallback"):
+        Callback = import_module(_NAME).Callback
 
 __all__ = ["LightningProfileCallback"]
 
