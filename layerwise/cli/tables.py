@@ -12,6 +12,7 @@ import xarray as xr
 from layerwise.derive import align, differences_text, effective_depth, pooled_layers
 from layerwise.errors import InvalidData, UnknownName, escaped
 from layerwise.metrics import get, list_metrics
+from layerwise.metrics.bibliography import works_of
 from layerwise.schema import is_companion
 
 if TYPE_CHECKING:
@@ -185,14 +186,15 @@ def metric_rows(pattern: str = "*") -> list[dict[str, str | int]]:
             "dims": ", ".join(item.variable.dims),
             "passes": item.passes,
             "source": item.variable.reference,
+            "papers": ", ".join(work.identifier for work in works_of(item.variable.reference)),
         }
         for item in map(get, list_metrics(pattern) or [pattern])
     ]
 
 
 def metric_table(pattern: str = "*") -> str:
-    """`metric_rows` as text; the dim ``epoch``, which all have, is left out."""
-    rows = [{name: str(value) for name, value in row.items()} for row in metric_rows(pattern)]
+    """`metric_rows` as text, without ``papers`` and the dim ``epoch``, which all have."""
+    rows = [{name: str(value) for name, value in row.items() if name != "papers"} for row in metric_rows(pattern)]
     titles = {name: name.replace("_", " ") for name in rows[0]}
     shown = [titles, *({**row, "dims": row["dims"].removeprefix("epoch, ")} for row in rows)]
     widths = {name: max(len(row[name]) for row in shown) for name in titles}

@@ -52,7 +52,9 @@ def weight_alignment(moments: Moments, weights: Weights) -> float:
     return float(np.linalg.svd(spanned[:kept] @ read[:kept].T, compute_uv=False).clip(max=1.0).mean())
 
 
-@metric("error of the ridge classifier", direction="down", reference="linear probe", fitted="always")
+@metric(
+    "error of the ridge classifier", direction="down", reference="Alain & Bengio 2016 (linear probe)", fitted="always"
+)
 def probe_error(probe: float) -> float:
     """Share of samples that the ridge classifier on one-hot targets, fitted on the training split, gets wrong.
 

@@ -31,7 +31,8 @@ __all__ = [
     "target_rank",
 ]
 
-_DEEP = "Rangamani & Unal 2025 (Deep NRC)"
+_RANGAMANI = "Rangamani & Unal 2026"
+_DEEP = f"{_RANGAMANI} (Deep NRC)"
 _ANDRIOPOULOS = "Andriopoulos 2024"
 _EPS = float(np.finfo(np.float64).eps)
 
@@ -72,7 +73,7 @@ def nrc1(regression: TargetMoments) -> float:
     """Share of the feature variance outside the top ``q`` principal directions, ``1 - sum_{k<=q} l_k / sum_k l_k``.
 
     ``l_k`` are the eigenvalues of ``S``. In ``[0, 1]``; 0 where the features fill no more directions than the target
-    has, and wherever ``q >= d``. Rotation and scale leave it as it is. Deep NRC (Rangamani & Unal 2025).
+    has, and wherever ``q >= d``. Rotation and scale leave it as it is. Deep NRC (Rangamani & Unal 2026).
     """
     values, _ = regression.principal
     return float(values[len(regression.target_mean) :].sum() / values.sum())
@@ -109,7 +110,7 @@ def nrc2_cka(regression: TargetMoments) -> float:
     """Linear centred kernel alignment of features and targets, ``||cov(h, t)||_F^2 / (||S||_F ||T||_F)``.
 
     In ``[0, 1]``; 1 where the features are the targets up to rotation and scale. Standardising the targets changes it.
-    Deep NRC (Rangamani & Unal 2025).
+    Deep NRC (Rangamani & Unal 2026).
     """
     norms = np.linalg.norm(regression.covariance) * np.linalg.norm(regression.target_covariance)
     return float(np.linalg.norm(regression.cross) ** 2 / norms)
@@ -148,7 +149,7 @@ def nrc3_alignment(regression: TargetMoments, next_map: np.ndarray) -> float:
 
     Between the top ``q`` principal directions of the features and the top ``q`` right-singular vectors of the linear
     map that the layer feeds (the network's own head or a hidden map); fewer where either has less rank. In ``[0, 1]``;
-    1 at collapse. NaN where the layer feeds no linear map. Deep NRC (Rangamani & Unal 2025).
+    1 at collapse. NaN where the layer feeds no linear map. Deep NRC (Rangamani & Unal 2026).
     """
     if next_map.shape[1] != len(regression.mean):
         return np.nan
@@ -162,15 +163,15 @@ def nrc3_alignment(regression: TargetMoments, next_map: np.ndarray) -> float:
     "error of the best affine fit",
     direction="down",
     units="target^2",
-    reference=f"{_DEEP}, NRC4",
-    needs_pairing=True,
+    reference=f"{_RANGAMANI} (Deep NRC, NRC4)",
+    paired=True,
     fitted="always",
 )
 def linear_mse(regression: TargetMoments, readout: Readout) -> float:
     """Mean squared error, over samples and target dimensions, of the best affine map from features to targets.
 
     Fitted on the training split in closed form, without regularisation (`layerwise.statistics.fit_readout`). In
-    ``[0, inf)``; what is below some 1e-13 of the targets' variance is rounding. Deep NRC (Rangamani & Unal 2025).
+    ``[0, inf)``; what is below some 1e-13 of the targets' variance is rounding. Deep NRC (Rangamani & Unal 2026).
     """
     return float(readout.errors(regression).mean())
 
@@ -178,15 +179,15 @@ def linear_mse(regression: TargetMoments, readout: Readout) -> float:
 @_metric(
     "variance explained by the best affine fit",
     direction="up",
-    reference=f"{_DEEP}, NRC4",
-    needs_pairing=True,
+    reference=f"{_RANGAMANI} (Deep NRC, NRC4)",
+    paired=True,
     fitted="always",
 )
 def linear_r2(regression: TargetMoments, readout: Readout) -> float:
     """Share of the targets' variance that the map of `linear_mse` explains, ``1 - sum_k mse_k / tr T``.
 
     In ``(-inf, 1]``, on the training split in ``[0, 1]``; wide target dimensions count for more, unless targets are
-    standardised. Deep NRC (Rangamani & Unal 2025).
+    standardised. Deep NRC (Rangamani & Unal 2026).
     """
     return float(1 - readout.errors(regression).sum() / np.trace(regression.target_covariance))
 
@@ -214,7 +215,7 @@ def linear_logme(regression: TargetMoments) -> float:
 def target_rank(regression: TargetMoments) -> float:
     """Number of principal directions that hold 99% of the feature variance; in ``[0, d]``.
 
-    At collapse it is the target's own, `target_dimensions`. Deep NRC (Rangamani & Unal 2025).
+    At collapse it is the target's own, `target_dimensions`. Deep NRC (Rangamani & Unal 2026).
     """
     return float(_largest(regression.principal[0]))
 

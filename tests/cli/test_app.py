@@ -146,6 +146,7 @@ def test_metrics_are_listed_as_the_registry_has_them(type_in):
         "dims": "epoch, split, target, layer",
         "passes": 2,
         "source": nc1.reference,
+        "papers": "doi:10.1073/pnas.2015509117, arXiv:2105.02375",
     }
     code, out, _ = type_in("metrics", "weight_*")
     assert code == 0
