@@ -6,12 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
 # Where a folder at the top is installed.
@@ -21,6 +23,7 @@ SOURCES = sorted(
     for folder in INSTALLED
     for path in (ROOT / folder).rglob("*.py")
 )
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 MODULES = [path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in SOURCES]
 
 
@@ -111,10 +114,44 @@ def test_no_module_hides_a_function_of_its_name():
     assert not {f"layerwise.{name}" for name in functions} & set(MODULES)
 
 
-def test_the_version_is_that_of_the_distribution():
+def test_the_version_is_that_of_the_distribution(tmp_path):
     import layerwise
 
     assert layerwise.__version__ == version("layerwise")
+    code = "import sys; from layerwise.cli import main; sys.argv = ['layerwise', '--version']; main()"
+    assert python(code, tmp_path) == f"layerwise {layerwise.__version__}"
+
+
+def test_the_version_is_written_once():
+    assert "version" in PROJECT["dynamic"]
+    assert "version" not in PROJECT
+
+
+def test_every_bound_of_a_package_is_a_lower_one_and_no_package_has_two():
+    extras = PROJECT["optional-dependencies"]
+    every = [Requirement(line) for group in (PROJECT["dependencies"], *extras.values()) for line in group]
+    own = [item for item in every if item.name != "layerwise"]
+    assert all(item.specifier for item in own)
+    assert all(each.operator in (">=", "==") for item in own for each in item.specifier)
+    bounds = {(item.name, str(item.specifier)) for item in own}
+    assert len({name for name, _ in bounds}) == len(bounds)
+
+
+def test_the_extra_all_brings_every_other_that_is_no_tool():
+    extras = PROJECT["optional-dependencies"]
+
+    def brought(extra: str) -> set[str]:
+        inner = {
+            name for line in extras[extra] if (item := Requirement(line)).name == "layerwise" for name in item.extras
+        }
+        return {extra}.union(*map(brought, inner))
+
+    assert brought("all") == set(extras) - {"test"}
+
+
+def test_the_core_tests_are_there():
+    paths = (ROOT / ".ci" / "core.txt").read_text().split()
+    assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from layerwise import __version__
 from layerwise.errors import InvalidArgument, InvalidData, LayerwiseError, escaped
 
 __all__ = ["app", "main"]
@@ -75,6 +76,12 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"layerwise {__version__}")
+        raise typer.Exit()
+
+
 class _Escaping(logging.Formatter):
     """Spells out the characters of data that would control the terminal."""
 
@@ -96,6 +103,15 @@ def _echo(text: str, *, err: bool = False) -> None:
 
 def _escaped_lines(text: str) -> str:
     return "\n".join(map(escaped, text.split("\n")))
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()
