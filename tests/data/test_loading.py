@@ -28,6 +28,7 @@ def test_they_give_all_samples_in_order_every_time(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_they_leave_the_random_state_alone(workers: int) -> None:
+    pytest.importorskip("sklearn")
     loader = loaders(read("sklearn:iris"), workers=workers)["train"]
     before = torch.get_rng_state()
     assert sum(len(labels) for _, labels in loader) == 150
@@ -81,5 +82,6 @@ def test_arrays_that_differ_in_shape_are_refused() -> None:
 
 @pytest.mark.parametrize(("name", "shape"), [("diabetes", (7,)), ("linnerud", (7, 3))])
 def test_regression_targets_come_in_double_precision(name: str, shape: tuple[int, ...]) -> None:
+    pytest.importorskip("sklearn")
     _, targets = next(iter(loaders(read(f"sklearn:{name}"), batch_size=7)["train"]))
     assert (tuple(targets.shape), targets.dtype) == (shape, torch.float64)

@@ -212,6 +212,7 @@ def test_the_least_squares_loss_splits_as_it_must_at_every_layer(trained):
     inputs, labels = blobs(120, features=12, classes=4)
     network = ResidualMLP(12, classes=4, width=12, depth=3).double()
     if trained:
+        pytest.importorskip("accelerate")
         train(network, inputs.double(), labels, Recipe(epochs=5))
     captured: dict[str, torch.Tensor] = {}
     profiler = Profiler(network, loader(inputs.double(), labels), Settings(metrics=["vci", "nc1"]))
