@@ -100,6 +100,7 @@ def test_a_bucket_with_the_repository_of_something_else_is_left_alone(bucket: st
 
 @pytest.mark.parametrize("wrong", ["no profile", "no name", "no file"])
 def test_an_import_that_fails_leaves_nothing(wrong: str, tmp_path: Path, cli: Cli) -> None:
+    pytest.importorskip("h5netcdf")
     file = tmp_path / "profile.nc"
     if wrong == "no profile":
         made_up().drop_vars("depth").to_netcdf(file, engine="h5netcdf")
@@ -112,6 +113,7 @@ def test_an_import_that_fails_leaves_nothing(wrong: str, tmp_path: Path, cli: Cl
 
 
 def test_an_import_that_fails_leaves_an_empty_folder_as_it_was(tmp_path: Path, cli: Cli) -> None:
+    pytest.importorskip("h5netcdf")
     export(made_up(), tmp_path / "profile.nc")
     (tmp_path / "runs.lw").mkdir()
     assert cli("import", tmp_path / "profile.nc", tmp_path / "runs.lw", "--run", "a//b")[0] == 2
