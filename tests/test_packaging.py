@@ -23,8 +23,12 @@ SOURCES = sorted(
     for folder in INSTALLED
     for path in (ROOT / folder).rglob("*.py")
 )
-# Modules that import a package of an extra.
-OPTIONAL = {"layerwise.data.arrow_table": "datasets", "layerwise.callbacks.lightning": "lightning"}
+# Modules with public names that a package of an extra brings.
+OPTIONAL = {
+    "layerwise.data.arrow_table": "datasets",
+    "layerwise.callbacks": "lightning",
+    "layerwise.callbacks.lightning": "lightning",
+}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 MODULES = [path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in SOURCES]
 
