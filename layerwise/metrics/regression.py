@@ -164,7 +164,7 @@ def nrc3_alignment(regression: TargetMoments, next_map: np.ndarray) -> float:
     direction="down",
     units="target^2",
     reference=f"{_RANGAMANI} (Deep NRC, NRC4)",
-    paired=True,
+    needs_pairing=True,
     fitted="always",
 )
 def linear_mse(regression: TargetMoments, readout: Readout) -> float:
@@ -180,7 +180,7 @@ def linear_mse(regression: TargetMoments, readout: Readout) -> float:
     "variance explained by the best affine fit",
     direction="up",
     reference=f"{_RANGAMANI} (Deep NRC, NRC4)",
-    paired=True,
+    needs_pairing=True,
     fitted="always",
 )
 def linear_r2(regression: TargetMoments, readout: Readout) -> float:
