@@ -11,7 +11,7 @@ from torch import Tensor
 
 from layerwise.errors import InvalidData
 from layerwise.runtime.notes import Notes
-from layerwise.runtime.pixels import bytes_of_array, colour_picture, grey_picture
+from layerwise.runtime.pixels import AddNote, bytes_of_array, colour_picture, grey_picture
 
 __all__ = ["PicturePreparation", "averaged", "check_channels", "picture"]
 
@@ -74,12 +74,12 @@ def picture(value: Any, channels: int = 3, notes: Notes | None = None) -> Any:
 
     if channels not in (1, 3):
         raise InvalidData(f"the network takes {channels} channels, and pictures have 1 or 3; give a loader of tensors")
-    tell = (lambda *_: None) if notes is None else notes.add
+    add_note = (lambda *_: None) if notes is None else notes.add
     if isinstance(value, str) or (isinstance(value, (tuple, list)) and any(isinstance(item, str) for item in value)):
         raise InvalidData(f"a picture must be an image or an array; the data has texts, such as {value!r:.60}")
-    image = value if isinstance(value, Image.Image) else _from_array(np.asarray(value), tell)
-    image = colour_picture(image, tell=tell)
-    return image if channels == 3 else grey_picture(image, tell)
+    image = value if isinstance(value, Image.Image) else _from_array(np.asarray(value), add_note)
+    image = colour_picture(image, add_note=add_note)
+    return image if channels == 3 else grey_picture(image, add_note)
 
 
 def averaged(values: Sequence[float], channels: int) -> tuple[float, ...]:
@@ -112,12 +112,12 @@ def _on_one_scale(raw: Sequence[Any]) -> list[Any]:
     return found
 
 
-def _from_array(array: np.ndarray, tell: Callable[[str, str], None]) -> Any:
+def _from_array(array: np.ndarray, add_note: AddNote) -> Any:
     from PIL import Image
 
     if array.ndim == 3 and array.shape[2] not in _CHANNELS and array.shape[0] in _CHANNELS:
         array = np.moveaxis(array, 0, 2)
     if array.ndim not in (2, 3) or not array.size or (array.ndim == 3 and array.shape[2] not in _CHANNELS):
         raise InvalidData(f"a picture must be an image or an array of pixels; it is {array.dtype} of {array.shape}")
-    values = bytes_of_array(array, tell=tell)
+    values = bytes_of_array(array, add_note=add_note)
     return Image.fromarray(np.ascontiguousarray(values[..., 0] if values.shape[2:] == (1,) else values))

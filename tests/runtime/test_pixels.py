@@ -106,7 +106,7 @@ def test_every_type_of_array_means_the_same_bytes(values: list[int]) -> None:
 )
 def test_what_is_lost_is_told(image: Image.Image, told: str) -> None:
     kinds: list[str] = []
-    assert colour_picture(image, tell=lambda _line, kind: kinds.append(kind)).mode == "RGB"
+    assert colour_picture(image, add_note=lambda _line, kind: kinds.append(kind)).mode == "RGB"
     assert kinds == [told] * bool(told)
 
 
