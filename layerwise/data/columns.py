@@ -1,4 +1,4 @@
-"""Which columns of a table are the inputs and the labels, and how inputs are taken from them."""
+"""The choice of a table's columns for inputs and labels, and the inputs and labels of these columns."""
 
 from __future__ import annotations
 
@@ -27,9 +27,16 @@ _IMAGES = ("image", "img", "file_name")
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of inputs and labels, the kind of inputs, and the names of the classes if the table has them.
+    """The columns of inputs and labels of a table.
 
-    Several columns of labels are a regression target.
+    Attributes
+    ----------
+    kind : {"image", "text", "array"}
+        The kind of inputs.
+    inputs, labels : tuple of str
+        Names of columns; several columns of labels are a regression target.
+    classes : tuple of str or None
+        The names of the classes, if the table has them.
     """
 
     kind: Kind
@@ -39,7 +46,7 @@ class Columns:
 
 
 class Cells:
-    """One column of a table, read when asked for; images are decoded to RGB, 8 bits a channel."""
+    """Inputs from one column of a table, read on access; images are decoded to RGB, 8 bits a channel."""
 
     def __init__(self, table: Dataset, name: str, source: str, notes: Notes) -> None:
         self.table = table.select_columns([name])
@@ -61,7 +68,7 @@ class Cells:
 
 
 class Pairs:
-    """Two columns of texts; an input is a tuple of both."""
+    """Inputs from two columns of texts, as tuples of two."""
 
     def __init__(self, table: Dataset, names: tuple[str, str], source: str) -> None:
         self.table = table.select_columns(list(names))
@@ -78,12 +85,12 @@ class Pairs:
 
 
 def find_column(table: Dataset, name: str) -> str:
-    """The name, if the table has a column of that name.
+    """Return the name, if the table has a column of that name.
 
     Raises
     ------
     UnknownName
-        If it has not.
+        If the table has no such column.
     """
     if name not in table.column_names:
         raise UnknownName("column", name, table.column_names)
@@ -91,14 +98,14 @@ def find_column(table: Dataset, name: str) -> str:
 
 
 def choose_columns(table: Dataset, request: DataName) -> Columns:
-    """The columns that the request names, or those that their types and usual names point to.
+    """Return the columns that a request names; without names, choose columns by their types and usual names.
 
     Raises
     ------
     UnknownName
-        For a column that there is not.
+        If the table has no column of a name.
     InvalidData
-        If it cannot be told which columns are meant.
+        If types and usual names leave the choice open.
     """
     labels = _labels(table, request)
     feature = table.features[labels[0]]
@@ -119,14 +126,23 @@ def choose_columns(table: Dataset, request: DataName) -> Columns:
 
 
 def inputs_of(table: Dataset, columns: Columns, source: str, root: Path, notes: Notes) -> Inputs:
-    """The raw inputs of a table; paths of images count from `root`, and what is lost of them goes to `notes`.
+    """Return the raw inputs of a table.
 
-    In messages the table is called `source`.
+    Parameters
+    ----------
+    table : Dataset
+    columns : Columns
+    source : str
+        Name of the table in messages.
+    root : Path
+        The folder that paths of images are relative to.
+    notes : Notes
+        Gets a note where the decoding of images loses something.
 
     Raises
     ------
     InvalidData
-        For inputs that are missing, or not of their kind.
+        If inputs are missing, or not of their kind.
     """
     for name in columns.inputs:
         find_column(table, name)
@@ -134,9 +150,9 @@ def inputs_of(table: Dataset, columns: Columns, source: str, root: Path, notes: 
         return _numbers(table, columns.inputs)
     for name in columns.inputs:
         pieces = table.select_columns([name]).with_format("arrow").iter(10_000)
-        absent = sum(piece[name].null_count for piece in pieces)
-        if absent:
-            raise InvalidData(f"{absent} of {len(table)} rows have no {name!r}")
+        missing = sum(piece[name].null_count for piece in pieces)
+        if missing:
+            raise InvalidData(f"{missing} of {len(table)} rows have no {name!r}")
         feature = table.features[name]
         if not _is_string(feature) and not (columns.kind == "image" and isinstance(feature, Image)):
             raise InvalidData(f"the column {name!r} holds {_type(feature)}, no {columns.kind}s")
@@ -149,12 +165,12 @@ def inputs_of(table: Dataset, columns: Columns, source: str, root: Path, notes: 
 
 
 def labels_of(table: Dataset, columns: Columns) -> np.ndarray:
-    """The raw labels of a table: of one column as they are, of several as numbers, shape ``(n, q)``.
+    """Return the raw labels of a table: one column unchanged, several columns as numbers of shape ``(n, q)``.
 
     Raises
     ------
     InvalidLabels
-        If one of several columns holds no numbers.
+        If one of several columns does not hold numbers.
     """
     for name in columns.labels:
         find_column(table, name)
@@ -166,7 +182,7 @@ def labels_of(table: Dataset, columns: Columns) -> np.ndarray:
                 f"the column {name!r} holds {_type(table.features[name])}; several columns of labels are a regression "
                 "target, and numbers"
             )
-    # What is missing becomes NaN.
+    # Missing values become NaN.
     return np.stack([np.array(table[name][:], dtype=np.float64) for name in columns.labels], axis=1)
 
 
@@ -181,13 +197,13 @@ def _labels(table: Dataset, request: DataName) -> tuple[str, ...]:
 
 
 def _named(table: Dataset, asked: str) -> tuple[str, ...]:
-    """The columns that are listed by commas; a column whose name has a comma is one column."""
+    """Return the columns of a list with commas; the name of a column may itself have a comma."""
     names = [asked] if asked in table.column_names else asked.split(",")
     return tuple(find_column(table, name) for name in names)
 
 
 def _guess(table: Dataset, taken: set[str]) -> tuple[Kind, tuple[str, ...]]:
-    """Token ids, else an image column, else a string column, else all numbers."""
+    """Choose token ids, else a column of images, else one of strings, else all columns of numbers."""
     features = {name: feature for name, feature in table.features.items() if name not in taken}
     strings = [name for name, feature in features.items() if _is_string(feature)]
     images = [name for name, feature in features.items() if isinstance(feature, Image)]
@@ -209,9 +225,9 @@ def _guess(table: Dataset, taken: set[str]) -> tuple[Kind, tuple[str, ...]]:
 
 
 def _numbers(table: Dataset, names: tuple[str, ...]) -> Inputs:
-    """Numeric columns side by side, or one column of lists, shape ``(n, d)``: int64 if all are whole, else float32.
+    """Return numeric columns, or one column of lists, with shape ``(n, d)``: int64 if all are whole, else float32.
 
-    Lists of whole numbers may differ in length, as those of token ids do.
+    Lists of whole numbers may differ in length, as lists of token ids do.
     """
     wrong = [name for name in names if _is_string(table.features[name])]
     if wrong:
@@ -235,9 +251,9 @@ def _lists(rows: list[np.ndarray]) -> Inputs:
 
 def _pictures(values: list[str], root: Path, notes: Notes) -> Pictures:
     paths = [root / value for value in values]
-    absent = [path for path in paths if not path.is_file()]
-    if absent:
-        raise InvalidData(f"{len(absent)} of {len(paths)} images are not there, such as {str(absent[0])!r}")
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        raise InvalidData(f"{len(missing)} of {len(paths)} images are not there, such as {str(missing[0])!r}")
     return Pictures(paths, notes)
 
 

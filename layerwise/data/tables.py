@@ -21,7 +21,7 @@ from layerwise.runtime.reading_errors import innermost, reason, refusing
 
 __all__ = ["read_table"]
 
-# What pandas takes for a missing number, nothing at all apart.
+# Words that pandas reads as a missing number.
 _MISSING = frozenset(
     {"#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"}
     | {"<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"}
@@ -44,10 +44,11 @@ def read_table(request: DataName) -> RawData:
 
 
 def _reading(request: DataName, path: Path, tables: dict[str, Dataset]) -> RawData:
+    """Return the inputs and labels of the rows and splits that a request names."""
     tables = {split: _where(tables[split], request) for split in request.choose(tables)}
     columns = choose_columns(next(iter(tables.values())), request)
     root = path if path.is_dir() else path.parent
-    notes = Notes(_words(request, tables, columns))
+    notes = Notes(_notes_on_missing_words(request, tables, columns))
     splits = {
         split: (inputs_of(table, columns, request.path, root, notes), labels_of(table, columns))
         for split, table in tables.items()
@@ -66,39 +67,40 @@ def _load(request: DataName, path: Path) -> dict[str, Dataset]:
         )
     try:
         if request.scheme == "csv":
-            found = _read_csv(path)
+            loaded = _read_csv(path)
         elif request.scheme == "parquet":
-            found = datasets.load_dataset("parquet", data_files={"train": str(path)})
+            loaded = datasets.load_dataset("parquet", data_files={"train": str(path)})
         elif (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
-            found = _whole(datasets.load_from_disk(path))
+            loaded = _validated(datasets.load_from_disk(path))
         else:
             name = str(path) if path.is_dir() else request.path
             # Releases before 4 ask on the terminal whether to run a script.
-            found = datasets.load_dataset(name, request.options.get("config"), trust_remote_code=False)
+            loaded = datasets.load_dataset(name, request.options.get("config"), trust_remote_code=False)
     except Exception as error:
-        # Over a file that is broken the library may raise anything; the innermost error is the one that says it.
+        # On a broken file, the library may raise any error; the innermost one has the cause.
         where = "" if path.exists() else "; there is no such folder here, and the hub did not give it"
-        said = reason(innermost(error))
-        raise InvalidData(f"{request.path!r} cannot be read as a table{where}: {said}") from error
-    return {"train": found} if isinstance(found, Dataset) else dict(found)
+        cause = reason(innermost(error))
+        raise InvalidData(f"{request.path!r} cannot be read as a table{where}: {cause}") from error
+    return {"train": loaded} if isinstance(loaded, Dataset) else dict(loaded)
 
 
-def _whole(found: Dataset | datasets.DatasetDict) -> Dataset | datasets.DatasetDict:
-    """What was mapped from a disk, if its values lie within it: to read others would end the process."""
-    for table in [found] if isinstance(found, Dataset) else found.values():
+def _validated(loaded: Dataset | datasets.DatasetDict) -> Dataset | datasets.DatasetDict:
+    """Check the offsets of mapped tables: access beyond the end of a file would end the process."""
+    for table in [loaded] if isinstance(loaded, Dataset) else loaded.values():
         table.data.validate(full=True)
-    return found
+    return loaded
 
 
 def _read_csv(path: Path) -> dict[str, Dataset]:
-    """The table of a csv file; what stands in a column of strings is a string, "NA" and "null" too."""
+    """Read the table of a csv file; in a column of strings every entry is a string, "NA" and "null" too."""
     files = {"train": str(path)}
     table = datasets.load_dataset("csv", data_files=files)["train"]
     dtypes = {name: str(getattr(feature, "dtype", "")) for name, feature in table.features.items()}
     strings = [name for name, dtype in dtypes.items() if dtype in ("string", "large_string", "null")]
     gaps = [name for name in strings if any(part.null_count for part in table.data.column(name).chunks)]
     if gaps:
-        # Numbers need these words for what is missing, so both readings are made; an empty cell is missing in both.
+        # Columns of numbers need these words for missing values, so the file is read twice; empty cells are missing
+        # in both readings.
         literal = datasets.load_dataset("csv", data_files=files, keep_default_na=False, na_values=[""])["train"]
         order = table.column_names
         table = datasets.concatenate_datasets([table.remove_columns(gaps), literal.select_columns(gaps)], axis=1)
@@ -106,8 +108,8 @@ def _read_csv(path: Path) -> dict[str, Dataset]:
     return {"train": table}
 
 
-def _words(request: DataName, tables: dict[str, Dataset], columns: Columns) -> list[str]:
-    """A line for every column of strings that holds words for what is missing."""
+def _notes_on_missing_words(request: DataName, tables: dict[str, Dataset], columns: Columns) -> list[str]:
+    """Return a line for every column of strings with words that usually mean a missing number."""
     lines = []
     for name in dict.fromkeys([*columns.labels, *columns.inputs]) if request.scheme == "csv" else ():
         features = [table.features[name] for table in tables.values() if name in table.column_names]
@@ -116,13 +118,13 @@ def _words(request: DataName, tables: dict[str, Dataset], columns: Columns) -> l
         values = [value for table in tables.values() for value in table[name][:]]
         words = Counter(value for value in values if value in _MISSING)
         if words:
-            there = ", ".join(f"{word!r} ({count})" for word, count in words.most_common(5))
-            lines.append(f"the column {name!r} is one of strings, and these are read as such: {there}")
+            counts = ", ".join(f"{word!r} ({count})" for word, count in words.most_common(5))
+            lines.append(f"the column {name!r} is one of strings, and these are read as such: {counts}")
     return lines
 
 
 def _where(table: Dataset, request: DataName) -> Dataset:
-    """The rows whose columns have the values that were asked for."""
+    """Return the rows whose columns have the values that were asked for."""
     for name, wanted in request.where:
         values = _values(table, find_column(table, name))
         feature = table.features[name]
@@ -140,7 +142,10 @@ def _values(table: Dataset, name: str) -> np.ndarray:
 
 
 def _digest_hub(tables: dict[str, Dataset]) -> str:
-    """What the hub says of a data set, and the size of its tables: contents there are fixed by their version."""
+    """Return a digest of the hub's information on a data set, and of the sizes of its tables.
+
+    On the hub, a version determines the contents.
+    """
     parts = []
     for split, table in tables.items():
         info = table.info
