@@ -1,4 +1,4 @@
-"""Streaming, mergeable float64 statistics of features with labels or targets; they know no model and no metric."""
+"""Streaming, mergeable float64 statistics of features with labels or targets; they depend on no model or metric."""
 
 from layerwise.statistics.bayesian_evidence import largest_evidence, linear_evidence, target_evidence
 from layerwise.statistics.centers import CenterProjections, Centers, NearestCenters, Span

@@ -35,9 +35,9 @@ class Moments:
     noise : float
         Variance that rounding gives a feature, in units of its mean square (`layerwise.statistics.rounding`).
     fourth : float or None
-        ``mean ||h - mean h||^4``, which takes a second pass.
+        ``mean ||h - mean h||^4``, which needs a second pass.
     width : int or None
-        Features of the layer itself, where these are coordinates in the span of its samples; None where they are all.
+        Number of features of the layer, if `means` are coordinates in the span of its samples; else None.
     """
 
     classes: np.ndarray
@@ -59,10 +59,10 @@ class Moments:
     @cached_property
     def centered(self) -> np.ndarray:
         """Class means less their mean, ``m_c = mu_c - mu_G``, shape ``(k, d)``."""
-        # From the first class on, so that equal means differ by zero; what is within their rounding is no difference.
-        apart = self.means - self.means[0]
-        apart[np.abs(apart) <= 4 * np.finfo(np.float64).eps * np.abs(self.means[0])] = 0.0
-        return np.asarray(apart - apart.mean(0))
+        # Relative to the first class, so that equal means differ by zero; differences within rounding count as zero.
+        differences = self.means - self.means[0]
+        differences[np.abs(differences) <= 4 * np.finfo(np.float64).eps * np.abs(self.means[0])] = 0.0
+        return np.asarray(differences - differences.mean(0))
 
     @cached_property
     def shares(self) -> np.ndarray:
@@ -70,22 +70,22 @@ class Moments:
         return np.asarray(self.counts / self.counts.sum())
 
     def by_label(self, values: np.ndarray) -> np.ndarray:
-        """Lay the values of the present classes out by label, NaN where a label has no sample."""
-        spread = np.full(int(self.classes[-1]) + 1, np.nan)
-        spread[self.classes] = values
-        return spread
+        """Return the values of the present classes by label, NaN for labels without samples."""
+        by_label = np.full(int(self.classes[-1]) + 1, np.nan)
+        by_label[self.classes] = values
+        return by_label
 
     @cached_property
     def covariance(self) -> np.ndarray:
-        """Covariance of all features, ``S_W`` and the scatter of the class means by samples, shape ``(d, d)``."""
+        """Covariance of all features: ``S_W`` plus the scatter of the class means by samples, shape ``(d, d)``."""
         assert self.within is not None
-        apart = self.centered - self.shares @ self.centered
-        return np.asarray(self.within + apart.T @ (self.shares[:, None] * apart))
+        means = self.centered - self.shares @ self.centered
+        return np.asarray(self.within + means.T @ (self.shares[:, None] * means))
 
     def within_total(self, covariance: np.ndarray) -> Moments:
-        """The same with ``S_W``, given the covariance of all features: what the scatter of the class means leaves."""
-        apart = self.centered - self.shares @ self.centered
-        return replace(self, within=covariance - apart.T @ (self.shares[:, None] * apart))
+        """Set ``S_W`` from the covariance of all features, less the scatter of the class means."""
+        means = self.centered - self.shares @ self.centered
+        return replace(self, within=covariance - means.T @ (self.shares[:, None] * means))
 
     @cached_property
     def range(self) -> Range:
@@ -94,7 +94,7 @@ class Moments:
 
     @cached_property
     def within_axes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Eigenvalues of ``S_W`` along `range`, ascending, none below zero, ``(r,)``, and eigenvectors ``(r, r)``."""
+        """Eigenvalues of ``S_W`` along `range`, ascending, clipped at zero, ``(r,)``, and eigenvectors ``(r, r)``."""
         assert self.within is not None
         along = self.range.axes
         values, axes = np.linalg.eigh(along.T @ self.within @ along)
@@ -102,5 +102,5 @@ class Moments:
 
     @cached_property
     def spectrum(self) -> np.ndarray:
-        """Eigenvalues of the covariance of all features, descending, none below zero."""
+        """Eigenvalues of the covariance of all features, descending, clipped at zero."""
         return np.asarray(np.linalg.eigvalsh(self.covariance)[::-1].clip(min=0.0))
