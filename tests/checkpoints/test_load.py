@@ -131,15 +131,15 @@ def refused(model: nn.Module, state: State, folder: Path) -> str:
 def test_a_mismatch_says_how_much_and_what_and_leaves_the_network(tmp_path: Path) -> None:
     state = network(1).state_dict()
     message = refused(network(), state | {"spare.weight": torch.ones(2)}, tmp_path)
-    assert "6 of 6 names are met; the network has no 1 names (spare.weight)" in message
+    assert "6 of 6 names are met; the network has no spare.weight" in message
     del state["first.0.bias"]
     message = refused(network(), state | {"frist.0.bias": torch.ones(16)}, tmp_path)
-    assert "it lacks 1 names (first.0.bias); the network has no 1 names (frist.0.bias)" in message
+    assert "it lacks first.0.bias; the network has no frist.0.bias" in message
     assert "nearest to 'first.0.bias': frist.0.bias" in message
     message = refused(network(), Perceptron(classes=5).state_dict(), tmp_path)
     assert "2 of another shape (classifier.weight is (5, 16), the network's (3, 16))" in message
     message = refused(network(), Convolutional().state_dict(), tmp_path)
-    assert "2 of 6 names are met; it lacks 4 names (first.0.weight, first.0.bias, second.0.weight, ...)" in message
+    assert "2 of 6 names are met; it lacks first.0.weight, first.0.bias, second.0.weight, ... (4 in all)" in message
 
 
 def test_a_tied_weight_needs_one_of_its_names(tmp_path: Path) -> None:
@@ -277,7 +277,7 @@ def test_a_network_inside_another_takes_the_weights_of_the_inner_one(tmp_path: P
     assert_same(copied(inner), copied(trained))
     outer["head"] = nn.Linear(3, 2)
     message = refused(outer, trained.state_dict(), tmp_path)
-    assert "6 of 8 names are met; it lacks 2 names (head.weight, head.bias)" in message
+    assert "6 of 8 names are met; it lacks head.weight, head.bias" in message
 
 
 def test_a_classifier_does_not_take_a_bare_encoder_for_a_whole(tmp_path: Path) -> None:
