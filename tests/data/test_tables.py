@@ -78,14 +78,14 @@ def test_paths_of_images_count_from_the_file(tmp_path: Path, monkeypatch: pytest
         ("?label=gaps", InvalidLabels, "missing"),
     ],
 )
-def test_a_wrong_column_says_what_is_right(options: str, error: type[Exception], says: str, tmp_path: Path) -> None:
+def test_a_wrong_column_names_the_nearest(options: str, error: type[Exception], says: str, tmp_path: Path) -> None:
     rows = [("a", "word", 1, 0.5, 0), ("b", "", 2, 1.0, 1)]
     path = write_csv(tmp_path / "t.csv", rows, "text,gaps,number,real,label")
     with pytest.raises(error, match=says):
         read(f"csv:{path}{options}")
 
 
-def test_columns_that_cannot_be_told_apart_are_asked_for(tmp_path: Path) -> None:
+def test_an_open_choice_of_columns_is_an_error(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "t.csv", [("a", "b")], "first,second")
     with pytest.raises(InvalidData, match="label=COLUMN, one of first, second"):
         read(f"csv:{path}")
@@ -120,7 +120,7 @@ def test_a_saved_data_set_keeps_its_class_names(saved: Path) -> None:
     assert len(read(f"hf:{saved}?split=train&where=mood:b").splits["train"]) == 1
 
 
-def test_a_split_without_labels_is_to_be_left_out(saved: Path) -> None:
+def test_a_split_without_labels_is_refused(saved: Path) -> None:
     with pytest.raises(InvalidLabels, match="leave it out with split="):
         read(f"hf:{saved}")
 
@@ -132,7 +132,7 @@ def test_a_folder_of_images_is_read_in_rgb(tmp_path: Path) -> None:
     assert source.splits["train"][0][0].mode == "RGB"
 
 
-def test_a_name_that_nobody_knows_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_data_set_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def unreachable(*_: object, **__: object) -> None:
         raise ConnectionError("Couldn't reach 'nobody/nothing' on the Hub")
 
@@ -185,7 +185,7 @@ def test_words_for_nothing_are_strings_in_a_column_of_strings(
     assert "is one of strings, and these are read as such" in note
 
 
-def test_words_for_nothing_are_missing_numbers_in_a_column_of_numbers(tmp_path: Path) -> None:
+def test_words_for_missing_are_nan_among_numbers(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "t.csv", [("NA", "NA", 0.5), (1, "b", 1.5)], "a,kind,label")
     source = read(f"csv:{path}?columns=a&label=label")
     np.testing.assert_array_equal([source.splits["train"][row][0] for row in (0, 1)], [[np.nan], [1]])
@@ -193,7 +193,7 @@ def test_words_for_nothing_are_missing_numbers_in_a_column_of_numbers(tmp_path: 
 
 
 @pytest.mark.parametrize("empty", ["", '""', '"  "'])
-def test_an_empty_answer_is_no_class(empty: str, tmp_path: Path) -> None:
+def test_an_empty_label_is_no_class(empty: str, tmp_path: Path) -> None:
     path = write_csv(tmp_path / "t.csv", [("a", empty), ("b", "yes"), ("c", "no")], "text,label")
     with pytest.raises(InvalidLabels, match="1 of 3 labels of 'train' are (missing|empty)"):
         read(f"csv:{path}")
@@ -217,7 +217,7 @@ def test_two_columns_of_texts_are_pairs(tmp_path: Path) -> None:
         read(f"csv:{path}")
 
 
-def test_whole_numbers_stay_whole_and_rows_of_token_ids_may_differ_in_length(tmp_path: Path) -> None:
+def test_whole_numbers_stay_whole_and_rows_may_differ_in_length(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "t.csv", [(3, 16_777_217, 0), (5, 6, 1)], "a,b,label")
     assert read(f"csv:{path}").splits["train"][0][0].tolist() == [3, 16_777_217]
     table = datasets.Dataset.from_dict({"input_ids": [[1, 2, 3], [4]], "text": ["a", "b"], "label": [0, 1]})
