@@ -1,7 +1,7 @@
-"""Adapters: where a model comes from, how a batch runs through it, and what its own head is.
+"""Adapters: how a kind of model is loaded, how a batch runs through it, and what its own head is.
 
-Found through the entry points of the group ``layerwise.adapters`` and imported when first needed; a third party adds
-one without a change here.
+They are found through the entry points of the group ``layerwise.adapters`` and imported on first use, so that third
+parties can add adapters.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ _LAST = ("huggingface", "timm", "torch")
 
 @cache
 def adapter_named(name: str) -> Adapter:
-    """The adapter of that entry point.
+    """Return the adapter of an entry point.
 
     Raises
     ------
     UnknownName
-        Naming the adapters that are installed.
+        If no adapter of that name is installed.
     """
-    found = entry_points(group=_GROUP)
-    if name not in found.names:
-        raise UnknownName("adapter", name, sorted(found.names))
-    adapter: Adapter = found[name].load()()
+    points = entry_points(group=_GROUP)
+    if name not in points.names:
+        raise UnknownName("adapter", name, sorted(points.names))
+    adapter: Adapter = points[name].load()()
     return adapter
 
 
 def adapter_for(model: nn.Module) -> Adapter:
-    """The adapter that knows a model best: a third party's first, the one for any torch module last."""
+    """Return the first adapter that claims a model: those of third parties come first, the one for any module last."""
     names = sorted(entry_points(group=_GROUP).names, key=lambda name: _LAST.index(name) if name in _LAST else -1)
     return next(adapter for adapter in map(adapter_named, names) if adapter.claims(model))
 
@@ -52,12 +52,12 @@ def load(name: str, *, trust_remote_code: bool = False) -> tuple[nn.Module, Adap
     ----------
     name : str
     trust_remote_code : bool
-        Whether code that comes with a model may run, where an adapter knows of such; otherwise it is refused.
+        Whether code that comes with a model may run; otherwise such a model is refused.
 
     Raises
     ------
     UnknownName
-        If there is no adapter, or no model, of that name.
+        If no adapter or no model has that name.
     """
     prefix, slash, rest = name.partition("/")
     if not slash or ":" in prefix:

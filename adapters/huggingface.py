@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from layerwise.adapters.examples import example_inputs
 from layerwise.adapters.padding import padding_known
 from layerwise.adapters.peft import is_adapter_folder, load_with_adapter
 from layerwise.adapters.poolers import without_random_pooler
@@ -28,16 +29,15 @@ __all__ = ["HuggingFaceAdapter"]
 
 _CLASSIFIERS = ("ForSequenceClassification", "ForImageClassification", "ForAudioClassification")
 _PREFIXES = ("cls_token", "class_embedding", "distillation_token", "register_tokens")
-# What a checkpoint says of itself that is loaded so: an encoder alone has no decoder that random weights could fill.
-_OWN = (*_CLASSIFIERS, "EncoderModel")
+# Architectures that are loaded as the checkpoint names them. Otherwise a lone encoder would get a random decoder.
+_KEPT = (*_CLASSIFIERS, "EncoderModel")
 
 
 class HuggingFaceAdapter(TorchAdapter):
-    """Names are ``hf/NAME``: a hub id or a local folder, a folder that holds a single GGUF file among them.
+    """Loads and runs models of transformers by names ``hf/NAME``: a hub id or a local folder, also of one GGUF file.
 
-    A checkpoint with a classification head keeps it; of any other, the network below its head is taken. A folder of
-    PEFT's that holds an adapter alone gives the base that it names, with the head of the adapter's task and the adapter
-    in it.
+    A checkpoint with a classification head keeps the head; any other is loaded without its head. A folder with an
+    adapter of PEFT alone is loaded as the base that it names, with the head of the adapter's task and the adapter.
     """
 
     name = "hf"
@@ -47,20 +47,20 @@ class HuggingFaceAdapter(TorchAdapter):
         self._origins: WeakKeyDictionary[nn.Module, tuple[str, dict[str, Any]]] = WeakKeyDictionary()
 
     def claims(self, model: nn.Module) -> bool:
-        """Modules of transformers, and PEFT's around them, which answer for what they wrap."""
+        """Claim modules of transformers, and wrappers of PEFT, which have the attributes of the wrapped module."""
         return type(model).__module__.startswith("transformers.") or hasattr(model, "main_input_name")
 
     def load(self, name: str, trust_remote_code: bool = False) -> nn.Module:
-        """The model of that name.
+        """Load the model of that name.
 
         Raises
         ------
         UnknownName
-            If there is no such folder or hub id.
+            If no folder or hub id has that name.
         RemoteCode
-            If it brings code of its own, and `trust_remote_code` does not allow it.
+            If the model needs code of its own, and `trust_remote_code` does not allow it.
         InvalidData
-            If it is broken, or an adapter whose base is not to be had.
+            If the model is broken, or an adapter whose base cannot be loaded.
         """
         trust = {"trust_remote_code": trust_remote_code}
         with refusing(f"the model 'hf/{name:.200}' cannot be loaded"):
@@ -75,9 +75,7 @@ class HuggingFaceAdapter(TorchAdapter):
             except (OSError, ValueError) as error:
                 if Path(name).is_dir() or isinstance(error, LayerwiseError):
                     raise
-                beside = Path(name).parent if name.startswith((".", "/")) else Path()
-                there = [item.name for item in beside.iterdir() if item.is_dir()] if beside.is_dir() else []
-                raise UnknownName("Hugging Face model", name, there, hint=reason(error)) from error
+                raise UnknownName("Hugging Face model", name, _folders_near(name), hint=reason(error)) from error
             model = without_random_pooler(model, info["missing_keys"])
             _check_values(model, info["missing_keys"], name)
         unused = [] if trust_remote_code else code_of(name)
@@ -87,12 +85,12 @@ class HuggingFaceAdapter(TorchAdapter):
         return model.eval()
 
     def batch(self, raw: Any, device: torch.device) -> Batch:
-        """As for any module; two tensors of one shape, the second of 0 and 1, are tokens and their mask.
+        """Split a batch as for any module; of two tensors of one shape, a second one of 0 and 1 is the mask.
 
         Raises
         ------
         InvalidData
-            If it cannot be told which of several tensors is the mask.
+            If it is unclear which of several tensors is the mask.
         """
         batch = super().batch(raw, device)
         if not isinstance(batch.inputs, (tuple, list)) or not _are_tokens(batch.inputs):
@@ -106,7 +104,7 @@ class HuggingFaceAdapter(TorchAdapter):
         return Batch({"input_ids": tokens, "attention_mask": mask}, batch.labels, batch.size, mask)
 
     def forward(self, model: nn.Module, batch: Batch) -> Any:
-        """Run one forward without a key-value cache; a decoder that is given no input starts from its start token."""
+        """Run one forward without a key-value cache; a decoder without input starts from its start token."""
         inputs = batch.inputs
         taken = accepted(model)
         if isinstance(inputs, Tensor):
@@ -120,26 +118,22 @@ class HuggingFaceAdapter(TorchAdapter):
             return {"features": output} if isinstance(output, Tensor) else output
         if "use_cache" in taken:
             inputs.setdefault("use_cache", False)
-        config = getattr(model, "config", None)
-        starts = getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in taken
-        # A classifier shifts its own input into the decoder.
-        if starts and not type(model).__name__.endswith(_CLASSIFIERS):
-            start = getattr(config, "decoder_start_token_id", None) or 0
-            device = next(value.device for value in [*tensors_of(inputs), *batch.labels.values()])
-            inputs.setdefault("decoder_input_ids", torch.full((batch.size, 1), start, device=device))
+        # A classifier passes its shifted input to the decoder itself.
+        if "decoder_input_ids" in taken and not type(model).__name__.endswith(_CLASSIFIERS):
+            inputs = {**inputs, **_decoder_start(model, batch), **inputs}
         try:
             with padding_known(model, inputs) as known:
                 return model(**known)
         except (IndexError, RuntimeError) as error:
-            reason = beyond_limits(model, inputs.get("input_ids"))
-            if reason:
-                raise InvalidData(reason) from error
+            cause = beyond_limits(model, inputs.get("input_ids"))
+            if cause:
+                raise InvalidData(cause) from error
             raise
 
     def prefix_tokens(self, model: nn.Module, batch: Batch) -> int:
-        """Class, distillation and register tokens, counted from the embeddings that hold them, and PEFT's own tokens.
+        """Count class, distillation and register tokens, from the parameters that hold them, and virtual tokens.
 
-        Text, which has a mask, has only these.
+        Text, which has a mask, has virtual tokens only.
         """
         virtual = self.virtual_tokens(model)
         if batch.mask is not None:
@@ -148,24 +142,24 @@ class HuggingFaceAdapter(TorchAdapter):
         return virtual + sum(value.shape[-2] if value.ndim > 1 else 1 for value in tokens)
 
     def virtual_tokens(self, model: nn.Module) -> int:
-        """Those that PEFT's prompt tuning puts in front; prefix tuning has keys and values, and no tokens."""
+        """Count the tokens of PEFT's prompt tuning; prefix tuning has keys and values, and no tokens."""
         adapter = getattr(model, "active_adapter", None)
         config = getattr(model, "peft_config", {}).get(adapter) if isinstance(adapter, str) else None
         kind = str(getattr(getattr(config, "peft_type", None), "value", ""))
         return int(getattr(config, "num_virtual_tokens", 0)) if kind in ("PROMPT_TUNING", "P_TUNING") else 0
 
     def mask_at(self, model: nn.Module, mask: Tensor, length: int) -> Tensor:
-        """By the model's own rule for what its convolutions make of a sound, where it has one for so many positions."""
+        """Resample the mask, by the rule of a speech model's own convolutions if they have that many positions."""
         for module in model.modules():
             if hasattr(module, "_get_feature_vector_attention_mask"):
                 speech: Any = module
                 if int(speech._get_feat_extract_output_lengths(torch.tensor(mask.shape[1]))) == length:
-                    own: Tensor = speech._get_feature_vector_attention_mask(length, mask)
-                    return own
+                    feature_mask: Tensor = speech._get_feature_vector_attention_mask(length, mask)
+                    return feature_mask
         return super().mask_at(model, mask, length)
 
     def pooling(self, model: nn.Module) -> str:
-        """The last token of causal decoders, the class token of vision transformers, else the mean."""
+        """Return the last token for causal decoders, the class token for vision transformers, else the mean."""
         from transformers.models.auto import modeling_auto
 
         kind = getattr(getattr(model, "config", None), "model_type", "")
@@ -173,30 +167,16 @@ class HuggingFaceAdapter(TorchAdapter):
         masked = kind in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
         if causal and not masked:
             return "last"
-        own = ("cls_token", "class_embedding")
-        return "cls" if any(name.endswith(own) for name, _ in model.named_parameters()) else "mean"
+        class_tokens = ("cls_token", "class_embedding")
+        return "cls" if any(name.endswith(class_tokens) for name, _ in model.named_parameters()) else "mean"
 
     def prepare(self, model: nn.Module) -> Callable[[Sequence[Any]], Any] | None:
-        """The tokenizer or the image processor that was saved with the model, as the samples ask for."""
+        """Return the preparation by the tokenizer or the image processor that was saved with the model."""
         return RawInputs(model, *self._origin(model))
 
     def example(self, model: nn.Module) -> Any:
-        """Two made-up texts, pictures or sounds of the form that the model's configuration asks for."""
-        config: Any = getattr(model, "config", None)
-        main = getattr(model, "main_input_name", "input_ids")
-        if main == "pixel_values":
-            config = getattr(config, "vision_config", config)
-            size = getattr(config, "image_size", 224)
-            height, width = size if isinstance(size, (list, tuple)) else (size, size)
-            return {main: torch.randn(2, getattr(config, "num_channels", 3), height, width)}
-        if main == "input_values":
-            return {main: torch.randn(2, 16_000)}
-        if main == "input_features":
-            return {main: torch.randn(2, config.num_mel_bins, 2 * config.max_source_positions)}
-        if main != "input_ids":
-            raise InvalidData(f"cannot make up {main!r} for this network; profile it with data of its own")
-        ids = torch.arange(3, 19).repeat(2, 1)
-        return {main: ids, "attention_mask": torch.ones_like(ids)}
+        """Make two texts, pictures or sounds of the form that the model's configuration asks for."""
+        return example_inputs(model)
 
     def _origin(self, model: nn.Module) -> tuple[str, dict[str, Any]]:
         if model in self._origins:
@@ -205,12 +185,28 @@ class HuggingFaceAdapter(TorchAdapter):
         return str(getattr(model, "name_or_path", "") or config.name_or_path), {"trust_remote_code": False}
 
 
+def _decoder_start(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """Return the start token of every sample for the decoder of an encoder-decoder; empty for other models."""
+    config = getattr(model, "config", None)
+    if not getattr(config, "is_encoder_decoder", False):
+        return {}
+    start = getattr(config, "decoder_start_token_id", None) or 0
+    device = next(value.device for value in [*tensors_of(batch.inputs), *batch.labels.values()])
+    return {"decoder_input_ids": torch.full((batch.size, 1), start, device=device)}
+
+
+def _folders_near(name: str) -> list[str]:
+    """Return the names of the folders in the parent of a path, or in the working directory."""
+    parent = Path(name).parent if name.startswith((".", "/")) else Path()
+    return [item.name for item in parent.iterdir() if item.is_dir()] if parent.is_dir() else []
+
+
 def _loaded(name: str, options: Mapping[str, Any]) -> tuple[nn.Module, dict[str, Any]]:
-    """The network of a name, and what transformers says of the loading."""
+    """Load the network of a name, with the loading information of transformers."""
     import transformers
 
     config = transformers.AutoConfig.from_pretrained(name, **options)
-    heads = [item for item in config.architectures or () if item.endswith(_OWN)]
+    heads = [item for item in config.architectures or () if item.endswith(_KEPT)]
     chosen = next((item for item in heads if hasattr(transformers, item)), None) or _class_in_code(config, heads)
     loaded: tuple[nn.Module, dict[str, Any]] = getattr(transformers, chosen).from_pretrained(
         name, output_loading_info=True, **options
@@ -219,12 +215,12 @@ def _loaded(name: str, options: Mapping[str, Any]) -> tuple[nn.Module, dict[str,
 
 
 def _check_values(model: nn.Module, missing: Collection[str], name: str) -> None:
-    """Refuse a network that is mostly random, and warn of one that is so in part."""
-    own = model.state_dict().keys()
-    random = sorted(own & set(missing))
-    if 2 * len(random) > len(own):
+    """Refuse a network whose values are mostly random, and warn of one with some random values."""
+    names = model.state_dict().keys()
+    random = sorted(names & set(missing))
+    if 2 * len(random) > len(names):
         raise InvalidData(
-            f"'hf/{name:.200}' has values for {len(own) - len(random)} of the {len(own)} names of "
+            f"'hf/{name:.200}' has values for {len(names) - len(random)} of the {len(names)} names of "
             f"{type(model).__name__}, which its configuration asks for: its weights are of another network"
         )
     if random:
@@ -232,7 +228,7 @@ def _check_values(model: nn.Module, missing: Collection[str], name: str) -> None
 
 
 def _class_in_code(config: Any, heads: Sequence[str]) -> str:
-    """The class of transformers by which code that comes with a model is loaded; ``AutoModel`` where there is none."""
+    """Return the class of transformers that loads code that comes with a model; ``AutoModel`` by default."""
     code = getattr(config, "auto_map", None) or {}
     classes = [name for name in code if name.startswith("AutoModel")]
     kept = [name for name in classes if code[name].rpartition(".")[2] in heads]
@@ -240,26 +236,26 @@ def _class_in_code(config: Any, heads: Sequence[str]) -> str:
 
 
 def _input_name(model: nn.Module, value: Tensor, taken: Collection[str]) -> str:
-    """What a single tensor is to the model: pictures where it can be nothing else, else its main input."""
+    """Return the name of a single input: pictures if its shape fits nothing else, else the model's main input."""
     if "pixel_values" in taken and value.is_floating_point() and value.ndim == 4:
         return "pixel_values"
     return str(getattr(model, "main_input_name", "input_ids"))
 
 
 def _tower(model: nn.Module, inputs: Mapping[str, Any]) -> Callable[..., Any] | None:
-    """The forward of the one tower of two that the inputs are for; None where both have theirs, and for one tower."""
+    """Return the forward of the tower for these inputs, if the model has two towers and the inputs are for one."""
     towers: Any = model
-    found: Callable[..., Any] | None = None
+    forward: Callable[..., Any] | None = None
     if hasattr(towers, "get_image_features") and hasattr(towers, "get_text_features"):
         if "input_ids" not in inputs and "pixel_values" in inputs:
-            found = towers.get_image_features
+            forward = towers.get_image_features
         elif "pixel_values" not in inputs and "input_ids" in inputs:
-            found = towers.get_text_features
-    return found
+            forward = towers.get_text_features
+    return forward
 
 
 def _are_tokens(values: Sequence[Any]) -> bool:
-    """Whether these are several matrices of integers of one shape, and a second of two is a mask."""
+    """Whether these are matrices of integers of one shape, of which the second of two is a mask."""
     if len(values) < 2 or not all(isinstance(value, Tensor) and value.ndim == 2 for value in values):
         return False
     same = all(value.shape == values[0].shape and not value.is_floating_point() for value in values)
@@ -267,7 +263,7 @@ def _are_tokens(values: Sequence[Any]) -> bool:
 
 
 def _gguf(name: str) -> dict[str, str]:
-    """The option that names the weights, where a folder holds a GGUF file and no configuration."""
+    """Return the option that names the weights, for a folder with one GGUF file and no configuration."""
     folder = Path(name)
     files = sorted(folder.glob("*.gguf")) if folder.is_dir() else []
     if len(files) != 1 or (folder / "config.json").exists():

@@ -1,4 +1,4 @@
-"""Which items of a batch are inputs and which one is its labels; a batch that can be read in two ways is refused."""
+"""The inputs and the labels of a batch of several items; a batch that can be read in two ways is refused."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ __all__ = ["Parameters", "parameters_of", "pick_items", "split"]
 
 _LABELS = ("labels", "label", "targets", "target", "y")
 _INPUTS = ("inputs", "input", "image", "images", "x")
-# What numbers a sample or says where it is from.
-_MARKS = (
+# Names of entries that number a sample or name its file.
+_IDENTIFIERS = (
     *("idx", "index", "indices", "id", "ids", "guid", "uid", "sample_id", "sample_idx", "image_id", "example_id"),
     *("path", "paths", "file", "files", "filename", "filenames", "file_name", "image_path"),
 )
@@ -29,18 +29,18 @@ _WAY_OUT = "Give pairs, (inputs, labels), or a mapping, such as {'x': inputs, 'l
 
 @dataclass(frozen=True)
 class Parameters:
-    """What a network's forward takes.
+    """The parameters of a network's forward.
 
     Attributes
     ----------
     names : tuple of str
         Parameters that can be given by position, in order.
     required : int
-        How many of these have no default.
+        Number of these without a default.
     by_name : frozenset of str
         All parameters that can be given by name.
     any_position, any_name : bool
-        Whether it takes ``*args`` and ``**kwargs``.
+        Whether the forward takes ``*args`` and ``**kwargs``.
     """
 
     names: tuple[str, ...]
@@ -51,17 +51,17 @@ class Parameters:
 
 
 def parameters_of(model: nn.Module) -> Parameters | None:
-    """What a network's forward takes; None where that cannot be told."""
+    """Return the parameters of a network's forward; None if it has no signature."""
     try:
-        found = inspect.signature(model.forward).parameters.values()
+        parameters = inspect.signature(model.forward).parameters.values()
     except (TypeError, ValueError):
         return None
-    kinds = [item.kind for item in found]
-    own = [item for item in found if item.kind in (item.POSITIONAL_ONLY, item.POSITIONAL_OR_KEYWORD)]
-    named = [item for item in found if item.kind in (item.POSITIONAL_OR_KEYWORD, item.KEYWORD_ONLY)]
+    kinds = [item.kind for item in parameters]
+    positional = [item for item in parameters if item.kind in (item.POSITIONAL_ONLY, item.POSITIONAL_OR_KEYWORD)]
+    named = [item for item in parameters if item.kind in (item.POSITIONAL_OR_KEYWORD, item.KEYWORD_ONLY)]
     return Parameters(
-        names=tuple(item.name for item in own),
-        required=sum(item.default is item.empty for item in own),
+        names=tuple(item.name for item in positional),
+        required=sum(item.default is item.empty for item in positional),
         by_name=frozenset(item.name for item in named),
         any_position=inspect.Parameter.VAR_POSITIONAL in kinds,
         any_name=inspect.Parameter.VAR_KEYWORD in kinds,
@@ -69,27 +69,29 @@ def parameters_of(model: nn.Module) -> Parameters | None:
 
 
 def pick_items(raw: Any, parameters: Parameters | None) -> Any:
-    """A batch without what is neither input nor label, as a pair or a mapping; anything else as it is.
+    """Leave out the items of a batch that are neither input nor label: the result is a pair or a mapping.
+
+    Batches of other types are returned unchanged.
 
     Raises
     ------
     InvalidData
-        If it can be read in two ways.
+        If the batch can be read in two ways.
     """
     if isinstance(raw, Mapping):
-        return _picked_of_mapping(raw, parameters)
+        return _pick_entries(raw, parameters)
     if isinstance(raw, (tuple, list)) and len(raw) > 2:
         return _pair_of(list(raw), parameters)
     return raw
 
 
 def split(raw: Any) -> tuple[Any, Any]:
-    """Inputs and labels of a batch.
+    """Return the inputs and the labels of a batch.
 
     Raises
     ------
     InvalidData
-        If there are no labels, or it can be read in two ways.
+        If the batch has no labels, or can be read in two ways.
     """
     raw = pick_items(raw, None)
     if isinstance(raw, Mapping):
@@ -102,7 +104,8 @@ def split(raw: Any) -> tuple[Any, Any]:
     raise InvalidData(f"a batch must be (inputs, labels) or a mapping with labels; it is a {type(raw).__name__}")
 
 
-def _picked_of_mapping(raw: Mapping[str, Any], parameters: Parameters | None) -> Any:
+def _pick_entries(raw: Mapping[str, Any], parameters: Parameters | None) -> Any:
+    """Leave out the entries of a mapping that are neither input nor label."""
     key = _label_key(raw, parameters)
     taken = parameters.by_name if parameters is not None else frozenset()
     rest = {name: value for name, value in raw.items() if name != key and (name not in _LABELS or name in taken)}
@@ -115,18 +118,18 @@ def _picked_of_mapping(raw: Mapping[str, Any], parameters: Parameters | None) ->
         )
     if parameters is None:
         return {**rest, key: raw[key]}
-    left = [name for name in rest if name not in taken and (name.lower() in _MARKS or _is_text(rest[name]))]
-    if left and len(left) < len(rest):
-        _tell(f"entries of a batch that the network does not take are left out: {', '.join(left)}")
-        rest = {name: value for name, value in rest.items() if name not in left}
+    unused = [name for name in rest if name not in taken and (name.lower() in _IDENTIFIERS or _is_text(rest[name]))]
+    if unused and len(unused) < len(rest):
+        _log_once(f"entries of a batch that the network does not take are left out: {', '.join(unused)}")
+        rest = {name: value for name, value in rest.items() if name not in unused}
     if len(rest) == 1 and not parameters.any_name and not taken & set(rest):
-        # The only input is the network's, whatever it is called.
+        # The only entry is the network's input, whatever its name.
         return next(iter(rest.values())), raw[key]
     return {**rest, key: raw[key]}
 
 
 def _label_key(raw: Mapping[str, Any], parameters: Parameters | None) -> str:
-    """The key of a mapping's labels."""
+    """Return the key of a mapping's labels."""
     needed = parameters.names[: parameters.required] if parameters is not None else ()
     keys = [key for key in _LABELS if key in raw and key not in needed]
     if not keys:
@@ -143,14 +146,14 @@ def _label_key(raw: Mapping[str, Any], parameters: Parameters | None) -> str:
 
 
 def _pair_of(items: list[Any], parameters: Parameters | None) -> tuple[Any, Any]:
-    """Inputs and labels of a batch of three items or more."""
+    """Return the inputs and the labels of a batch of three items or more."""
     if parameters is not None and parameters.required == len(items) - 1:
         names = parameters.names[: parameters.required]
         if not any(map(_is_called_labels, names)) and not _is_text(items[-1]):
             return tuple(items[:-1]), items[-1]
-    kept = [place for place, item in enumerate(items) if place == 0 or not _is_mark(item)]
+    kept = [place for place, item in enumerate(items) if place == 0 or not _is_identifier(item)]
     if len(kept) < len(items):
-        _tell("strings in a batch, one for each sample, are left out: they are neither inputs nor labels")
+        _log_once("strings in a batch, one for each sample, are left out: they are neither inputs nor labels")
     inputs = [items[place] for place in kept[:-1]]
     if len(kept) == 2:
         return inputs[0], items[kept[-1]]
@@ -163,15 +166,16 @@ def _pair_of(items: list[Any], parameters: Parameters | None) -> tuple[Any, Any]
 
 
 def _ambiguous(items: Sequence[Any], candidates: Sequence[int], takes: int | None) -> InvalidData:
-    """The readings that a batch has, and the way out."""
-    said = ", ".join(f"{place + 1}: {_described(item)}" for place, item in enumerate(items))
+    """Return the error for a batch with several readings, which it names."""
+    descriptions = ", ".join(f"{place + 1}: {_described(item)}" for place, item in enumerate(items))
     places = list(dict.fromkeys([*candidates, len(items) - 1]))
     if len(places) == 1:
         places = list(range(1, len(items)))
     readings = "; or ".join(f"item {place + 1} is the labels, and {_others(items, place)}" for place in places)
     inputs = "" if takes is None else f", and the network takes {takes} input{'s' * (takes != 1)}"
     return InvalidData(
-        f"a batch has {len(items)} items ({said}){inputs}; it can be read in {len(places)} ways: {readings}. {_WAY_OUT}"
+        f"a batch has {len(items)} items ({descriptions}){inputs}; it can be read in {len(places)} ways: {readings}. "
+        + _WAY_OUT
     )
 
 
@@ -191,7 +195,7 @@ def _described(item: Any) -> str:
 
 
 def _shape(item: Any) -> tuple[int, ...] | None:
-    """Shape of a tensor, an array or a list of numbers; None for anything else."""
+    """Return the shape of a tensor, an array or a list of numbers; None for anything else."""
     if isinstance(item, (Tensor, np.ndarray)):
         return tuple(item.shape)
     if isinstance(item, (list, tuple)) and item and all(isinstance(value, (int, float, np.generic)) for value in item):
@@ -200,7 +204,7 @@ def _shape(item: Any) -> tuple[int, ...] | None:
 
 
 def _may_be_labels(item: Any, *, first: bool = False) -> bool:
-    """Whether an item has one number for each sample, or is a mapping, or strings that name classes."""
+    """Whether an item has one number for each sample, is a mapping, or strings that may name classes."""
     if isinstance(item, Mapping) or _is_text(item):
         return not first
     shape = _shape(item)
@@ -225,8 +229,8 @@ def _is_word(value: Any) -> bool:
     return value is None or isinstance(value, (str, bytes, os.PathLike))
 
 
-def _is_mark(item: Any) -> bool:
-    """Whether strings tell the samples apart, as paths do: names of classes come again."""
+def _is_identifier(item: Any) -> bool:
+    """Whether an item is strings that differ for all samples, as paths do; names of classes repeat."""
     if not _is_text(item):
         return False
     values = list(map(str, item))
@@ -238,14 +242,14 @@ def _is_called_labels(name: str) -> bool:
     return bool({"label", "labels", "target", "targets"} & {words[0], words[-1]}) or name in _LABELS
 
 
-def _are_equal(one: Any, other: Any) -> bool:
+def _are_equal(first: Any, second: Any) -> bool:
     try:
-        return bool(np.array_equal(np.asarray(one), np.asarray(other)))
+        return bool(np.array_equal(np.asarray(first), np.asarray(second)))
     except (TypeError, ValueError, RuntimeError):
-        return one is other
+        return first is second
 
 
 @cache
-def _tell(line: str) -> None:
-    """Say a line once."""
+def _log_once(line: str) -> None:
+    """Log a line, once in a process."""
     logger.info("%s", line)

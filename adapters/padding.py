@@ -1,4 +1,4 @@
-"""Sequence classifiers that know no padding token: they read the last token that is none."""
+"""A padding token for sequence classifiers without one: they read the last token that is not padding."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ __all__ = ["padding_known"]
 
 @contextmanager
 def padding_known(model: nn.Module, inputs: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Let a classifier without a padding token find the last token of every text, for one forward.
+    """Let a classifier without a padding token find the last token of every text, within the context.
 
-    What the mask leaves out gets an id that no text of the batch has; to the network that id is padding. Models that
-    know their padding, and all others, get the inputs as they are.
+    Masked tokens get an id that no text of the batch has, and this id becomes the padding token of the model. For other
+    models the inputs are unchanged.
     """
     ids = inputs.get("input_ids")
     configs = _configs(model)
-    unaware = type(model).__name__.endswith("ForSequenceClassification") and configs
-    if not unaware or not isinstance(ids, Tensor) or any(config.pad_token_id is not None for config in configs):
+    classifies = type(model).__name__.endswith("ForSequenceClassification") and configs
+    if not classifies or not isinstance(ids, Tensor) or any(config.pad_token_id is not None for config in configs):
         yield dict(inputs)
         return
     mask = inputs.get("attention_mask")
@@ -38,16 +38,16 @@ def padding_known(model: nn.Module, inputs: Mapping[str, Any]) -> Iterator[dict[
 
 
 def _configs(model: nn.Module) -> list[Any]:
-    """The configurations that a model reads its padding token from."""
+    """Return the configurations that a model reads its padding token from."""
     config = getattr(model, "config", None)
     if config is None or not hasattr(config, "pad_token_id"):
         return []
-    own = config.get_text_config() if hasattr(config, "get_text_config") else config
-    return [config] if own is config else [config, own]
+    text_config = config.get_text_config() if hasattr(config, "get_text_config") else config
+    return [config] if text_config is config else [config, text_config]
 
 
 def _unused(ids: Tensor) -> int:
-    """The smallest id that is not among these."""
-    there = torch.unique(ids)
-    candidates = torch.arange(len(there) + 1, device=ids.device)
-    return int(candidates[~torch.isin(candidates, there)][0])
+    """Return the smallest id that is not among `ids`."""
+    used = torch.unique(ids)
+    candidates = torch.arange(len(used) + 1, device=ids.device)
+    return int(candidates[~torch.isin(candidates, used)][0])

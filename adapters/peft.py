@@ -1,4 +1,4 @@
-"""Networks that a folder of PEFT's names: a base from the hub or a folder, and the adapter that was trained in it."""
+"""Networks from folders of PEFT: a base from the hub or a folder, with the adapter that was trained in it."""
 
 from __future__ import annotations
 
@@ -32,32 +32,38 @@ _HEADS = ("classifier", "score", "qa_outputs")
 
 
 def is_adapter_folder(name: str) -> bool:
-    """Whether a folder holds an adapter and no whole network."""
+    """Whether a folder has an adapter and no whole network."""
     folder = Path(name).expanduser()
     return (folder / "adapter_config.json").is_file() and not (folder / "config.json").exists()
 
 
 def load_with_adapter(name: str, trust_remote_code: bool = False) -> tuple[nn.Module, str]:
-    """The base of an adapter with the adapter in it, and where its tokenizer or image processor is.
+    """Load the base of an adapter with the adapter in it.
+
+    Returns
+    -------
+    model : Module
+    origin : str
+        Where the tokenizer or the image processor is.
 
     Raises
     ------
     InvalidData
-        If the folder names no base, the base is not to be had, or the weights of the adapter are not there.
+        If the folder names no base, the base cannot be loaded, or the folder has no weights of an adapter.
     WeightsMismatch
         If the adapter does not fit the base.
     """
     folder = Path(name).expanduser()
-    said = _said(folder)
+    config = _adapter_config(folder)
     file = weight_file(folder)
     if file is None:
         raise InvalidData(f"{folder} has the configuration of an adapter and no weights of one")
     tensors = read_tensors(file)
-    base = _base(folder, said)
-    # What nobody has values for is at least the same from load to load.
+    base = _base(folder, config)
+    # With a fixed seed, weights without stored values are the same after every load.
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
-        model, missing = _loaded(base, folder, said, tensors, trust_remote_code)
+        model, missing = _loaded(base, folder, config, tensors, trust_remote_code)
         model = with_adapter(model, folder)
     left_out = load_adapter(model, tensors, folder)
     if left_out:
@@ -67,59 +73,59 @@ def load_with_adapter(name: str, trust_remote_code: bool = False) -> tuple[nn.Mo
         logger.warning(
             "neither the base %s nor the adapter %s has values for %s: they are random", base, folder, ", ".join(random)
         )
-    own = any((folder / file).exists() for file in ("tokenizer_config.json", "preprocessor_config.json"))
-    return model, str(folder) if own else base
+    has_preparation = any((folder / file).exists() for file in ("tokenizer_config.json", "preprocessor_config.json"))
+    return model, str(folder) if has_preparation else base
 
 
-def _said(folder: Path) -> dict[str, Any]:
+def _adapter_config(folder: Path) -> dict[str, Any]:
     with refusing(f"{folder / 'adapter_config.json'} cannot be read"):
-        said = json.loads((folder / "adapter_config.json").read_text())
-    if not isinstance(said, dict) or not said.get("base_model_name_or_path"):
+        config = json.loads((folder / "adapter_config.json").read_text())
+    if not isinstance(config, dict) or not config.get("base_model_name_or_path"):
         raise InvalidData(
             f"{folder / 'adapter_config.json'} does not say which network the adapter is for: write its folder or hub "
             'id there as "base_model_name_or_path"'
         )
-    return said
+    return config
 
 
-def _base(folder: Path, said: Mapping[str, Any]) -> str:
-    """Where the base is; a relative path may be meant from the folder of the adapter, or from one around it."""
-    base = str(said["base_model_name_or_path"])
+def _base(folder: Path, adapter_config: Mapping[str, Any]) -> str:
+    """Return the path of the base, if it is relative to the adapter's folder or one above, else its name."""
+    base = str(adapter_config["base_model_name_or_path"])
     if Path(base).expanduser().is_dir():
         return str(Path(base).expanduser())
-    beside = (around / base for around in (folder, *folder.absolute().parents))
-    return next((str(path) for path in beside if path.is_dir()), base)
+    candidates = (around / base for around in (folder, *folder.absolute().parents))
+    return next((str(path) for path in candidates if path.is_dir()), base)
 
 
-def _class_for(said: Mapping[str, Any]) -> Any:
-    """The class of transformers that an adapter was trained in the head of."""
+def _class_for(adapter_config: Mapping[str, Any]) -> Any:
+    """Return the class of transformers whose head an adapter was trained with."""
     import transformers
 
-    mapping = said.get("auto_mapping")
-    own = mapping.get("base_model_class") if isinstance(mapping, dict) else None
-    for name in (_TASKS.get(str(said.get("task_type"))), own):
-        found = getattr(transformers, name, None) if isinstance(name, str) else None
-        if isinstance(found, type) and (
-            issubclass(found, transformers.PreTrainedModel) or str(name) in _TASKS.values()
+    mapping = adapter_config.get("auto_mapping")
+    base_class = mapping.get("base_model_class") if isinstance(mapping, dict) else None
+    for name in (_TASKS.get(str(adapter_config.get("task_type"))), base_class):
+        candidate = getattr(transformers, name, None) if isinstance(name, str) else None
+        if isinstance(candidate, type) and (
+            issubclass(candidate, transformers.PreTrainedModel) or str(name) in _TASKS.values()
         ):
-            return found
+            return candidate
     return transformers.AutoModel
 
 
 def _loaded(
-    base: str, folder: Path, said: Mapping[str, Any], tensors: Mapping[str, Tensor], trust_remote_code: bool
+    base: str, folder: Path, adapter_config: Mapping[str, Any], tensors: Mapping[str, Tensor], trust_remote_code: bool
 ) -> tuple[nn.Module, list[str]]:
-    """The base with the head of the adapter's task, and the names of what it has no values for."""
+    """Load the base with the head of the adapter's task; return it and the names that have no stored values."""
     import transformers
 
-    options = {"revision": said.get("revision") or "main", "trust_remote_code": trust_remote_code}
+    options = {"revision": adapter_config.get("revision") or "main", "trust_remote_code": trust_remote_code}
     try:
         with others_bars(), refusing_code(base):
             config = transformers.AutoConfig.from_pretrained(base, **options)
             count = _scores(tensors)
             if count is not None and count != config.num_labels:
                 config.num_labels = count
-            model, info = _class_for(said).from_pretrained(
+            model, info = _class_for(adapter_config).from_pretrained(
                 base, config=config, output_loading_info=True, ignore_mismatched_sizes=True, **options
             )
     except LayerwiseError:
@@ -136,16 +142,16 @@ def _loaded(
 
 
 def _scores(tensors: Mapping[str, Tensor]) -> int | None:
-    """How many scores the head gives that was trained with the adapter; None where none was."""
-    found = [
+    """Return the number of scores of the head that was trained with the adapter; None if there was no head."""
+    sizes = [
         len(value)
         for name, value in tensors.items()
         if value.ndim == 2 and name.endswith(".weight") and any(part in _HEADS for part in name.split("."))
         if not any(part.startswith("lora_") for part in name.split(".")) and name.split(".")[-2] != "dense"
     ]
-    return found[-1] if found else None
+    return sizes[-1] if sizes else None
 
 
 def _in_network(name: str) -> str:
-    """An adapter's name for a weight of the network itself, as the network calls it."""
+    """Return the network's name of a weight that an adapter's checkpoint has."""
     return name.removeprefix("base_model.model.").removeprefix("base_model.")

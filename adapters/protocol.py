@@ -1,4 +1,4 @@
-"""What an adapter must do: load a model by name, run a batch through it, and say what the network itself does."""
+"""The protocol of adapters: load a model by name, run a batch through it, and describe the network."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["Adapter", "Batch"]
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch in the form that a model takes, with its labels apart.
+    """A batch in the form that a model takes, and its labels.
 
     Attributes
     ----------
     inputs : Any
-        A tensor, or a tuple or mapping of what the model's forward takes.
+        A tensor, or a tuple or mapping of arguments of the model's forward.
     labels : dict of str to Tensor
         Labels of every target, shape ``(n,)`` each.
     size : int
@@ -27,7 +27,7 @@ class Batch:
     mask : Tensor or None
         Attention mask, shape ``(n, tokens)``: 0 for padding.
     masks : dict of str to Tensor
-        All masks of padding by the name of their input, `mask` first: each may be of a text of its own.
+        All masks of padding by the name of their input, `mask` first; each may belong to another text.
     """
 
     inputs: Any
@@ -39,53 +39,50 @@ class Batch:
 
 @runtime_checkable
 class Adapter(Protocol):
-    """The side of the library that knows where a model comes from. Found by the entry point ``layerwise.adapters``.
-
-    A third party adds one by naming a class in that entry-point group; nothing here needs to change.
-    """
+    """Loads and runs one kind of model. Third parties name a class in the entry-point group ``layerwise.adapters``."""
 
     #: First part of model names, such as ``"timm"`` in ``timm/resnet50``.
     name: str
 
-    #: Names of masks of padding, and whether they are true of real positions; if not, they are true of padding.
+    #: Names of masks of padding, and whether a mask is true at real positions; otherwise it is true at padding.
     masks: Mapping[str, bool]
 
     def claims(self, model: nn.Module) -> bool:
-        """Whether this adapter knows the model; the most particular adapter that does is taken."""
+        """Whether this adapter is for the model; the most specific adapter is chosen."""
 
     def load(self, name: str) -> nn.Module:
-        """The model of that name, with its weights, in evaluation mode.
+        """Load the model of that name, with its weights, in evaluation mode.
 
-        An adapter whose models may bring code has a second parameter, ``trust_remote_code=False``, and runs none
-        without it.
+        An adapter whose models may need code of their own has a second parameter, ``trust_remote_code=False``, and runs
+        such code only if it is true.
         """
 
     def batch(self, raw: Any, device: torch.device) -> Batch:
-        """Split what a loader gives into inputs, on the device, and labels, on that of its statistics."""
+        """Split a batch of a loader into inputs, on the device, and labels, on the device of statistics."""
 
     def forward(self, model: nn.Module, batch: Batch) -> Any:
         """Run one forward."""
 
     def logits(self, output: Any) -> Tensor | None:
-        """The class scores in the forward's output, shape ``(n, C)``; None if there are none."""
+        """Return the class scores in the forward's output, shape ``(n, C)``; None if there are none."""
 
     def head(self, model: nn.Module) -> str | None:
-        """Path of the module that makes the logits; None to have it found in the graph of the network."""
+        """Return the path of the module that makes the logits; None to search the graph of the network."""
 
     def prefix_tokens(self, model: nn.Module, batch: Batch) -> int:
-        """Class and register tokens in front of the tokens that the input gives."""
+        """Return the number of class, register and other tokens before those of the input."""
 
     def virtual_tokens(self, model: nn.Module) -> int:
-        """How many tokens of the prefix are trained ones that stand for no part of the input (prompt tuning)."""
+        """Return the number of prefix tokens that are trained and are no part of the input (prompt tuning)."""
 
     def mask_at(self, model: nn.Module, mask: Tensor, length: int) -> Tensor:
-        """The attention mask at a layer of so many positions, fewer or more than the mask's by a factor."""
+        """Return the attention mask for a layer of `length` positions, fewer or more than the mask's by a factor."""
 
     def pooling(self, model: nn.Module) -> str:
-        """How the network itself pools tokens: ``"cls"``, ``"mean"`` or ``"last"``."""
+        """Return how the network itself pools tokens: ``"cls"``, ``"mean"`` or ``"last"``."""
 
     def prepare(self, model: nn.Module) -> Callable[[Sequence[Any]], Any] | None:
-        """The preprocessing that the model was trained with, raw inputs to a batch's inputs; None if none is known."""
+        """Return the model's preprocessing, from raw inputs to those of a batch; None if none is known."""
 
     def example(self, model: nn.Module) -> Any:
-        """Inputs of two made-up samples, to see the layers without any data."""
+        """Make inputs of two samples, to list the layers without data."""

@@ -1,4 +1,4 @@
-"""Raw samples of any kind to what a model of transformers takes: texts, token ids or pictures."""
+"""The preparation of raw samples for models of transformers: texts, token ids or pictures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["RawInputs", "accepted"]
 
 
 class RawInputs:
-    """The tokenizer or the image processor that was saved with a model, as what the samples are asks for.
+    """Prepares samples with the tokenizer or the image processor that was saved with a model, by the kind of samples.
 
     Parameters
     ----------
@@ -31,12 +31,12 @@ class RawInputs:
     name : str
         Hub id or folder of the model.
     options : mapping of str to str or bool
-        As the tokenizer takes them; ``trust_remote_code`` holds for the image processor, too.
+        Options of the tokenizer; the image processor takes ``trust_remote_code`` of them.
 
     Attributes
     ----------
     notes : Notes
-        What was guessed, or read otherwise than it stands.
+        Lines on guesses, and on samples that were changed.
     """
 
     def __init__(self, model: nn.Module, name: str, options: Mapping[str, Any]) -> None:
@@ -59,47 +59,35 @@ class RawInputs:
 
     @cached_property
     def texts(self) -> TextPreparation:
-        """What prepares texts and token ids."""
-        found = TextPreparation(self._tokenizer, *self._limits, self._padding)
-        self.notes.include(found.notes)
-        return found
+        """The preparation of texts and token ids."""
+        preparation = TextPreparation(self._tokenizer, *self._limits, self._padding)
+        self.notes.include(preparation.notes)
+        return preparation
 
     @cached_property
     def pictures(self) -> PicturePreparation:
-        """What prepares pictures."""
+        """The preparation of pictures."""
         import transformers
 
         trust = self._options.get("trust_remote_code", False)
         with self._loading("image processor"):
             processor = transformers.AutoImageProcessor.from_pretrained(self.name, trust_remote_code=trust)
-        options: dict[str, Any] = {}
-        if self._channels == 1:
-            moments = {key: getattr(processor, key, None) for key in ("image_mean", "image_std")}
-            options = {key: list(averaged(value, 1)) for key, value in moments.items() if value is not None}
-            options |= {"do_convert_rgb": False} if hasattr(processor, "do_convert_rgb") else {}
-
-        def transform(images: list[Any]) -> dict[str, Any]:
-            with refusing(f"the image processor of {self.name!r} fails on the pictures"):
-                batch = dict(processor(images=images, return_tensors="pt", **options))
-            check_channels(batch["pixel_values"], self._channels)
-            return batch
-
-        found = PicturePreparation(transform, self._channels, _description(processor))
-        self.notes.include(found.notes)
-        return found
+        preparation = _picture_preparation(processor, self.name, self._channels)
+        self.notes.include(preparation.notes)
+        return preparation
 
     @property
     def text(self) -> str:
-        """What the preparations that were used do, in few words."""
+        """A short description of the preparations that were used."""
         used = [vars(self)[name].text for name in ("texts", "pictures") if name in vars(self)]
         return "; ".join(used)
 
     def longest(self) -> int:
-        """The tokens that a text is cut to."""
+        """Return the largest number of tokens of a text; longer texts are cut."""
         return self.texts.longest
 
     def token_counts(self, raw: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
-        """The tokens of every text without and with those that the tokenizer adds, shape ``(n,)`` each.
+        """Return the number of tokens of every text, without and with special tokens, shape ``(n,)`` each.
 
         Raises
         ------
@@ -116,7 +104,7 @@ class RawInputs:
         Raises
         ------
         InvalidData
-            For samples of a kind that the model does not take.
+            If the model does not take samples of this kind.
         """
         kind = _kind(raw[0])
         if not (self._texts or self._pictures):
@@ -133,9 +121,9 @@ class RawInputs:
                 f"{self.kind} takes texts beside pictures, and the data has pictures alone; give a loader"
             )
         if self._pictures and (kind in ("pictures", "arrays") or not self._texts):
-            self._tell_tower("picture", kind)
+            self._note_tower("picture", kind)
             return self.pictures(raw)
-        self._tell_tower("text", kind)
+        self._note_tower("text", kind)
         batch = self.texts(raw)
         return batch if self._mask else {key: value for key, value in batch.items() if key != "attention_mask"}
 
@@ -147,16 +135,16 @@ class RawInputs:
 
     @contextmanager
     def _loading(self, what: str) -> Iterator[None]:
-        """Say what the model lacks, whatever a library raises over what there is."""
+        """Raise any error of a library within the context as `InvalidData` that names what is missing."""
         try:
             with refusing_code(self.name):
                 yield
         except LayerwiseError:
             raise
         except Exception as error:
-            raise self._missing(what, error) from error
+            raise _missing(what, self.name, error) from error
 
-    def _tell_tower(self, tower: str, kind: str) -> None:
+    def _note_tower(self, tower: str, kind: str) -> None:
         if self._towers:
             self.notes.add(f"{self.kind} has two towers and the data has {kind} alone: only its {tower} tower runs")
 
@@ -164,35 +152,49 @@ class RawInputs:
         takes = " or ".join(["texts"] * self._texts + ["pictures"] * self._pictures) or self._main
         return InvalidData(f"{self.kind} takes {takes}, and the data has {kind}")
 
-    def _missing(self, what: str, error: Exception) -> InvalidData:
-        where = (
-            f"can be had for the model {self.name!r} ({reason(error)})"
-            if self.name
-            else "is known for a model without a name"
-        )
-        return InvalidData(
-            f"no {what} {where}, as data by name needs. Save it beside the weights and name the model "
-            "hf/FOLDER, or give a loader"
-        )
+
+def _missing(what: str, name: str, error: Exception) -> InvalidData:
+    """Return the error for a model without a tokenizer or an image processor."""
+    where = f"can be had for the model {name!r} ({reason(error)})" if name else "is known for a model without a name"
+    return InvalidData(
+        f"no {what} {where}, as data by name needs. Save it beside the weights and name the model "
+        "hf/FOLDER, or give a loader"
+    )
+
+
+def _picture_preparation(processor: Any, name: str, channels: int) -> PicturePreparation:
+    """Return the preparation by an image processor; for one channel, pictures stay grey."""
+    options: dict[str, Any] = {}
+    if channels == 1:
+        moments = {key: getattr(processor, key, None) for key in ("image_mean", "image_std")}
+        options = {key: list(averaged(value, 1)) for key, value in moments.items() if value is not None}
+        options |= {"do_convert_rgb": False} if hasattr(processor, "do_convert_rgb") else {}
+
+    def transform(images: list[Any]) -> dict[str, Any]:
+        with refusing(f"the image processor of {name!r} fails on the pictures"):
+            batch = dict(processor(images=images, return_tensors="pt", **options))
+        check_channels(batch["pixel_values"], channels)
+        return batch
+
+    return PicturePreparation(transform, channels, _description(processor))
 
 
 def _description(processor: Any) -> str:
-    """What an image processor does, in few words."""
-    steps = ("size", "crop_size", "image_mean", "image_std")
-    found = {name: getattr(processor, name, None) for name in steps}
-    values = {name: dict(value) if isinstance(value, Mapping) else value for name, value in found.items()}
-    said = ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
-    return f"{type(processor).__name__.removesuffix('Fast')}: {said}"
+    """Return a short description of an image processor."""
+    steps = {name: getattr(processor, name, None) for name in ("size", "crop_size", "image_mean", "image_std")}
+    values = {name: dict(value) if isinstance(value, Mapping) else value for name, value in steps.items()}
+    text = ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
+    return f"{type(processor).__name__.removesuffix('Fast')}: {text}"
 
 
 def accepted(model: nn.Module) -> frozenset[str]:
-    """The names of what a model's forward takes; of the model within a wrapper of PEFT's."""
+    """Return the names of the parameters of a model's forward, without a wrapper of PEFT."""
     inner: Any = getattr(model, "get_base_model", lambda: model)()
     return frozenset(inspect.signature(inner.forward).parameters)
 
 
 def _kind(value: Any) -> str:
-    """What a raw sample is: texts, token ids, pictures or arrays."""
+    """Return the kind of a raw sample: texts, token ids, pictures or arrays."""
     if isinstance(value, (str, tuple, list)):
         return "texts"
     if hasattr(value, "convert"):

@@ -1,4 +1,4 @@
-"""Code that comes with a model: it runs for those who ask for it, and is named to all others."""
+"""Code that comes with a model: it runs only if the caller allows it, and errors name it."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ _CONFIGS = ("config.json", "tokenizer_config.json", "preprocessor_config.json", 
 
 
 class RemoteCode(LayerwiseError, PermissionError):
-    """A model brings code of its own, which was not allowed to run."""
+    """A model needs code of its own, which was not allowed to run."""
 
 
 def code_of(name: str) -> list[str]:
-    """What the configurations of a local folder ask to run, as ``file.py:Class``; none of what cannot be read."""
-    found = []
+    """Return the code that the configurations of a local folder name, as ``file.py:Class``; skip unreadable ones."""
+    classes = []
     for file in _CONFIGS:
         try:
-            said = json.loads((Path(name).expanduser() / file).read_text())["auto_map"]
-            values = said.values() if isinstance(said, dict) else [said]
-            wanted = [item for value in values for item in (value if isinstance(value, list) else [value])]
+            auto_map = json.loads((Path(name).expanduser() / file).read_text())["auto_map"]
+            values = auto_map.values() if isinstance(auto_map, dict) else [auto_map]
+            references = [item for value in values for item in (value if isinstance(value, list) else [value])]
         except (OSError, ValueError, LookupError, TypeError, RecursionError):
             continue
-        for item in wanted:
-            if isinstance(item, str):
-                module, _, own = item.rpartition(".")
-                found.append(f"{module}.py:{own}")
-    return list(dict.fromkeys(found))
+        for reference in references:
+            if isinstance(reference, str):
+                module, _, class_name = reference.rpartition(".")
+                classes.append(f"{module}.py:{class_name}")
+    return list(dict.fromkeys(classes))
 
 
 @contextmanager
 def refusing_code(name: str) -> Iterator[None]:
-    """Name the code that a model of transformers brings where the library refuses it.
+    """Raise the refusal of transformers to run a model's code as `RemoteCode`.
 
     Raises
     ------
     RemoteCode
-        Saying what would run, and how it is allowed.
+        Names the code, and how to allow it.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Texts and token ids, in the form that a model of language takes."""
+"""The preparation of texts and token ids for language models, and the limits of these models."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from layerwise.runtime.reading_errors import refusing
 
 __all__ = ["TextPreparation", "beyond_limits", "most_tokens", "vocabulary_size"]
 
-# Longer texts are cut here, unless tokenizer or model ask for less.
+# Longer texts are cut to this, unless tokenizer or model have a smaller limit.
 _LONGEST = 512
 _POSITIONS = ("max_encoder_position_embeddings", "max_position_embeddings", "n_positions", "max_seq_len", "n_ctx")
 
 
 class TextPreparation:
-    """Texts, pairs of texts or rows of token ids to a mapping with ``input_ids`` and ``attention_mask``.
+    """Converts texts, pairs of texts or rows of token ids to a mapping with ``input_ids`` and ``attention_mask``.
 
     Parameters
     ----------
     load : callable
-        Gives the tokenizer, when the first text comes.
+        Returns the tokenizer; called for the first text.
     positions : int or None
-        The most tokens that the model takes.
+        The largest number of tokens that the model takes.
     vocabulary : int or None
-        How many token ids it knows.
+        Number of token ids of the model.
     padding : int or None
-        The id that is padding and nothing else, where the model has one.
+        The id that is only padding, if the model has one.
 
     Attributes
     ----------
     notes : Notes
-        What was guessed.
+        Lines on guesses.
     """
 
     def __init__(
@@ -52,16 +52,17 @@ class TextPreparation:
 
     @cached_property
     def tokenizer(self) -> Any:
-        """The tokenizer, with a padding token: the mask tells what is padding, whatever its id."""
-        found = self._load()
-        with refusing(f"the tokenizer of {_origin(found)} has no token for padding"):
-            if found.pad_token is None:
-                found.pad_token = found.eos_token or found.unk_token or found.convert_ids_to_tokens(0)
-        return found
+        """The tokenizer, with a padding token of any id: the mask marks the padding."""
+        tokenizer = self._load()
+        with refusing(f"the tokenizer of {_origin(tokenizer)} has no token for padding"):
+            if tokenizer.pad_token is None:
+                first = tokenizer.eos_token or tokenizer.unk_token
+                tokenizer.pad_token = first or tokenizer.convert_ids_to_tokens(0)
+        return tokenizer
 
     @property
     def longest(self) -> int:
-        """The tokens that a text is cut to."""
+        """The largest number of tokens of a text; longer texts are cut."""
         tokenizer = self.tokenizer
         with refusing(f"the tokenizer of {_origin(tokenizer)} does not say how long a text may be"):
             return min(int(tokenizer.model_max_length), self.positions or _LONGEST, _LONGEST)
@@ -72,28 +73,29 @@ class TextPreparation:
         Raises
         ------
         InvalidData
-            For token ids that the model does not have, and for what is neither text nor token ids.
+            If the model does not have the token ids, or the inputs are neither texts nor token ids.
         """
         if all(isinstance(item, (str, tuple, list)) for item in raw):
             batch = dict(self._encode(raw, padding=True, truncation=True, max_length=self.longest, return_tensors="pt"))
             self._check(batch["input_ids"].numpy(), "the tokenizer gives")
             return batch
-        return self._of_ids([self._as_ids(item) for item in raw])
+        return self._pad([self._as_ids(item) for item in raw])
 
     def token_counts(self, raw: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
-        """The tokens of every text without and with those that the tokenizer adds, shape ``(n,)`` each.
+        """Return the number of tokens of every text, without and with special tokens, shape ``(n,)`` each.
 
         Raises
         ------
         InvalidData
-            If the tokenizer knows none of their words.
+            If the tokenizer knows no word of the texts.
         """
-        own = self._encode(raw, add_special_tokens=False, verbose=False)["input_ids"]
-        self._check_known(np.concatenate([np.asarray(ids, dtype=np.int64) for ids in own]))
-        return np.array([len(ids) for ids in own]), np.array([len(ids) + self._added(raw) for ids in own])
+        encoded = self._encode(raw, add_special_tokens=False, verbose=False)["input_ids"]
+        self._check_known(np.concatenate([np.asarray(ids, dtype=np.int64) for ids in encoded]))
+        tokens = np.array([len(ids) for ids in encoded])
+        return tokens, tokens + self._special_tokens(raw)
 
     def _check_known(self, ids: np.ndarray) -> None:
-        """Refuse texts that the tokenizer knows no word of: it may have been made without a vocabulary."""
+        """Refuse texts of which the tokenizer knows no word: it may have no vocabulary."""
         unknown = self.tokenizer.unk_token_id
         share = float((ids == unknown).mean()) if ids.size and unknown is not None else 0.0
         if share == 1:
@@ -112,12 +114,13 @@ class TextPreparation:
         texts = [item if isinstance(item, str) else tuple(item) for item in raw]
         if any(isinstance(text, str) for text in texts):
             return self.tokenizer([str(text) for text in texts], **options)
-        if self._added(raw) <= self.tokenizer.num_special_tokens_to_add(pair=False):
+        if self._special_tokens(raw) <= self.tokenizer.num_special_tokens_to_add(pair=False):
             self.notes.add("the tokenizer puts nothing between the two texts of a pair: they are read as one text")
         first, second = zip(*texts, strict=True)
         return self.tokenizer(list(first), list(second), **options)
 
-    def _added(self, raw: Sequence[Any]) -> int:
+    def _special_tokens(self, raw: Sequence[Any]) -> int:
+        """Return how many special tokens the tokenizer adds to each text, or to each pair."""
         return int(self.tokenizer.num_special_tokens_to_add(pair=not isinstance(raw[0], str)))
 
     def _as_ids(self, value: Any) -> np.ndarray:
@@ -131,7 +134,8 @@ class TextPreparation:
             )
         return ids
 
-    def _of_ids(self, rows: Sequence[np.ndarray]) -> dict[str, Tensor]:
+    def _pad(self, rows: Sequence[np.ndarray]) -> dict[str, Tensor]:
+        """Pad rows of token ids to one length, with a mask."""
         longest = max(map(len, rows))
         if self.positions is not None and longest > self.positions:
             raise InvalidData(f"rows of {longest} token ids are more than the {self.positions} that the model takes")
@@ -147,7 +151,7 @@ class TextPreparation:
         return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
 
     def _real(self, row: np.ndarray) -> np.ndarray:
-        """What of a row is not padding at its ends, shape ``(tokens,)``."""
+        """Return the mask of a row: 0 for padding at its ends, shape ``(tokens,)``."""
         if self.padding is None:
             return np.ones(len(row), dtype=np.int64)
         real = np.flatnonzero(row != self.padding)
@@ -170,9 +174,9 @@ class TextPreparation:
 
 
 def most_tokens(model: nn.Module) -> int | None:
-    """The most tokens that a model has positions for; None where it says nothing.
+    """Return the largest number of tokens that a model has positions for; None if it is not known.
 
-    Positions of RoBERTa and its kin begin behind that of padding, so that some of them are no token's.
+    In RoBERTa and similar models, positions begin after that of padding, so that the first ones are unused.
     """
     config = _text_config(model)
     stated = [getattr(config, name, None) for name in _POSITIONS]
@@ -185,13 +189,13 @@ def most_tokens(model: nn.Module) -> int | None:
 
 
 def vocabulary_size(model: nn.Module) -> int | None:
-    """How many token ids a model knows; None where it says nothing."""
+    """Return the number of token ids of a model; None if it is not known."""
     size = getattr(_text_config(model), "vocab_size", None)
     return size if isinstance(size, int) and size > 0 else None
 
 
 def beyond_limits(model: nn.Module, ids: Any) -> str:
-    """Why a forward must fail on these token ids, shape ``(n, tokens)``; empty where nothing of the kind is known."""
+    """Return why a forward must fail on these token ids, shape ``(n, tokens)``; empty if they are within limits."""
     if not isinstance(ids, Tensor) or not ids.numel():
         return ""
     positions, vocabulary = most_tokens(model), vocabulary_size(model)
@@ -205,8 +209,8 @@ def beyond_limits(model: nn.Module, ids: Any) -> str:
 
 def _text_config(model: nn.Module) -> Any:
     config: Any = getattr(model, "config", None)
-    own = getattr(config, "get_text_config", None)
-    return config if own is None else own()
+    get_text_config = getattr(config, "get_text_config", None)
+    return config if get_text_config is None else get_text_config()
 
 
 def _origin(tokenizer: Any) -> str:

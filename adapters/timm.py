@@ -1,4 +1,4 @@
-"""Models of timm, by name, with the hub's weights, a local file's, or none."""
+"""Models of timm by name, with weights from the hub or a local file, or with random ones."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ __all__ = ["TimmAdapter"]
 
 
 class TimmAdapter(TorchAdapter):
-    """Names are ``timm/NAME``, and ``timm/NAME?file=PATH`` or ``?checkpoint=PATH`` for weights in a local file.
+    """Loads and runs models of timm by names ``timm/NAME``.
 
-    ``?pretrained=0`` gives random weights, ``?num_classes=10`` a head of that size with random weights; several options
-    are joined by ``&``.
+    ``timm/NAME?file=PATH`` and ``?checkpoint=PATH`` take weights from a local file. ``?pretrained=0`` leaves the
+    weights random, ``?num_classes=10`` makes a random head of that size. Several options are joined by ``&``.
     """
 
     name = "timm"
 
     def claims(self, model: nn.Module) -> bool:
-        """Modules that carry timm's configuration."""
+        """Claim modules with timm's configuration."""
         return hasattr(model, "pretrained_cfg") or type(model).__module__.startswith("timm.")
 
     def load(self, name: str) -> nn.Module:
@@ -37,9 +37,9 @@ class TimmAdapter(TorchAdapter):
         Raises
         ------
         UnknownName
-            With the nearest names that timm has, the options or the files that there are.
+            If timm has no such model, or an option or a file does not exist.
         InvalidData
-            If the weights cannot be fetched, or are of another network.
+            If the weights cannot be fetched, or are those of another network.
         """
         import timm
 
@@ -59,9 +59,9 @@ class TimmAdapter(TorchAdapter):
         try:
             model: nn.Module = timm.create_model(name, **settings)
         except Exception as error:
-            # Over a file that is broken timm and torch may raise anything.
-            own = settings.get("checkpoint_path") or settings.get("pretrained_cfg_overlay", {}).get("file")
-            where = f" in {own!r}" if own else ""
+            # On a broken file, timm and torch may raise any error.
+            file = settings.get("checkpoint_path") or settings.get("pretrained_cfg_overlay", {}).get("file")
+            where = f" in {file!r}" if file else ""
             raise InvalidData(
                 f"the weights of {name!r}{where} cannot be had or do not fit: {reason(error)}; ?file=PATH takes them "
                 "from a file, ?pretrained=0 leaves them random"
@@ -69,7 +69,7 @@ class TimmAdapter(TorchAdapter):
         return model.eval()
 
     def head(self, model: nn.Module) -> str | None:
-        """The classifier that timm names in the model's configuration; None where it names several."""
+        """Return the classifier that the model's configuration names; None if it names several."""
         classifier = _config(model).get("classifier")
         present = dict(model.named_modules())
         names = [classifier] if isinstance(classifier, str) else list(classifier or ())
@@ -77,11 +77,11 @@ class TimmAdapter(TorchAdapter):
         return heads[0] if len(heads) == 1 else None
 
     def pooling(self, model: nn.Module) -> str:
-        """The network's own ``global_pool``: its class token, or the mean."""
+        """Return the network's own ``global_pool``: its class token, or the mean."""
         return "cls" if getattr(model, "global_pool", "") == "token" else "mean"
 
     def prepare(self, model: nn.Module) -> Callable[[Sequence[Any]], Any] | None:
-        """The evaluation transform of the model's configuration; for one channel, pictures stay grey."""
+        """Return the evaluation transform of the model's configuration; for one channel, pictures stay grey."""
         from timm.data.config import resolve_model_data_config
         from timm.data.transforms_factory import create_transform
 
@@ -96,12 +96,12 @@ class TimmAdapter(TorchAdapter):
         return PicturePreparation(stacked, channels, _description(settings))
 
     def example(self, model: nn.Module) -> Any:
-        """Two pictures of the size that the model's configuration names."""
+        """Make two pictures of the size that the model's configuration names."""
         _, height, width = _config(model).get("input_size", (3, 224, 224))
         return torch.randn(2, _channels(model), height, width)
 
     def batch(self, raw: Any, device: torch.device) -> Batch:
-        """As for any module; a mapping with one entry beside the labels is a picture."""
+        """Split a batch as for any module; in a mapping, the only entry besides the labels is the pictures."""
         batch = super().batch(raw, device)
         if isinstance(batch.inputs, dict) and len(batch.inputs) == 1:
             return Batch(next(iter(batch.inputs.values())), batch.labels, batch.size)
@@ -109,7 +109,7 @@ class TimmAdapter(TorchAdapter):
 
 
 def _description(settings: Mapping[str, Any]) -> str:
-    """What a transform does, in few words."""
+    """Return a short description of a transform."""
     _, height, width = settings["input_size"]
     size = f"{height}x{width} {settings['interpolation']}, crop {settings['crop_pct']:.3g}"
     scale = ["/".join(f"{value:.3g}" for value in settings[name]) for name in ("mean", "std")]
@@ -117,12 +117,12 @@ def _description(settings: Mapping[str, Any]) -> str:
 
 
 def _config(model: nn.Module) -> Mapping[str, Any]:
-    found: Any = getattr(model, "pretrained_cfg", None)
-    return found or {}
+    config: Any = getattr(model, "pretrained_cfg", None)
+    return config or {}
 
 
 def _channels(model: nn.Module) -> int:
-    """The channels that the first convolution takes; what the configuration says where there is none."""
+    """Return the input channels of the first convolution; without any, those of the configuration."""
     first = _config(model).get("first_conv")
     present = dict(model.named_modules())
     named = [present.get(name) for name in ([first] if isinstance(first, str) else list(first or ()))]

@@ -21,29 +21,29 @@ __all__ = ["TorchAdapter", "move"]
 
 
 class TorchAdapter:
-    """Runs any torch module; timm and Hugging Face models differ from it in a few answers only.
+    """Runs any torch module; the adapters of timm and Hugging Face override a few methods.
 
-    Model names are ``package.module:function``: the function is called without arguments and gives the module.
+    Model names are ``package.module:function``: the function is called without arguments and returns the module.
     """
 
     name = "torch"
     masks: ClassVar[Mapping[str, bool]] = {
         **dict.fromkeys(("attention_mask", "input_mask"), True),
-        # As torch has it: true of padding.
+        # The convention of torch: true at padding.
         **dict.fromkeys(("src_key_padding_mask", "key_padding_mask", "padding_mask", "pad_mask"), False),
     }
 
     def claims(self, model: nn.Module) -> bool:
-        """Every module."""
+        """Claim every module."""
         return True
 
     def load(self, name: str) -> nn.Module:
-        """Call ``package.module:function``; modules of the working directory count.
+        """Call ``package.module:function``; the working directory is on the path of modules.
 
         Raises
         ------
         UnknownName
-            If the module or the function is not there.
+            If the module or the function does not exist.
         """
         module_name, _, attribute = name.partition(":")
         hint = "Model names are timm/NAME, hf/NAME or package.module:function"
@@ -66,36 +66,35 @@ class TorchAdapter:
         return model.eval()
 
     def pick(self, raw: Any, model: nn.Module) -> Any:
-        """Leave out of a batch what the model does not take: paths, and the number of each sample in a mapping.
+        """Leave out the items of a batch that the model does not take, such as paths and sample numbers.
 
         Raises
         ------
         InvalidData
-            If it can be read in two ways, such as ``(inputs, labels, index)``.
+            If the batch can be read in two ways, such as ``(inputs, labels, index)``.
         """
         return pick_items(raw, parameters_of(model))
 
     def batch(self, raw: Any, device: torch.device) -> Batch:
         """Split ``(inputs, labels)``, or a mapping with a key such as ``labels``, and move it to the device.
 
-        Labels go where statistics are kept (`layerwise.runtime.statistics_device`). They may be a mapping themselves,
-        one entry a target.
+        Labels move to the device of statistics (`layerwise.runtime.statistics_device`). They may be a mapping with an
+        entry for each target.
 
         Raises
         ------
         InvalidData
-            If there are no labels or several items that may be, no samples can be counted, or there are not as many
-            inputs as labels.
+            If there are no labels, several items may be the labels, or the numbers of inputs and labels differ.
         InvalidLabels
-            If labels are no numbers.
+            If labels are not numbers.
         """
         inputs, labels = split(raw)
         targets = dict(labels) if isinstance(labels, Mapping) else {"label": labels}
         inputs = move(inputs, device)
         mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
-        # Values of a regression may be in double precision, which not every device has.
-        kept = statistics_device(device)
-        tensors = {name: _as_labels(value, name).to(kept) for name, value in targets.items()}
+        # Regression targets may be in double precision, which some devices lack.
+        label_device = statistics_device(device)
+        tensors = {name: _as_labels(value, name).to(label_device) for name, value in targets.items()}
         sizes = {len(value) for value in tensors.values() if value.ndim}
         if len(sizes) != 1:
             raise InvalidData(f"labels of a batch must be vectors of one length; there are {sorted(sizes) or 'none'}")
@@ -116,7 +115,7 @@ class TorchAdapter:
         return model(*inputs) if isinstance(inputs, (tuple, list)) else model(inputs)
 
     def logits(self, output: Any) -> Tensor | None:
-        """The output itself where it is a matrix, or its entry ``logits``."""
+        """Return the output, or its entry ``logits``, if it is a matrix."""
         if isinstance(output, Mapping):
             output = output.get("logits")
         elif hasattr(output, "logits"):
@@ -126,31 +125,31 @@ class TorchAdapter:
         return output if output.ndim == 2 and output.shape[1] > 1 else None
 
     def head(self, model: nn.Module) -> str | None:
-        """Not known: it is found in the graph of the network."""
+        """Return None: the head is found in the graph of the network."""
         return None
 
     def prefix_tokens(self, model: nn.Module, batch: Batch) -> int:
-        """What the model says of itself as ``num_prefix_tokens``, else none."""
+        """Return the model's ``num_prefix_tokens``, else 0."""
         return int(getattr(model, "num_prefix_tokens", 0))
 
     def virtual_tokens(self, model: nn.Module) -> int:
-        """None."""
+        """Return 0."""
         return 0
 
     def mask_at(self, model: nn.Module, mask: Tensor, length: int) -> Tensor:
-        """What the mask is at the centre of each position."""
+        """Return the value of the mask at the centre of each position."""
         return resampled(mask, length)
 
     def pooling(self, model: nn.Module) -> str:
-        """The mean over tokens."""
+        """Return the mean over tokens."""
         return "mean"
 
     def prepare(self, model: nn.Module) -> Callable[[Sequence[Any]], Any] | None:
-        """None: nothing is known of how the network was trained, so arrays are stacked as they are."""
+        """Return None: the training is not known, so arrays are stacked unchanged."""
         return None
 
     def example(self, model: nn.Module) -> Any:
-        """Inputs of two made-up samples, of the width or the channels that the first map of the network takes.
+        """Make inputs of two samples, with the width or the channels of the network's first map.
 
         Raises
         ------
@@ -168,7 +167,7 @@ class TorchAdapter:
 
 
 def move(value: Any, device: torch.device) -> Any:
-    """A nest of tensors, on the device."""
+    """Move nested tensors to the device."""
     return map_tensors(value, lambda tensor: tensor.to(device, non_blocking=True))
 
 

@@ -1,4 +1,4 @@
-"""What arguments can be: kinds of values, which read a value as it is meant, or say in one line what they take."""
+"""Kinds of arguments: each converts a value, or refuses it in one line that says what is accepted."""
 
 from __future__ import annotations
 
@@ -42,32 +42,32 @@ T = TypeVar("T")
 
 
 class _Unfit(Exception):
-    """A value that a kind does not take."""
+    """A value that a kind does not accept."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What an argument can be.
+    """The values that an argument accepts.
 
     Attributes
     ----------
     takes : str
-        What it takes, in a few words for the message.
+        Description of the accepted values, for the message.
     convert : callable
-        Takes a value and returns it as it is meant: a number of numpy's as Python's, say. It raises `_Unfit` for what
-        it does not take, or an error of the library, with words of its own.
+        Converts a value, such as a number of NumPy to one of Python. Raises `_Unfit` for a value that is not accepted,
+        or an error of the library with a message of its own.
     """
 
     takes: str
     convert: Callable[[Any], Any]
 
     def read(self, name: str, value: Any) -> Any:
-        """The value as it is meant.
+        """Convert a value.
 
         Raises
         ------
         InvalidArgument
-            Naming the argument, the value, and what is taken.
+            If the value is not accepted; the message names the argument, the value, and what is accepted.
         """
         try:
             return self.convert(value)
@@ -76,43 +76,43 @@ class Kind:
 
 
 def whole(takes: str, least: int = 0, most: int = 2**63 - 1, *, leave_out: Collection[int] = ()) -> Kind:
-    """A whole number within bounds; Python's and numpy's, but no truth value."""
+    """Accept a whole number within bounds, of Python or NumPy; no truth value."""
 
     def convert(value: Any) -> int:
         if not _is_whole(value):
             raise _Unfit
-        found = int(value)
-        if not least <= found <= most or found in leave_out:
+        integer = int(value)
+        if not least <= integer <= most or integer in leave_out:
             raise _Unfit
-        return found
+        return integer
 
     return Kind(takes, convert)
 
 
 def number(takes: str, least: float = -math.inf, most: float = math.inf) -> Kind:
-    """A finite number within bounds."""
+    """Accept a finite number within bounds."""
 
     def convert(value: Any) -> float:
         if not _is_number(value):
             raise _Unfit
         try:
-            found = float(value)
+            converted = float(value)
         except OverflowError:
             raise _Unfit from None
-        if not math.isfinite(found) or not least <= found <= most:
+        if not math.isfinite(converted) or not least <= converted <= most:
             raise _Unfit
-        return int(value) if _is_whole(value) else found
+        return int(value) if _is_whole(value) else converted
 
     return Kind(takes, convert)
 
 
 def fraction(takes: str) -> Kind:
-    """A number between 0 and 1, neither of them."""
+    """Accept a number between 0 and 1, both excluded."""
     return number(takes, math.nextafter(0.0, 1.0), math.nextafter(1.0, 0.0))
 
 
 def names(takes: str, *, least: int = 0) -> Kind:
-    """One name, or several of them in a list; none of them empty."""
+    """Accept one name, or a list of names; none may be empty."""
 
     def convert(value: Any) -> str | list[str]:
         if isinstance(value, str) and value.strip():
@@ -120,18 +120,18 @@ def names(takes: str, *, least: int = 0) -> Kind:
         if isinstance(value, (str, bytes, Mapping)):
             raise _Unfit
         try:
-            found = [str(item) if isinstance(item, str) else item for item in value]
+            items = [str(item) if isinstance(item, str) else item for item in value]
         except TypeError:
             raise _Unfit from None
-        if len(found) < least or not all(isinstance(item, str) and item.strip() for item in found):
+        if len(items) < least or not all(isinstance(item, str) and item.strip() for item in items):
             raise _Unfit
-        return found
+        return items
 
     return Kind(takes, convert)
 
 
 def one_name(takes: str) -> Kind:
-    """One name, also where it stands alone in a list."""
+    """Accept one name, or a list of one name."""
 
     def convert(value: Any) -> str:
         if isinstance(value, (list, tuple, np.ndarray)) and len(value) == 1:
@@ -143,9 +143,9 @@ def one_name(takes: str) -> Kind:
     return Kind(takes, convert)
 
 
-def choice(what: str, there: Iterable[str]) -> Kind:
-    """One of a few words; another is answered with the nearest."""
-    words = list(there)
+def choice(what: str, available: Iterable[str]) -> Kind:
+    """Accept one of a few words; for any other word, the message names the nearest."""
+    words = list(available)
 
     def convert(value: Any) -> str:
         if not isinstance(value, str):
@@ -158,16 +158,19 @@ def choice(what: str, there: Iterable[str]) -> Kind:
 
 
 def parsed(takes: str, read: Callable[[Any], Any], types: type | tuple[type, ...] = str, *, least: int = 0) -> Kind:
-    """What a function reads, which raises an error of the library where it cannot; of a sequence so many at least."""
+    """Accept a value of some types that a function can read; a sequence must have at least `least` items.
+
+    An error of the library that the function raises is passed on.
+    """
 
     def convert(value: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, types):
             raise _Unfit
         try:
-            found: Any = value
-            if least and len(found) < least:
+            sized: Any = value
+            if least and len(sized) < least:
                 raise _Unfit
-            return read(found)
+            return read(value)
         except (TypeError, ValueError) as error:
             if isinstance(error, LayerwiseError):
                 raise
@@ -177,7 +180,7 @@ def parsed(takes: str, read: Callable[[Any], Any], types: type | tuple[type, ...
 
 
 def instance(takes: str, *types: type) -> Kind:
-    """An object of one of these types."""
+    """Accept an object of one of these types."""
 
     def convert(value: Any) -> Any:
         if not isinstance(value, types):
@@ -188,7 +191,7 @@ def instance(takes: str, *types: type) -> Kind:
 
 
 def several(takes: str, inner: Kind, *, least: int = 1, most: int = 2**31) -> Kind:
-    """A list of values of one kind."""
+    """Accept a list of values of one kind."""
 
     def convert(value: Any) -> list[Any]:
         if not isinstance(value, (list, tuple, range, np.ndarray)) or not least <= len(value) <= most:
@@ -199,7 +202,7 @@ def several(takes: str, inner: Kind, *, least: int = 1, most: int = 2**31) -> Ki
 
 
 def mapping(takes: str, inner: Kind) -> Kind:
-    """A mapping of names to values of one kind."""
+    """Accept a mapping of names to values of one kind."""
 
     def convert(value: Any) -> dict[str, Any]:
         if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
@@ -210,7 +213,7 @@ def mapping(takes: str, inner: Kind) -> Kind:
 
 
 def either(takes: str, *kinds: Kind) -> Kind:
-    """What one of several kinds takes, the first that does."""
+    """Accept a value of one of several kinds; the first that fits converts it."""
 
     def convert(value: Any) -> Any:
         for kind in kinds:
@@ -224,12 +227,12 @@ def either(takes: str, *kinds: Kind) -> Kind:
 
 
 def optional(kind: Kind) -> Kind:
-    """None, or what a kind takes."""
+    """Accept None, or a value of a kind."""
     return Kind(kind.takes, lambda value: None if value is None else kind.convert(value))
 
 
 def anything(takes: str, fits: Callable[[Any], bool]) -> Kind:
-    """What a test lets pass."""
+    """Accept a value for which `fits` is true, unchanged."""
 
     def convert(value: Any) -> Any:
         if not fits(value):
@@ -239,47 +242,47 @@ def anything(takes: str, fits: Callable[[Any], bool]) -> Kind:
     return Kind(takes, convert)
 
 
-def checked(table: Mapping[str, Kind] | None = None, /, **own: Kind) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Decorate a function so that its arguments are read by kinds, before it does anything.
+def checked(table: Mapping[str, Kind] | None = None, /, **kinds: Kind) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Decorate a function so that kinds convert its arguments before it runs.
 
-    Arguments without a kind, that are annotated as a plain number, a truth value or text, have to be that.
+    An argument without a kind that is annotated as ``int``, ``float``, ``bool`` or ``str`` must have that type.
 
     Parameters
     ----------
     table : mapping of str to Kind, optional
         Kinds by the name of an argument.
-    **own
-        Kinds that go before those of the table.
+    **kinds
+        Kinds that override those of the table.
 
     Raises
     ------
     InvalidArgument
-        From the function, for an argument that is not of its kind, or that is missing.
+        When the function is called with an argument that is not of its kind, or without one that it needs.
     UnknownName
-        From the function, for an argument that it does not have, with the nearest.
+        When the function is called with an argument that it does not have; the message names the nearest.
     """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         signature = inspect.signature(function)
         called = function.__qualname__.removesuffix(".__init__")
-        assert own.keys() <= signature.parameters.keys(), f"{called} has no such arguments: {list(own)}"
-        plain = {name: _PLAIN.get(str(item.annotation)) for name, item in signature.parameters.items()}
-        known = {name: kind for name, kind in plain.items() if kind is not None} | {**(table or {}), **own}
-        kinds = {name: kind for name, kind in known.items() if name in signature.parameters}
-        there = [name for name in signature.parameters if name != "self"]
+        assert kinds.keys() <= signature.parameters.keys(), f"{called} has no such arguments: {list(kinds)}"
+        annotated = {name: _PLAIN.get(str(item.annotation)) for name, item in signature.parameters.items()}
+        known = {name: kind for name, kind in annotated.items() if kind is not None} | {**(table or {}), **kinds}
+        kind_of = {name: kind for name, kind in known.items() if name in signature.parameters}
+        arguments = [name for name in signature.parameters if name != "self"]
         takes_any = any(item.kind is item.VAR_KEYWORD for item in signature.parameters.values())
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> T:
             if not takes_any:
-                refuse_unknown(f"argument of {called}", kwargs, there)
+                refuse_unknown(f"argument of {called}", kwargs, arguments)
             try:
                 bound = signature.bind(*args, **kwargs)
             except TypeError as error:
                 raise InvalidArgument(f"{called}: {error}") from None
             for name, value in bound.arguments.items():
-                if name in kinds:
-                    bound.arguments[name] = kinds[name].read(name, value)
+                if name in kind_of:
+                    bound.arguments[name] = kind_of[name].read(name, value)
             return function(*bound.args, **bound.kwargs)
 
         return call
@@ -287,9 +290,9 @@ def checked(table: Mapping[str, Kind] | None = None, /, **own: Kind) -> Callable
     return decorate
 
 
-def refuse_unknown(what: str, given: Iterable[str], there: Iterable[str]) -> None:
-    """Raise `UnknownName` for the first name that there is not."""
-    known = list(there)
+def refuse_unknown(what: str, given: Iterable[str], available: Iterable[str]) -> None:
+    """Raise `UnknownName` for the first given name that is not available."""
+    known = list(available)
     for name in given:
         if name not in known:
             raise UnknownName(what, name, known)
@@ -319,12 +322,12 @@ def _is_whole(value: Any) -> bool:
 
 #: A truth value.
 FLAG = Kind("it is True or False", _flag)
-#: What a thing can be called.
+#: A printable name.
 NAME = anything("a name is printable text, not empty and of at most 1,000 characters", _is_name)
-#: Where a file is, or can be.
+#: The path of a file or folder that need not exist.
 PATH = anything("it is a path", _is_path)
 
-# Kinds by annotation. What bounds a number has is for the function to say.
+# Kinds by annotation. Bounds are for the function to state.
 _PLAIN = {
     "int": anything("it is a whole number", _is_whole),
     "float": anything("it is a number", _is_number),

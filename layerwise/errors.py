@@ -1,7 +1,7 @@
-"""Errors: what was asked, what there is, and the nearest match.
+"""Errors, and the text of their messages: what was asked, what there is, and the nearest match.
 
-Every error that a caller can cause derives from `LayerwiseError`, and from the built-in that a caller would
-have expected, so that ``except ValueError`` keeps working.
+Every error that a caller can cause derives from `LayerwiseError`, and from the built-in that a caller expects, so that
+``except ValueError`` works.
 """
 
 from __future__ import annotations
@@ -38,22 +38,22 @@ __all__ = [
     "shown",
 ]
 
-# The marks that change the direction of text, behind which a name may look like another.
+# Marks that change the direction of text: a name that has one may look like another name.
 _DIRECTIONS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 # Control characters, halves of surrogate pairs, and the ends of lines and paragraphs.
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
-# A word of this length is no path, and drowns the message that it stands in.
+# A longer word is no path, and hides the rest of its message.
 _LONGEST_WORD = 400
-# Of what another's error says, this much is repeated; it is the cause, and says the rest itself.
+# Characters of another library's message that are repeated; the traceback shows the rest.
 _LONGEST_CAUSE = 300
-# A value is shown with at most so many characters.
+# Characters of a value.
 _LONGEST = 80
-# A name may be a path, whose last part says what it is of.
+# Characters of a name: the last part of a long path tells it from others.
 _LONGEST_NAME = 240
 
 
 class LayerwiseError(Exception):
-    """A mistake that the caller can mend; its text is one line."""
+    """A mistake that the caller can correct; its text is one line."""
 
     def __str__(self) -> str:
         text = re.sub(r"\s*\n\s*", " ", super().__str__().strip())
@@ -61,34 +61,34 @@ class LayerwiseError(Exception):
 
 
 class UnknownName(LayerwiseError, LookupError):
-    """A name was asked for that is not there.
+    """A name that does not exist was asked for.
 
     Parameters
     ----------
     what : str
-        The kind of thing that was looked for, such as ``"layer"``.
+        The kind of thing, such as ``"layer"``.
     asked : str
         The name that was asked for.
     available : iterable of str
-        The names that there are.
+        The names that exist.
     hint : str, optional
-        What to do about it.
+        What the caller can do.
     """
 
     def __init__(self, what: str, asked: str, available: Iterable[str], hint: str = "") -> None:
         names = list(dict.fromkeys(map(str, available)))
         near = nearest(asked, names) if isinstance(asked, str) else []
         if near:
-            there = f"nearest: {', '.join(near)}"
+            alternatives = f"nearest: {', '.join(near)}"
         elif names:
-            there = f"there are: {listed(names)}"
+            alternatives = f"there are: {listed(names)}"
         else:
-            there = "there are none"
-        super().__init__(f"no {what} {shown(asked, _LONGEST_NAME)}; {there}" + (f". {hint}" if hint else ""))
+            alternatives = "there are none"
+        super().__init__(f"no {what} {shown(asked, _LONGEST_NAME)}; {alternatives}" + (f". {hint}" if hint else ""))
 
 
 class LayerNeverFired(LayerwiseError, RuntimeError):
-    """A chosen layer's module was never called in the forward."""
+    """A chosen layer whose module the forward never called."""
 
 
 class MissingPackage(LayerwiseError, ModuleNotFoundError):
@@ -96,35 +96,35 @@ class MissingPackage(LayerwiseError, ModuleNotFoundError):
 
 
 class InvalidLabels(LayerwiseError, ValueError):
-    """Labels that are no integers, or that lie outside the classes."""
+    """Labels that are not integers, or lie outside the classes."""
 
 
 class InvalidData(LayerwiseError, ValueError):
-    """Data, or a batch of it, that cannot be read as inputs and labels."""
+    """Data, or a batch, that cannot be read as inputs and labels."""
 
 
 class InvalidArgument(InvalidData, TypeError):
-    """An argument or an option of a type or a size that it cannot have."""
+    """An argument or option of a wrong type or size."""
 
 
 class RunFailed(LayerwiseError, RuntimeError):
-    """The caller's network or data failed in the middle of a run; what they raised is the ``__cause__``."""
+    """The caller's network or data failed during a run; ``__cause__`` is the error that they raised."""
 
 
 class NoForwardDerivative(LayerwiseError, NotImplementedError):
-    """An operation of the network that torch cannot derive in forward mode."""
+    """An operation of the network that torch cannot differentiate in forward mode."""
 
 
 class EmptyData(LayerwiseError, ValueError):
-    """A split without a single sample."""
+    """A split without samples."""
 
 
 class InUse(LayerwiseError, RuntimeError):
-    """A folder that another profile is writing to."""
+    """A folder that another profile writes to."""
 
 
 class NotRepeatable(LayerwiseError, TypeError):
-    """A loader that runs once, where a second run is needed."""
+    """A loader that runs only once, where a second run is needed."""
 
 
 class NonFiniteFeatures(LayerwiseError, ArithmeticError):
@@ -132,7 +132,7 @@ class NonFiniteFeatures(LayerwiseError, ArithmeticError):
 
 
 class BatchDependence(LayerwiseError, ValueError):
-    """Features of a sample that depend on the samples beside it, on their order, or on padding."""
+    """Features of a sample that depend on the other samples of its batch, on their order, or on padding."""
 
 
 class BudgetExceeded(LayerwiseError, MemoryError):
@@ -148,7 +148,9 @@ class SchemaMismatch(LayerwiseError, ValueError):
 
 
 def listed(names: Sequence[str], most: int = 8) -> str:
-    """The first names of a list, and how many there are.
+    """Join the first names of a list; say how many there are if some are left out.
+
+    Every message that lists names uses this form.
 
     Examples
     --------
@@ -160,7 +162,7 @@ def listed(names: Sequence[str], most: int = 8) -> str:
 
 
 def nearest(asked: str, names: Iterable[str], count: int = 3) -> list[str]:
-    """The `count` names most like the one that was asked for, best first."""
+    """Return the `count` names that are most like the one that was asked for, best first."""
     lowered = {name.lower(): name for name in names}
     if len(asked) > _LONGEST_WORD:
         return []
@@ -168,7 +170,7 @@ def nearest(asked: str, names: Iterable[str], count: int = 3) -> list[str]:
 
 
 def escaped(text: str) -> str:
-    """Text without characters that control a terminal or turn the direction of writing: they are spelled out.
+    """Spell out the characters of a text that control a terminal or change the direction of writing.
 
     Examples
     --------
@@ -179,12 +181,12 @@ def escaped(text: str) -> str:
 
 
 def is_escaped(text: str) -> bool:
-    """Whether text has no character that `escaped` spells out."""
+    """Whether a text has no character that `escaped` spells out."""
     return not any(map(_is_unsafe, text))
 
 
 def shown(value: object, longest: int = _LONGEST) -> str:
-    """A value as a message shows it: what was typed, cut where it is long; of other things their type.
+    """Return a value as messages show it: plain values as typed, cut if they are long; other objects by their type.
 
     Examples
     --------
@@ -198,7 +200,7 @@ def shown(value: object, longest: int = _LONGEST) -> str:
 
 
 def cause_text(error: BaseException) -> str:
-    """The type and the first words of another's error, in one line.
+    """Return the type and the first words of another library's error, in one line.
 
     Examples
     --------
@@ -206,7 +208,7 @@ def cause_text(error: BaseException) -> str:
     'ValueError: no such column in the table'
     """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    # A worker of a DataLoader puts its whole traceback into the message, the error itself last.
+    # A worker of a DataLoader puts its whole traceback into the message; the last line is the error.
     if any(line.startswith("Original Traceback") for line in lines):
         return lines[-1]
     text = " ".join(lines)
@@ -215,7 +217,7 @@ def cause_text(error: BaseException) -> str:
 
 
 class _Repr(reprlib.Repr):
-    """Shows plain values and containers of them; of all else the type, whatever its own text is."""
+    """Shows plain values and containers of them; shows the type of any other object."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -236,6 +238,6 @@ def _is_unsafe(sign: str) -> bool:
 
 
 def _shortened(text: str, most: int = _LONGEST) -> str:
-    """Text of at most about so many characters: its beginning and its end."""
+    """Return the beginning and the end of a text that is longer than `most`."""
     half = most // 2
     return text if len(text) <= most else f"{text[:half]}...{text[-half:]} ({len(text):,} characters)"

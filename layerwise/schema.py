@@ -1,4 +1,4 @@
-"""What a profile looks like as an xarray Dataset: dims, coordinates, and what every variable must say of itself."""
+"""The form of a profile as an xarray Dataset: its dims, coordinates and the attributes of every variable."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ VERSION = 1
 #: The dims of a profile, always in this order. Studies put ``seed`` in front.
 DIMS = ("epoch", "split", "target", "layer", "class")
 
-#: What every layer says of itself.
+#: Coordinates on ``layer`` that every profile has.
 LAYER_COORDINATES = ("depth", "kind", "features", "shape", "reduction", "parameters")
 
-#: What stands behind a metric's name in the names of what it is under shuffled labels: the mean, and edges of a band.
+#: Suffixes of a metric's values under shuffled labels: the mean, and the edges of a band.
 CHANCE = ("_null", "_null_low", "_null_high")
 
 #: The same of what a random projection changes.
@@ -48,10 +48,10 @@ PROJECTION_ERROR = "_projection_error"
 #: What stands behind a metric's name in the names of what goes with it: standard error, bias, and so on.
 COMPANIONS = ("_se", "_bias", *CHANCE, PROJECTION_ERROR)
 
-#: The ``reference`` of standard errors and biases that are of groups of samples.
+#: The ``reference`` of standard errors and biases from groups of samples.
 JACKKNIFE = "delete-a-group jackknife (Kott 2001)"
 
-#: What the arguments of functions that take profiles can be.
+#: Kinds of the arguments of functions that take profiles.
 ARGUMENTS: dict[str, Kind] = {
     **dict.fromkeys(("ds", "dataset", "a", "b"), instance("a profile is an xarray Dataset", xr.Dataset)),
     "metric": one_name("it is the name of one metric"),
@@ -69,7 +69,7 @@ Direction = Literal["down", "up", "none"]
 
 @dataclass(frozen=True)
 class Variable:
-    """What a variable of a profile says of itself.
+    """The name, dims and attributes of a variable of a profile.
 
     Attributes
     ----------
@@ -78,10 +78,9 @@ class Variable:
     dims : tuple of str
         The dims that it depends on, a subsequence of `DIMS`.
     long_name, units, reference : str
-        What a plot writes on its axis, and the paper that the definition is from. ``units`` is ``"1"`` for
-        pure numbers.
+        The label of an axis, the units (``"1"`` for pure numbers), and the paper that defines the variable.
     direction : {"down", "up", "none"}
-        Which way is collapse.
+        Which way the variable moves as the representation collapses.
     """
 
     name: str
@@ -102,29 +101,29 @@ class Variable:
         }
 
 
-def is_companion(name: str, there: Container[Hashable]) -> bool:
-    """Whether a variable only goes with another that is there, as its standard error, its bias or what chance gives.
+def is_companion(name: str, names: Container[Hashable]) -> bool:
+    """Whether a variable is the standard error, the bias or the chance value of another among `names`.
 
     Examples
     --------
     >>> is_companion("nc1_se", ["nc1", "nc1_se"]), is_companion("nc1_se", ["nc1_se"])
     (True, False)
     """
-    return _goes_with(name, COMPANIONS, there)
+    return _goes_with(name, COMPANIONS, names)
 
 
-def is_standard_error(name: str, there: Container[Hashable]) -> bool:
-    """Whether a variable is the standard error of another that is there."""
-    return _goes_with(name, ("_se",), there)
+def is_standard_error(name: str, names: Container[Hashable]) -> bool:
+    """Whether a variable is the standard error of another among `names`."""
+    return _goes_with(name, ("_se",), names)
 
 
-def is_chance(name: str, there: Container[Hashable]) -> bool:
-    """Whether a variable says what chance gives of another that is there."""
-    return _goes_with(name, CHANCE, there)
+def is_chance(name: str, names: Container[Hashable]) -> bool:
+    """Whether a variable is the value of another among `names` under shuffled labels."""
+    return _goes_with(name, CHANCE, names)
 
 
-def _goes_with(name: str, suffixes: Sequence[str], there: Container[Hashable]) -> bool:
-    return any(name.endswith(suffix) and name.removesuffix(suffix) in there for suffix in suffixes)
+def _goes_with(name: str, suffixes: Sequence[str], names: Container[Hashable]) -> bool:
+    return any(name.endswith(suffix) and name.removesuffix(suffix) in names for suffix in suffixes)
 
 
 def assemble(
@@ -133,18 +132,18 @@ def assemble(
     coordinates: Mapping[str, tuple[Sequence[str] | str, Any]],
     attributes: Mapping[Hashable, str | int | float],
 ) -> xr.Dataset:
-    """Put arrays, coordinates and attributes together into a profile.
+    """Make a profile of arrays, coordinates and attributes.
 
     Parameters
     ----------
     values : mapping of str to ndarray
         One array for every name in `variables`, in the order of that variable's dims.
     variables : sequence of Variable
-        What each array is.
+        The description of each array.
     coordinates : mapping of str to (dims, values)
-        All coordinates, the dims' own among them.
+        All coordinates, those of the dims included.
     attributes : mapping
-        Attributes of the Dataset; plain strings and numbers, so that NetCDF and Zarr keep them unchanged.
+        Attributes of the Dataset: plain strings and numbers, which NetCDF and Zarr keep unchanged.
 
     Returns
     -------
@@ -154,7 +153,7 @@ def assemble(
     Raises
     ------
     SchemaMismatch
-        If what was given is not a profile.
+        If the result is not a profile.
     """
     dataset = xr.Dataset(
         {item.name: (item.dims, values[item.name], item.attributes) for item in variables},
@@ -186,8 +185,8 @@ def validate(dataset: xr.Dataset) -> None:
         if name not in dataset.coords or dataset[name].dims != ("layer",):
             problems.append(f"the coordinate {name!r} on 'layer' is missing")
     for key, variable in dataset.data_vars.items():
-        own = [dim for dim in variable.dims if dim in DIMS]
-        if own != [dim for dim in DIMS if dim in own]:
+        dims = [dim for dim in variable.dims if dim in DIMS]
+        if dims != [dim for dim in DIMS if dim in dims]:
             problems.append(f"the dims of {key!r} are {variable.dims}, out of the order {DIMS}")
         for attribute in ("long_name", "units", "direction", "reference"):
             if attribute not in variable.attrs:

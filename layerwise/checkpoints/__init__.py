@@ -1,6 +1,6 @@
-"""Checkpoints of a training: which there are, of which epochs, and their weights put into a network.
+"""Checkpoints of a training: finding them and their epochs, and loading their weights into a network.
 
-Only tensors are read; what would run code to be read is refused.
+Only tensors and plain data are read; files that need code to be read are refused.
 """
 
 from layerwise.checkpoints.find import Checkpoint, find_checkpoints

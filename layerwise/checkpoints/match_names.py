@@ -1,4 +1,4 @@
-"""The names of a checkpoint, met with those of a network."""
+"""Matching of the names in a checkpoint with those of a network."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from layerwise.errors import LayerwiseError, nearest
+from layerwise.errors import LayerwiseError, listed, nearest
 from layerwise.runtime.module_paths import clean_name
 
-__all__ = ["Fit", "WeightsMismatch", "best_fit", "some_names"]
+__all__ = ["Fit", "WeightsMismatch", "best_fit"]
 
-# Names by which a network of the same names, under a prefix, is looked for.
+# Names of the network by which prefixes in the checkpoint are found.
 _PROBES = 3
+# Names that a message lists.
 _SHOWN = 3
 
 
@@ -25,20 +26,20 @@ class WeightsMismatch(LayerwiseError, ValueError):
 
 @dataclass(frozen=True)
 class Fit:
-    """How what lies below a prefix of a checkpoint meets a network.
+    """A match of the names below a prefix of a checkpoint with those of a network.
 
     Attributes
     ----------
     prefix : str
-        What stands before the network's own names.
+        Prefix of the network's names in the checkpoint.
     pairs : dict of str to str
-        The network's names, and the checkpoint's for the same.
+        The checkpoint's name for each name of the network.
     missing, unexpected, reshaped : list of str
-        What only the network has, what only the checkpoint has below the prefix, and what has two shapes.
+        Names that only the network has, that only the checkpoint has below the prefix, and whose shapes differ.
     left_out : list of str
-        What only the checkpoint has and the network can do without: a head or a loss, elsewhere or to be ignored.
+        Names that only the checkpoint has and the network does not need: outside of the prefix, or to be ignored.
     kept : list of str
-        What only the network has and the checkpoint may lack.
+        Names that only the network has and that are optional.
     """
 
     prefix: str
@@ -51,45 +52,46 @@ class Fit:
 
     @property
     def whole(self) -> bool:
-        """Whether each finds its other."""
+        """Whether all names and shapes match."""
         return not (self.missing or self.unexpected or self.reshaped)
 
 
 def best_fit(
-    own: Mapping[str, Tensor],
+    weights: Mapping[str, Tensor],
     given: Mapping[str, Tensor],
     what: str,
     *,
     optional: Collection[str] = (),
     ignored: Iterable[str] = (),
 ) -> Fit:
-    """The one way in which a checkpoint fits a network: as it is, or without a prefix that the names of one share.
+    """Find the only match of a checkpoint with a network, with or without a prefix that the names of one share.
 
     Parameters
     ----------
-    own, given : mapping of str to Tensor
-        State dicts of network and checkpoint. A name of the network may be missing if the same tensor has another.
+    weights, given : mapping of str to Tensor
+        State dicts of network and checkpoint. A name of the network may be missing if another name has the same tensor.
     what : str
-        The checkpoint, in messages.
+        Name of the checkpoint in messages.
     optional, ignored : collection of str
-        Expressions for names that may be missing, and for those that may be there beside.
+        Expressions for names that may be missing from the checkpoint, and for names that it may have in addition.
 
     Raises
     ------
     WeightsMismatch
-        If there is no such way, or more than one.
+        If there is no match, or more than one.
     """
-    mine, theirs = _cleaned(own), _cleaned(given)
-    lacking = [name for name in mine if any(re.search(item, name) for item in optional)]
-    beside = [name for name in theirs if any(re.search(item, name) for item in ignored)]
-    fits = [_fit(own, mine, given, theirs, prefix, lacking, beside) for prefix in ("", *_prefixes(mine, theirs))]
-    for prefix in _prefixes(theirs, mine):
-        below = {name.removeprefix(prefix): full for name, full in mine.items()}
-        if len(below) == len(mine):
-            fits.append(_fit(own, below, given, theirs, "", [name.removeprefix(prefix) for name in lacking], beside))
+    ours, theirs = _cleaned(weights), _cleaned(given)
+    may_lack = [name for name in ours if any(re.search(item, name) for item in optional)]
+    surplus = [name for name in theirs if any(re.search(item, name) for item in ignored)]
+    fits = [_fit(weights, ours, given, theirs, prefix, may_lack, surplus) for prefix in ("", *_prefixes(ours, theirs))]
+    for prefix in _prefixes(theirs, ours):
+        below = {name.removeprefix(prefix): full for name, full in ours.items()}
+        if len(below) == len(ours):
+            may_lack_below = [name.removeprefix(prefix) for name in may_lack]
+            fits.append(_fit(weights, below, given, theirs, "", may_lack_below, surplus))
     whole = [fit for fit in fits if fit.whole]
     if not whole:
-        raise WeightsMismatch(_explain(max(fits, key=lambda fit: len(fit.pairs)), own, given, what))
+        raise WeightsMismatch(_explain(max(fits, key=lambda fit: len(fit.pairs)), weights, given, what))
     if len(whole) > 1 and whole[0].prefix:
         names = " and ".join(repr(fit.prefix.rstrip(".")) for fit in whole)
         raise WeightsMismatch(f"{what} has several networks that fit, {names}; save the one that is meant by itself")
@@ -97,60 +99,56 @@ def best_fit(
 
 
 def _cleaned(names: Iterable[str]) -> dict[str, str]:
-    """The names without those of wrappers, to the names as they are; as they are where two would be one."""
-    listed = list(names)
-    counts = Counter(map(clean_name, listed))
-    return {clean_name(name) if counts[clean_name(name)] == 1 else name: name for name in listed}
+    """Map names without the parts of wrappers to the full names; a name that would be ambiguous stays."""
+    full_names = list(names)
+    counts = Counter(map(clean_name, full_names))
+    return {clean_name(name) if counts[clean_name(name)] == 1 else name: name for name in full_names}
 
 
-def _prefixes(mine: Iterable[str], theirs: Collection[str]) -> list[str]:
-    """What stands before names of the network in the checkpoint; the names of the largest depth tell it best."""
-    probes = sorted(mine, key=lambda name: (-name.count("."), name))[:_PROBES]
-    found = [name[: -len(probe)] for probe in probes for name in theirs if name.endswith(f".{probe}")]
-    return list(dict.fromkeys(found))
+def _prefixes(ours: Iterable[str], theirs: Collection[str]) -> list[str]:
+    """Return the prefixes of the network's names in the checkpoint, from the deepest names, which are most distinct."""
+    probes = sorted(ours, key=lambda name: (-name.count("."), name))[:_PROBES]
+    prefixes = [name[: -len(probe)] for probe in probes for name in theirs if name.endswith(f".{probe}")]
+    return list(dict.fromkeys(prefixes))
 
 
 def _fit(
-    own: Mapping[str, Tensor],
-    mine: Mapping[str, str],
+    weights: Mapping[str, Tensor],
+    ours: Mapping[str, str],
     given: Mapping[str, Tensor],
     theirs: Mapping[str, str],
     prefix: str,
-    lacking: Collection[str],
-    beside: Collection[str],
+    may_lack: Collection[str],
+    surplus: Collection[str],
 ) -> Fit:
     below = {name.removeprefix(prefix): name for name in theirs if name.startswith(prefix)}
-    pairs = {mine[name]: theirs[below[name]] for name in mine if name in below}
-    loaded = {id(own[name]) for name in pairs}
-    missing = [name for name in mine if name not in below and id(own[mine[name]]) not in loaded]
-    beyond = [full for name, full in below.items() if name not in mine]
+    pairs = {ours[name]: theirs[below[name]] for name in ours if name in below}
+    loaded = {id(weights[name]) for name in pairs}
+    missing = [name for name in ours if name not in below and id(weights[ours[name]]) not in loaded]
+    unmatched = [full for name, full in below.items() if name not in ours]
     return Fit(
         prefix,
         pairs,
-        [name for name in missing if name not in lacking],
-        [full for full in beyond if full not in beside],
-        [name for name, other in pairs.items() if own[name].shape != given[other].shape],
-        [name for name in theirs if not name.startswith(prefix)] + [full for full in beyond if full in beside],
-        [name for name in missing if name in lacking],
+        [name for name in missing if name not in may_lack],
+        [full for full in unmatched if full not in surplus],
+        [name for name, other in pairs.items() if weights[name].shape != given[other].shape],
+        [name for name in theirs if not name.startswith(prefix)] + [full for full in unmatched if full in surplus],
+        [name for name in missing if name in may_lack],
     )
 
 
-def _explain(fit: Fit, own: Mapping[str, Tensor], given: Mapping[str, Tensor], what: str) -> str:
+def _explain(fit: Fit, weights: Mapping[str, Tensor], given: Mapping[str, Tensor], what: str) -> str:
+    """Return the message for the best match that is not whole."""
     parts = []
     if fit.missing:
-        parts.append(f"it lacks {some_names(fit.missing)}")
+        parts.append(f"it lacks {listed(fit.missing, _SHOWN)}")
     if fit.unexpected:
-        parts.append(f"the network has no {some_names(fit.unexpected)}")
+        parts.append(f"the network has no {listed(fit.unexpected, _SHOWN)}")
     if fit.reshaped:
         name = fit.reshaped[0]
-        shapes = f"{name} is {tuple(given[fit.pairs[name]].shape)}, the network's {tuple(own[name].shape)}"
+        shapes = f"{name} is {tuple(given[fit.pairs[name]].shape)}, the network's {tuple(weights[name].shape)}"
         parts.append(f"{len(fit.reshaped)} of another shape ({shapes})")
     near = nearest(fit.missing[0], fit.unexpected) if fit.missing and fit.unexpected else []
-    beside = f"; nearest to {fit.missing[0]!r}: {', '.join(near)}" if near else ""
-    return f"{what} does not fit the network: {len(fit.pairs)} of {len(own)} names are met; {'; '.join(parts)}{beside}"
-
-
-def some_names(names: Sequence[str]) -> str:
-    """How many names there are, and the first few."""
-    shown = ", ".join(map(str, names[:_SHOWN]))
-    return f"{len(names)} names ({shown}{', ...' if len(names) > _SHOWN else ''})"
+    hint = f"; nearest to {fit.missing[0]!r}: {', '.join(near)}" if near else ""
+    matched = f"{len(fit.pairs)} of {len(weights)} names are met"
+    return f"{what} does not fit the network: {matched}; {'; '.join(parts)}{hint}"

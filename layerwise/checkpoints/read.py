@@ -1,4 +1,4 @@
-"""From a file, or a folder that holds one, to its tensors."""
+"""The tensors of a file, or of the file in a folder."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from layerwise.runtime.reading_errors import refusing
 
 __all__ = ["SUFFIXES", "WHOLE", "read_pickle", "read_tensors", "weight_file", "weight_files"]
 
-#: How the names of files with weights end; what an index names are several files of one state dict.
+#: Endings of files with weights; an index names several files of one state dict.
 SUFFIXES = (".safetensors", ".pt", ".pth", ".pth.tar", ".bin", ".ckpt", ".index.json")
 
-#: What the weights of a folder are called, the first that is there; such a file stands for its folder.
+#: Names of the file with a folder's weights, by precedence.
 WHOLE = (
     "adapter_model.safetensors",
     "adapter_model.bin",
@@ -33,53 +33,53 @@ WHOLE = (
     "pytorch_model.bin.index.json",
 )
 
-# Beside the weights lies what a training needs to go on.
+# Beginnings of files with other state of a training.
 _OTHERS = ("optimizer", "scheduler", "scaler", "training_args", "rng_state", "random_states", "sampler")
 
 # Bytes that are read at once.
 _BLOCK = 2**22
 
-# Where trainings keep the state dict in what they save.
+# Entries in which trainings save the state dict.
 _WRAPPINGS = ("state_dict", "model_state_dict", "model", "module", "network", "net")
 
 
 def weight_file(path: Path) -> Path | None:
-    """The file with the weights: `path` itself, or the one in a folder; None if there is none, or no telling which."""
+    """Return the file with the weights: `path` itself, or the one in a folder; None if there is none, or several."""
     if not path.is_dir():
         return path if path.name.endswith(SUFFIXES) and path.is_file() else None
     for name in WHOLE:
         if (path / name).is_file():
             return path / name
     named = [item for item in path.iterdir() if item.name.endswith(SUFFIXES) and not item.name.startswith(_OTHERS)]
-    there = [item for item in named if item.is_file()]
-    return there[0] if len(there) == 1 else None
+    files = [item for item in named if item.is_file()]
+    return files[0] if len(files) == 1 else None
 
 
 def weight_files(file: Path) -> list[Path]:
-    """The file itself, or those that an index names.
+    """Return the file itself, or the files that an index names.
 
     Raises
     ------
     InvalidData
-        If one of those is not there, or the index is damaged.
+        If a file is missing, or the index is damaged.
     """
     if not file.name.endswith(".index.json"):
         return [file]
     with refusing(f"{file} is no index of weights"):
         names = sorted(set(json.loads(file.read_text())["weight_map"].values()))
-        absent = [name for name in names if not (file.parent / name).is_file()]
-    if absent:
-        raise InvalidData(f"{file} names {len(names)} files, of which {listed(absent)} is not there")
+        missing = [name for name in names if not (file.parent / name).is_file()]
+    if missing:
+        raise InvalidData(f"{file} names {len(names)} files, of which {listed(missing)} is not there")
     return [file.parent / name for name in names]
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
-    """The state dict of a file.
+    """Read the state dict of a file.
 
     Raises
     ------
     InvalidData
-        If the file is damaged, holds more than data, or no state dict.
+        If the file is damaged, contains more than data, or has no state dict.
     """
     if file.suffix == ".safetensors":
         return _read_safetensors(file)
@@ -89,12 +89,12 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
 
 
 def read_pickle(file: Path) -> Any:
-    """What `torch.save` wrote, as far as it is data; tensors stay on disk until they are used.
+    """Read data that `torch.save` wrote; tensors stay on disk until they are used.
 
     Raises
     ------
     InvalidData
-        If the file is damaged, or holds objects that only running code can make.
+        If the file is damaged, or contains objects that need code to be read.
     """
     with refusing(f"{file} cannot be read"):
         in_zip = zipfile.is_zipfile(file)
@@ -112,13 +112,13 @@ def read_pickle(file: Path) -> Any:
 
 
 def _is_stored(file: Path) -> bool:
-    """Whether a zip archive holds its content uncompressed, as it must for tensors to stay on disk."""
+    """Whether a zip archive is uncompressed, as it must be for tensors to stay on disk."""
     with zipfile.ZipFile(file) as archive:
         return all(item.compress_type == zipfile.ZIP_STORED for item in archive.infolist())
 
 
 def _check_sums(file: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Refuse a zip archive whose content is not what its sizes and checksums say, which torch does not look at."""
+    """Refuse a zip archive whose content differs from its sizes and checksums, which torch does not check."""
     if not zipfile.is_zipfile(file):
         return
     plain = [value for value in tensors.values() if type(value) in (Tensor, Parameter)]
@@ -128,7 +128,7 @@ def _check_sums(file: Path, tensors: Mapping[str, Tensor]) -> None:
         sizes = Counter(item.file_size for item in archive.infolist())
         if Counter(storage.nbytes() for pointer, storage in storages.items() if pointer) - sizes:
             raise InvalidData(f"{file} is damaged: tensors are larger than what it holds of them")
-        # Torch can be told to write none.
+        # Torch can be set to write no checksums.
         for item in (item for item in archive.infolist() if item.CRC):
             with archive.open(item) as member:
                 while member.read(_BLOCK):
@@ -136,7 +136,7 @@ def _check_sums(file: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _harmless() -> list[Any]:
-    """Plain data that trainings keep beside the weights, timm's arguments and best accuracy for example."""
+    """Return the types of plain data that trainings save with the weights, such as timm's arguments and accuracy."""
     scalar = np.float64(0).__reduce__()[0]
     dtypes = [type(np.dtype(code)) for code in "?bhilqefd"]
     old_name = (scalar, "numpy.core.multiarray.scalar")
@@ -151,7 +151,7 @@ def _read_safetensors(file: Path) -> dict[str, Tensor]:
 
 
 def _state_dict(content: Any, file: Path) -> dict[str, Tensor]:
-    """The tensors by name, inside the wrappings that are usual."""
+    """Return the tensors by name, inside of the usual entries."""
     if isinstance(content, Mapping):
         for key in _WRAPPINGS:
             if isinstance(content.get(key), Mapping):
@@ -159,16 +159,16 @@ def _state_dict(content: Any, file: Path) -> dict[str, Tensor]:
         tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
         if tensors:
             return tensors
-    keys = ", ".join(map(str, list(content)[:8])) if isinstance(content, Mapping) else ""
-    there = f"there are the keys {keys}" if keys else f"it is a {type(content).__name__}"
-    raise InvalidData(f"{file} has no state dict: looked for tensors by name, or {', '.join(_WRAPPINGS)}; {there}")
+    keys = listed(list(map(str, content))) if isinstance(content, Mapping) else ""
+    actual = f"there are the keys {keys}" if keys else f"it is a {type(content).__name__}"
+    raise InvalidData(f"{file} has no state dict: looked for tensors by name, or {', '.join(_WRAPPINGS)}; {actual}")
 
 
 def _unsafe(file: Path) -> list[str]:
-    """The classes and functions in a file that `torch.load` does not take for data."""
+    """Return the classes and functions in a file that `torch.load` refuses."""
     try:
         with torch.serialization.safe_globals(_harmless()):
             return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
     except Exception:
-        # What cannot be looked through is told by what went wrong in the reading.
+        # The error of the reading itself explains a file that cannot be searched.
         return []

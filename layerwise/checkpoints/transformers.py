@@ -1,4 +1,4 @@
-"""Weights under the names that transformers saves them by, where those are not the network's own."""
+"""Names of weights that transformers saves under other names than the network's."""
 
 from __future__ import annotations
 
@@ -15,28 +15,33 @@ __all__ = ["ignored", "is_pretrained", "optional", "renamed"]
 
 
 def is_pretrained(model: nn.Module) -> bool:
-    """Whether the network is one of transformers'."""
+    """Whether the network is a model of transformers."""
     transformers: Any = sys.modules.get("transformers")
     return transformers is not None and isinstance(model, transformers.PreTrainedModel)
 
 
 def optional(model: nn.Module) -> list[str]:
-    """Expressions for the names that transformers itself does without."""
+    """Return expressions for the names that transformers allows to be missing."""
     return list(getattr(model, "_keys_to_ignore_on_load_missing", None) or ())
 
 
 def ignored(model: nn.Module) -> list[str]:
-    """Expressions for the names that transformers itself passes over."""
+    """Return expressions for the names that transformers ignores."""
     return list(getattr(model, "_keys_to_ignore_on_load_unexpected", None) or ())
 
 
 def renamed(model: Any, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """The tensors under the network's names, as transformers loads them into a second network of the same kind.
+    """Convert tensors to the network's names, by loading them into a second network of the same kind.
 
-    Beside them the names of what a network without a head leaves out, another task's.
+    Transformers renames, splits and stacks some weights on saving and loading: those of ViT, DINOv2, Swin and all
+    mixtures of experts.
 
-    It renames, splits and stacks weights on the way to a file and back: those of ViT, DINOv2, Swin and of all mixtures
-    of experts. What it did not find is not there; what it found in another shape, or had no use for, has no values.
+    Returns
+    -------
+    tensors : dict of str to Tensor
+        Missing weights are not included; those of another shape, or without use, have no values.
+    left_out : list of str
+        Names, such as those of a head of another task, that a network without a head does not use.
     """
     with _quietly():
         fresh, info = type(model).from_pretrained(
@@ -48,15 +53,15 @@ def renamed(model: Any, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor
         )
     reshaped = {name: torch.empty(shape, device="meta") for name, shape, _ in info["mismatched_keys"]}
     unexpected = sorted(info["unexpected_keys"])
-    beside, left_out = ([], unexpected) if model.base_model is model else (unexpected, [])
+    unused, left_out = ([], unexpected) if model.base_model is model else (unexpected, [])
     absent = {*info["missing_keys"], *reshaped}
-    found: dict[str, Tensor] = {name: value for name, value in fresh.state_dict().items() if name not in absent}
-    return found | reshaped | {name: torch.empty(0, device="meta") for name in beside}, left_out
+    loaded: dict[str, Tensor] = {name: value for name, value in fresh.state_dict().items() if name not in absent}
+    return loaded | reshaped | {name: torch.empty(0, device="meta") for name in unused}, left_out
 
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without the reports and bars of transformers: what does not fit is an error here."""
+    """Silence the reports and bars of transformers within the context: mismatches become errors later."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

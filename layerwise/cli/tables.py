@@ -13,6 +13,7 @@ from layerwise.derive import align, differences_text, effective_depth, pooled_la
 from layerwise.errors import InvalidData, UnknownName, escaped
 from layerwise.metrics import get, list_metrics
 from layerwise.metrics.bibliography import works_of
+from layerwise.runtime.table_cells import depth_cell, number_cell
 from layerwise.schema import is_companion
 
 if TYPE_CHECKING:
@@ -283,7 +284,7 @@ def _text(frame: pd.DataFrame, beside: Mapping[Any, Sequence[str]]) -> str:
     errors = {_error_of(column) for column in columns} & set(columns)
     shown: dict[Any, Sequence[str]] = {}
     for column in columns:
-        form = _depth if "depth" in (column, column[-1]) else _number
+        form = depth_cell if "depth" in (column, column[-1]) else number_cell
         if column not in errors:
             own = _error_of(column)
             texts = list(map(form, frame[column]))
@@ -306,11 +307,3 @@ def _with_errors(values: Iterable[str], errors: Iterable[float]) -> list[str]:
     """Values with what their standard errors say behind them, one below the other."""
     said = ["" if np.isnan(error) else f" ± {error:.2g}" for error in errors]
     return [value + error.ljust(max(map(len, said))) for value, error in zip(values, said, strict=True)]
-
-
-def _depth(value: float) -> str:
-    return f"{value:.2f}"
-
-
-def _number(value: float) -> str:
-    return "-" if np.isnan(value) else f"{value:.4g}"

@@ -1,4 +1,4 @@
-"""Data by name: `imagefolder:photos/`, `csv:reviews.csv?text=body&label=stars`, `sklearn:digits`."""
+"""Data that is read by name: `imagefolder:photos/`, `csv:reviews.csv?text=body&label=stars`, `sklearn:digits`."""
 
 from layerwise.data.loading import loaders, stack_arrays
 from layerwise.data.names import SCHEMES

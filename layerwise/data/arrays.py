@@ -18,7 +18,7 @@ from layerwise.runtime.reading_errors import refusing
 
 __all__ = ["read_npz", "read_sklearn"]
 
-#: The data sets that come with scikit-learn, and what their labels are.
+#: The data sets that come with scikit-learn, and the task of each.
 _SKLEARN: dict[str, Task] = {
     **dict.fromkeys(("breast_cancer", "digits", "iris", "wine"), "classification"),
     **dict.fromkeys(("diabetes", "linnerud"), "regression"),
@@ -64,7 +64,7 @@ def read_sklearn(request: DataName) -> RawData:
 
 
 def _splits(file: np.lib.npyio.NpzFile, request: DataName) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """The inputs and labels of every split that was asked for."""
+    """Return the inputs and labels of every split that was asked for."""
     names = with_train({key[2:] or "train": key[1:] for key in file.files if key == "x" or key.startswith("x_")})
     if not names:
         raise InvalidData(f"{request.path!r} has no array x or x_train; it has {listed(file.files) or 'none'}")
@@ -89,8 +89,8 @@ def _array(file: np.lib.npyio.NpzFile, key: str, path: str) -> np.ndarray:
         free = psutil.virtual_memory().available
         if size > free:
             raise InvalidData(f"the array {key!r} of {path!r} has {size:,} bytes, and {free:,} are free in memory")
-        found = file[key]
-        # What does not begin like an array comes as bytes.
-        if not isinstance(found, np.ndarray):
+        array = file[key]
+        # A member without the header of an array is read as bytes.
+        if not isinstance(array, np.ndarray):
             raise InvalidData(f"{key!r} of {path!r} is no array")
-        return found
+        return array

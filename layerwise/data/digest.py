@@ -1,4 +1,4 @@
-"""Digests of values, files and folders: the same for the same content, wherever and whenever it was written."""
+"""Digests of values, files and folders, which depend on the content alone."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from layerwise.runtime.reading_errors import refusing
 
 __all__ = ["digest", "digest_files", "digest_path", "existing"]
 
-#: Folders up to this size are digested with the contents of their files, larger ones with names and sizes.
+#: A digest of files includes their contents up to this size in total, and only names and sizes beyond it.
 _SMALL = 64 * 2**20
 
 
 def digest(*parts: str | np.ndarray) -> str:
-    """A digest of 16 hexadecimal digits.
+    """Return a digest of 16 hexadecimal digits.
 
     Examples
     --------
@@ -37,14 +37,14 @@ def digest(*parts: str | np.ndarray) -> str:
 
 
 def digest_path(path: Path) -> str:
-    """A digest of a file's content, or of the files of a folder by relative name, size and, if small, content."""
+    """Return the digest of a file's content, or that of all files of a folder (`digest_files`)."""
     if path.is_file():
         return _digest_file(path)
     return digest_files(path, sorted(file for file in path.rglob("*") if file.is_file()))
 
 
 def digest_files(root: Path, paths: Iterable[Path]) -> str:
-    """A digest of files by the name relative to `root`, the size and, if they are small, the content."""
+    """Return the digest of files: of names relative to `root`, sizes and, if they are small, contents."""
     files = list(paths)
     sizes = [file.stat().st_size for file in files]
     names = [f"{file.relative_to(root).as_posix()}:{size}" for file, size in zip(files, sizes, strict=True)]
@@ -53,28 +53,28 @@ def digest_files(root: Path, paths: Iterable[Path]) -> str:
 
 
 def existing(path: str, what: str) -> Path:
-    """The path of a file or folder that is there.
+    """Return the path of an existing file or folder.
 
     Raises
     ------
     UnknownName
-        Naming its nearest neighbours, if it is not.
+        If nothing has that path; the message names the nearest in its folder.
     InvalidData
-        If something else is there, or it cannot be looked up.
+        If the path is something else, or cannot be looked up.
     """
     with refusing(f"the {what} {path!r:.200} cannot be looked up", (OSError, RuntimeError)):
-        found = Path(path).expanduser()
-        if found.is_file() if what == "file" else found.is_dir():
-            return found
-        if os.path.lexists(found):
-            raise InvalidData(f"{path!r} is {_kind(found)}; a {what} is needed")
-        beside = sorted(found.parent.iterdir()) if found.parent.is_dir() else []
-        same = [item for item in beside if item.is_file() == (what == "file")]
-    raise UnknownName(what, path, [str(item) for item in same])
+        expanded = Path(path).expanduser()
+        if expanded.is_file() if what == "file" else expanded.is_dir():
+            return expanded
+        if os.path.lexists(expanded):
+            raise InvalidData(f"{path!r} is {_kind(expanded)}; a {what} is needed")
+        siblings = sorted(expanded.parent.iterdir()) if expanded.parent.is_dir() else []
+        alike = [item for item in siblings if item.is_file() == (what == "file")]
+    raise UnknownName(what, path, [str(item) for item in alike])
 
 
 def _kind(path: Path) -> str:
-    """What a path is that is not what was looked for."""
+    """Return the kind of what is at a path, for messages."""
     if path.is_dir():
         return "a folder"
     if path.is_file():

@@ -1,4 +1,4 @@
-"""Fingerprints of samples: equal for equal data, in any order and in batches of any size."""
+"""Fingerprints of samples: equal for equal data, in any order and any batch size."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Any, ClassVar
 import xxhash
 from torch import Tensor
 
-from layerwise.runtime.tensors import bytes_of
+from layerwise.runtime.tensors import bytes_of, leaves
 
 __all__ = ["DataFingerprint", "sample_hashes"]
 
 
 class DataFingerprint:
-    """A fingerprint of samples that does not depend on their order, on how they are batched or padded.
+    """A fingerprint of samples that does not depend on their order, batch size or padding.
 
     Attributes
     ----------
     total : int
         The fingerprint.
     order : int
-        Another of the batches in their order.
+        A fingerprint that depends on the batches and their order.
     labels, placed_labels : int
-        Of the labels alone, and of each with its place among all.
+        Fingerprints of the labels alone, and of the labels with their positions.
     count : int
-        Samples so far.
+        Number of samples so far.
     """
 
     accumulated: ClassVar[tuple[str, ...]] = ("total", "order", "labels", "placed_labels", "count")
@@ -40,7 +40,7 @@ class DataFingerprint:
     def update(self, inputs: Any, labels: Mapping[str, Tensor]) -> list[int]:
         """Take in a batch, a nest of tensors and labels by target; return a hash of every sample."""
         size = len(next(iter(labels.values())))
-        # Integers of any width are the same labels.
+        # Labels of equal value are equal, whatever the width of their integers.
         labels = {
             target: value.detach().cpu() if value.is_floating_point() else value.detach().cpu().long()
             for target, value in labels.items()
@@ -48,15 +48,16 @@ class DataFingerprint:
         hashes = sample_hashes(inputs, labels, size)
         for index, digest in enumerate(hashes):
             self.total = (self.total + digest) % 2**64
-            own = b"".join(bytes_of(value[index]) for value in labels.values())
-            self.labels = (self.labels + xxhash.xxh3_64_intdigest(own)) % 2**64
-            self.placed_labels = (self.placed_labels + xxhash.xxh3_64_intdigest(own, seed=self.count)) % 2**64
+            label_bytes = b"".join(bytes_of(value[index]) for value in labels.values())
+            self.labels = (self.labels + xxhash.xxh3_64_intdigest(label_bytes)) % 2**64
+            placed = xxhash.xxh3_64_intdigest(label_bytes, seed=self.count)
+            self.placed_labels = (self.placed_labels + placed) % 2**64
             self.count += 1
         self.order = xxhash.xxh3_64_intdigest(f"{self.order} {self.total}".encode())
         return hashes
 
     def merge(self, other: DataFingerprint) -> None:
-        """Take in what another worker saw of the data."""
+        """Add the samples of another worker."""
         self.total = (self.total + other.total) % 2**64
         self.labels = (self.labels + other.labels) % 2**64
         self.placed_labels = (self.placed_labels + other.placed_labels) % 2**64
@@ -67,26 +68,27 @@ class DataFingerprint:
 
     @property
     def of_labels(self) -> str:
-        """The fingerprints of the labels, as text: in any order, and in theirs."""
+        """Both fingerprints of the labels, as text: without and with their order."""
         return f"{self.labels:016x} {self.placed_labels:016x}"
 
 
 def sample_hashes(inputs: Any, labels: Mapping[str, Tensor], size: int) -> list[int]:
-    """A hash of every sample of a batch, its padding left out.
+    """Return a hash of every sample of a batch, without its padding.
 
     Parameters
     ----------
     inputs
-        A nest of tensors.
+        Nested tensors.
     labels : mapping of str to Tensor
-        Labels by target; none to hash the inputs alone.
+        Labels by target; empty to hash the inputs alone.
     size : int
         Number of samples.
     """
-    columns = [value.detach().cpu() for value in (*_tensors(inputs), *labels.values())]
+    tensors = [leaf for leaf in leaves(inputs, by_key=True) if isinstance(leaf, Tensor)]
+    columns = [value.detach().cpu() for value in (*tensors, *labels.values())]
     mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
     real = mask.detach().cpu().bool() if isinstance(mask, Tensor) else None
-    found = []
+    hashes = []
     for index in range(size):
         digest = xxhash.xxh3_64()
         for value in columns:
@@ -95,15 +97,5 @@ def sample_hashes(inputs: Any, labels: Mapping[str, Tensor], size: int) -> list[
                 if real is not None and value.shape == real.shape:
                     row = row[real[index]]
                 digest.update(bytes_of(row))
-        found.append(digest.intdigest())
-    return found
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, Mapping):
-        return [tensor for key in sorted(value) for tensor in _tensors(value[key])]
-    if isinstance(value, (tuple, list)):
-        return [tensor for item in value for tensor in _tensors(item)]
-    return []
+        hashes.append(digest.intdigest())
+    return hashes

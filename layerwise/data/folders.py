@@ -1,4 +1,4 @@
-"""Folders of pictures: which of them are splits, which are classes, and which files are pictures."""
+"""Folders of pictures: the folders of splits and of classes, and the files that are pictures."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from layerwise.errors import InvalidData, listed
 
 __all__ = ["ClassFolders", "class_folders", "is_ignored", "split_folders"]
 
-# What operating systems and notebooks leave behind.
+# Folders that operating systems and notebooks leave behind.
 _LEFTOVERS = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found", "__pycache__")
-# Formats that PIL names and cannot open by itself; PostScript is a program besides.
+# Formats that PIL names and cannot open by itself, and PostScript, which is a program.
 _FOREIGN = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG")
 
 
 @dataclass
 class ClassFolders:
-    """The pictures of every class of one split, and what was ignored.
+    """The pictures of every class of one split, and the files and folders that were ignored.
 
     Attributes
     ----------
     pictures : dict of str to list of str
-        Paths of the pictures of every class that has some, both in sorted order.
+        Paths of the pictures of every class that has some; classes and paths are sorted.
     hidden : list of str
-        Hidden folders and what operating systems and notebooks leave behind.
+        Hidden folders, and folders that operating systems and notebooks leave behind.
     empty : list of str
         Class folders without a picture.
     others : Counter
-        Endings of files that are no pictures.
+        Number of files that are not pictures, by ending.
     outside : int
-        Pictures that lie in no class folder.
+        Number of pictures outside the class folders.
     visited : dict of (device, inode) to Path
         The folders that were read.
     """
@@ -48,7 +48,7 @@ class ClassFolders:
     visited: dict[tuple[int, int], Path] = field(default_factory=dict)
 
     def notes(self, split: str) -> list[str]:
-        """One line for all that was ignored; none if there was nothing."""
+        """Return a line about ignored files and folders, and one about pictures in subfolders of classes, if any."""
         parts = []
         if self.hidden:
             parts.append(f"{len(self.hidden)} hidden: {listed(self.hidden, 5)}")
@@ -67,27 +67,34 @@ class ClassFolders:
 
 
 def is_ignored(name: str) -> bool:
-    """Whether a file or folder is hidden, or was left behind by an operating system or a notebook."""
+    """Whether a file or folder is hidden, or one that operating systems and notebooks leave behind."""
     return name.startswith(".") or name.lower() in _LEFTOVERS
 
 
 def split_folders(root: Path, *, asked: bool = False) -> tuple[dict[str, Path], list[str]]:
-    """The folders of the splits below `root`, or `root` itself as ``train``; and lines about what is not read.
+    """Find the folders of the splits below `root`; without any, `root` is ``train``.
 
     Parameters
     ----------
     root : Path
     asked : bool
-        Whether the caller asked for splits, so that folders that are named like splits are.
+        Whether the caller asked for splits: folders with names of splits are then splits.
+
+    Returns
+    -------
+    folders : dict of str to Path
+        The folder of every split.
+    notes : list of str
+        Lines about renamed splits and folders that are not read.
 
     Raises
     ------
     InvalidData
-        If folders can be read both as splits and as classes, or two of them as one split.
+        If folders may be splits or classes, or two folders may be the same split.
     """
     folders = _subfolders(root)
     named = [folder for folder in folders if split_named(folder.name)]
-    # A class may be called "train"; but a class folder holds pictures, where a split's folder holds folders.
+    # A class may be called "train"; but a class folder holds pictures, and the folder of a split holds folders.
     splits = [folder for folder in named if _subfolders(folder)]
     flat = [folder for folder in named if folder not in splits and _has_pictures(folder)]
     rest = [folder for folder in folders if folder not in named and _has_pictures(folder)]
@@ -104,92 +111,97 @@ def split_folders(root: Path, *, asked: bool = False) -> tuple[dict[str, Path], 
             f"{_names(splits)} in {str(root)!r} may be splits or classes: {_names(rest)} beside them are no usual "
             f"splits. split={option} reads the splits alone; for classes, give {_names(splits)} other names"
         )
-    found: dict[str, Path] = {}
+    by_split: dict[str, Path] = {}
     for folder in splits:
         split = str(split_named(folder.name))
-        if split in found:
-            raise InvalidData(f"{_names([found[split], folder])} in {str(root)!r} may both be the split {split!r}")
-        found[split] = folder
-    found = {split: found[split] for split in SPLITS if split in found}
-    renamed = [f"{split!r} is the folder {path.name!r}" for split, path in found.items() if path.name != split]
+        if split in by_split:
+            raise InvalidData(f"{_names([by_split[split], folder])} in {str(root)!r} may both be the split {split!r}")
+        by_split[split] = folder
+    by_split = {split: by_split[split] for split in SPLITS if split in by_split}
+    others = [folder.name for folder in folders if folder not in splits and folder not in flat]
+    return by_split, _split_notes(by_split, flat, others)
+
+
+def _split_notes(by_split: Mapping[str, Path], flat: list[Path], others: list[str]) -> list[str]:
+    """Return lines about splits whose folder has another name, and about folders that are not read."""
+    renamed = [f"{split!r} is the folder {path.name!r}" for split, path in by_split.items() if path.name != split]
     notes = [f"split {', '.join(renamed)}"] if renamed else []
     if flat:
         notes.append(f"not read: {_names(flat)}, which hold pictures without class folders")
-    other = [folder.name for folder in folders if folder not in splits and folder not in flat]
-    if other:
-        notes.append(f"not read: folders beside those of the splits, {listed(other, 5)}")
-    return found, notes
+    if others:
+        notes.append(f"not read: folders beside those of the splits, {listed(others, 5)}")
+    return notes
 
 
 def class_folders(root: Path) -> ClassFolders:
-    """The pictures of every subfolder of a split, those of folders below it included.
+    """Find the pictures of every class, a subfolder of a split's folder, in all folders below it.
 
     Raises
     ------
     InvalidData
-        If there is no class, a folder links to itself or is there twice, or folders that are named like splits lie
-        where classes should.
+        If there is no class, a folder links to itself or is found twice, or folders with names of splits are in the
+        place of classes.
     """
-    found = ClassFolders()
+    classes = ClassFolders()
     folders = _subfolders(root)
     if not folders:
         raise InvalidData(f"{str(root)!r} has no subfolders; images lie in one subfolder a class")
     for item in sorted(root.iterdir()):
         if is_ignored(item.name):
-            found.hidden.append(item.name)
+            classes.hidden.append(item.name)
         elif not item.is_dir():
-            _take(str(item), [], found)
+            _count(str(item), [], classes)
     for folder in folders:
         paths: list[str] = []
-        for path in _files(folder, found):
-            _take(path, paths, found, outside=False)
+        for path in _files(folder, classes):
+            _count(path, paths, classes, outside=False)
         if paths:
-            found.pictures[folder.name] = paths
+            classes.pictures[folder.name] = paths
         else:
-            found.empty.append(folder.name)
-    if not found.pictures:
-        raise InvalidData(f"no subfolder of {str(root)!r} has an image: {listed(found.empty, 5)}")
-    _check_depth(root, found)
-    return found
+            classes.empty.append(folder.name)
+    if not classes.pictures:
+        raise InvalidData(f"no subfolder of {str(root)!r} has an image: {listed(classes.empty, 5)}")
+    _check_depth(root, classes)
+    return classes
 
 
-def _take(path: str, paths: list[str], found: ClassFolders, outside: bool = True) -> None:
-    """Count a file as a picture, or as what it is."""
+def _count(path: str, paths: list[str], classes: ClassFolders, outside: bool = True) -> None:
+    """Append the path of a picture to `paths`; count any other file, and pictures outside class folders."""
     if not _is_picture(path):
-        found.others[Path(path).suffix.lower()] += 1
+        classes.others[Path(path).suffix.lower()] += 1
     elif outside:
-        found.outside += 1
+        classes.outside += 1
     else:
         paths.append(path)
 
 
-def _files(folder: Path, found: ClassFolders, above: tuple[tuple[int, int], ...] = ()) -> Iterator[str]:
-    """The files in a folder and below, through links, in sorted order; what is hidden, or no file, is only noted."""
+def _files(folder: Path, classes: ClassFolders, above: tuple[tuple[int, int], ...] = ()) -> Iterator[str]:
+    """Yield the files in a folder and below, through links, in sorted order; count ignored entries in `classes`."""
     status = folder.stat()
-    own = (status.st_dev, status.st_ino)
-    if own in above or own in found.visited:
-        other = found.visited[own]
-        what = "links to a folder that it lies in" if own in above else f"is the folder {str(other)!r} once more"
+    inode = (status.st_dev, status.st_ino)
+    if inode in above or inode in classes.visited:
+        first = classes.visited[inode]
+        what = "links to a folder that it lies in" if inode in above else f"is the folder {str(first)!r} once more"
         raise InvalidData(f"{str(folder)!r} {what}: its pictures would count twice; take the link away")
-    found.visited[own] = folder
+    classes.visited[inode] = folder
     for item in sorted(folder.iterdir()):
         if is_ignored(item.name):
-            found.hidden.append(f"{folder.name}/{item.name}")
+            classes.hidden.append(f"{folder.name}/{item.name}")
         elif item.is_dir():
-            yield from _files(item, found, (*above, own))
+            yield from _files(item, classes, (*above, inode))
         elif item.is_file():
             yield str(item)
         elif item.is_symlink():
             raise InvalidData(f"{str(item)!r} is a link to nothing that is there; mend it or take it away")
         else:
-            found.others["pipes or devices"] += 1
+            classes.others["pipes or devices"] += 1
 
 
-def _check_depth(root: Path, found: ClassFolders) -> None:
-    """Refuse class folders that hold splits, and an only class that holds the classes."""
+def _check_depth(root: Path, classes: ClassFolders) -> None:
+    """Refuse class folders that hold splits, and a single class whose subfolders may be the classes."""
     below: dict[str, set[str]] = {
         name: {Path(path).relative_to(root / name).parts[0] for path in paths if Path(path).parent != root / name}
-        for name, paths in found.pictures.items()
+        for name, paths in classes.pictures.items()
     }
     nested = {name: inner for name, inner in below.items() if inner and all(map(split_named, inner))}
     if nested:
@@ -219,7 +231,7 @@ def _has_pictures(folder: Path) -> bool:
 
 
 def _is_picture(path: str) -> bool:
-    """Whether a file has the ending of a picture, or begins like one; a pipe is never opened."""
+    """Whether a file has the ending or the header of a picture; pipes are not opened."""
     from PIL import Image
 
     if not os.path.isfile(path):
@@ -233,13 +245,13 @@ def _is_picture(path: str) -> bool:
     except Image.DecompressionBombError:
         return True
     except Exception:
-        # Of what is no picture, PIL's readers may raise anything.
+        # On a file that is no picture, PIL may raise any error.
         return False
 
 
 @cache
 def _endings() -> frozenset[str]:
-    """Endings of the formats that can be opened; without formats that PIL only names."""
+    """Return the endings of the formats that PIL can open."""
     from PIL import Image
 
     known: Mapping[str, str] = Image.registered_extensions()

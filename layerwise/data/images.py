@@ -1,4 +1,4 @@
-"""Folders of images, a subfolder a class."""
+"""Folders of images with one subfolder for each class."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from layerwise.data.digest import digest, digest_files, existing
 from layerwise.data.folders import ClassFolders, class_folders, split_folders
 from layerwise.data.names import DataName
 from layerwise.data.source import RawData
-from layerwise.errors import InvalidData
+from layerwise.errors import InvalidData, listed
 from layerwise.runtime.notes import Notes
 from layerwise.runtime.pixels import colour_picture, decoding
 
@@ -20,13 +20,13 @@ __all__ = ["Pictures", "read_image_folder"]
 
 
 class Pictures:
-    """Image files, opened in RGB with 8 bits a channel when asked for.
+    """Image files, opened on access, in RGB with 8 bits a channel.
 
     Parameters
     ----------
     paths : sequence of path
     notes : Notes
-        Where it is told what is lost in that form.
+        Gets a note where this form loses something.
     """
 
     def __init__(self, paths: Sequence[str | Path], notes: Notes) -> None:
@@ -48,7 +48,7 @@ class Pictures:
 def read_image_folder(request: DataName) -> RawData:
     """Read `DIR/CLASS/*.jpg`, or splits by their usual names, `DIR/train/CLASS/*.jpg`, `DIR/Testing/...`, `valid`.
 
-    The splits are called ``train``, ``val`` and ``test``, however their folders are written.
+    The splits are called ``train``, ``val`` and ``test``, whatever the spelling of their folders.
     """
     root = existing(request.path, "folder")
     folders, lines = split_folders(root, asked=bool(request.splits))
@@ -58,12 +58,13 @@ def read_image_folder(request: DataName) -> RawData:
         folder.name: split for split, folder in folders.items() if folder != root
     }
     chosen = request.choose_by(named)
-    found = {split: class_folders(folder) for split, folder in folders.items() if split in chosen}
-    _check_classes({split: list(split_found.pictures) for split, split_found in found.items()})
-    for line in [*lines, *(line for split in found for line in found[split].notes(split)), *_same(found)]:
+    by_split = {split: class_folders(folder) for split, folder in folders.items() if split in chosen}
+    _check_classes({split: list(classes.pictures) for split, classes in by_split.items()})
+    ignored = [line for split, classes in by_split.items() for line in classes.notes(split)]
+    for line in [*lines, *ignored, *_differences(by_split)]:
         notes.add(line)
     splits, content = {}, []
-    for split, classes in found.items():
+    for split, classes in by_split.items():
         paths = [path for files in classes.pictures.values() for path in files]
         names = np.repeat(list(classes.pictures), list(map(len, classes.pictures.values())))
         splits[split] = (Pictures(paths, notes), names)
@@ -72,37 +73,37 @@ def read_image_folder(request: DataName) -> RawData:
 
 
 def _check_classes(classes: Mapping[str, list[str]]) -> None:
-    """Refuse splits that share no class, or whose classes differ in capitals only."""
+    """Refuse splits that have no class in common, or classes whose names differ only in capitals."""
     names = list(classes)
     for split, other in ((names[0], other) for other in names[1:]):
-        here, there = set(classes[split]) - set(classes[other]), set(classes[other]) - set(classes[split])
-        lowered = {name.lower(): name for name in here}
-        alike = next((name for name in sorted(there) if name.lower() in lowered), None)
+        only_split, only_other = set(classes[split]) - set(classes[other]), set(classes[other]) - set(classes[split])
+        lowered = {name.lower(): name for name in only_split}
+        alike = next((name for name in sorted(only_other) if name.lower() in lowered), None)
         if alike is not None:
             raise InvalidData(
                 f"the class {lowered[alike.lower()]!r} of split {split!r} and {alike!r} of {other!r} differ in "
                 "capitals only, and would be two classes; write them alike"
             )
-        if len(there) == len(classes[other]):
+        if len(only_other) == len(classes[other]):
             raise InvalidData(
-                f"the splits {split!r} and {other!r} have no class in common: {', '.join(classes[split][:3])} and "
-                f"{', '.join(classes[other][:3])}"
+                f"the splits {split!r} and {other!r} have no class in common: {listed(classes[split], 3)} and "
+                f"{listed(classes[other], 3)}"
             )
 
 
-def _same(found: Mapping[str, ClassFolders]) -> list[str]:
-    """A line for every class that a split lacks, and for splits that are the same files."""
+def _differences(by_split: Mapping[str, ClassFolders]) -> list[str]:
+    """Return a line for every split that lacks classes, and for every two splits that share folders."""
     lines = []
-    every = sorted({name for classes in found.values() for name in classes.pictures})
-    for split, classes in found.items():
-        absent = [name for name in every if name not in classes.pictures]
-        if absent:
+    all_classes = sorted({name for classes in by_split.values() for name in classes.pictures})
+    for split, classes in by_split.items():
+        missing = [name for name in all_classes if name not in classes.pictures]
+        if missing:
             lines.append(
-                f"split {split!r} has no picture of {len(absent)} of {len(every)} classes: {', '.join(absent[:5])}"
+                f"split {split!r} has no picture of {len(missing)} of {len(all_classes)} classes: {listed(missing, 5)}"
             )
-    places: dict[tuple[int, int], str] = {}
-    for split, classes in found.items():
-        twice = {places[own] for own in classes.visited if own in places}
-        lines += [f"splits {other!r} and {split!r} share folders: samples are in both" for other in sorted(twice)]
-        places |= dict.fromkeys(classes.visited, split)
+    split_of: dict[tuple[int, int], str] = {}
+    for split, classes in by_split.items():
+        others = {split_of[inode] for inode in classes.visited if inode in split_of}
+        lines += [f"splits {other!r} and {split!r} share folders: samples are in both" for other in sorted(others)]
+        split_of |= dict.fromkeys(classes.visited, split)
     return lines

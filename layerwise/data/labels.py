@@ -1,4 +1,4 @@
-"""Labels as they stand in a file, turned into positions in a tuple of classes, or into numbers."""
+"""Raw labels of a file, converted to positions in a tuple of classes, or to regression targets."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ __all__ = ["are_numbers", "encode", "numbers"]
 
 _HINT = "task=regression reads integers, too, as numbers"
 
-# More classes than any data set has: labels beyond are identifiers or measurements.
+# More classes than any data set has: larger labels are identifiers or measurements.
 _MOST = 1_000_000
 
 
 def encode(
     raw: Mapping[str, np.ndarray], classes: tuple[str, ...] | None = None
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """Turn the labels of all splits into classes, the same ones in every split.
+    """Convert the labels of all splits to classes, the same ones in every split.
 
     Parameters
     ----------
     raw : mapping of str to ndarray
-        Labels of every split, shape ``(n,)``. Strings become positions in their sorted order; integers, and
-        floats that are whole, keep their values.
+        Labels of every split, shape ``(n,)``. Strings become positions in their sorted order; integers and whole floats
+        keep their values.
     classes : tuple of str, optional
-        Names of integer labels; by default their own digits, from 0 to the largest.
+        Names of integer labels; by default their digits, from 0 to the largest.
 
     Returns
     -------
@@ -40,44 +40,44 @@ def encode(
     Raises
     ------
     InvalidLabels
-        For labels that are missing, negative, no whole numbers, or outside `classes`.
+        If labels are missing, negative, not whole, or outside `classes`.
     EmptyData
-        For a split without samples.
+        If a split has no samples.
 
     Examples
     --------
     >>> encode({"train": np.array(["dog", "cat", "dog"])})
     ({'train': array([1, 0, 1])}, ('cat', 'dog'))
     """
-    plain = {split: _plain(split, labels) for split, labels in raw.items()}
-    kinds = {labels.dtype.kind for labels in plain.values()}
-    together = np.concatenate(list(plain.values()))
+    by_split = {split: _valid_labels(split, labels) for split, labels in raw.items()}
+    kinds = {labels.dtype.kind for labels in by_split.values()}
+    all_labels = np.concatenate(list(by_split.values()))
     if kinds == {"U"}:
-        names, codes = np.unique(together, return_inverse=True)
-        return _apart(codes, plain), tuple(names.tolist())
+        names, codes = np.unique(all_labels, return_inverse=True)
+        return _split_again(codes, by_split), tuple(names.tolist())
     if "U" in kinds:
-        words = [split for split, labels in plain.items() if labels.dtype.kind == "U"]
+        words = [split for split, labels in by_split.items() if labels.dtype.kind == "U"]
         raise InvalidLabels(f"the labels of {words} are strings, those of the other splits are numbers")
     if kinds == {"b"}:
         classes = ("False", "True")
-    highest = int(together.max())
+    highest = int(all_labels.max())
     if classes is None:
         if highest >= _MOST:
             raise InvalidLabels(f"the label {highest} is no class: at most {_MOST:,} classes, from 0; {_HINT}")
         classes = tuple(map(str, range(highest + 1)))
     if highest >= len(classes):
         raise InvalidLabels(f"the label {highest} is outside the {len(classes)} classes that the data names")
-    return _apart(together.astype(np.int64), plain), classes
+    return _split_again(all_labels.astype(np.int64), by_split), classes
 
 
 def are_numbers(raw: Mapping[str, np.ndarray]) -> bool:
-    """Whether labels are regression targets by their look: fractions, or several numbers a sample."""
+    """Whether labels look like regression targets: fractions, or several numbers for each sample."""
     return any(map(_are_numbers, raw.values()))
 
 
 def _are_numbers(labels: np.ndarray) -> bool:
     if labels.dtype.kind == "O":
-        # Where one is missing, the others may be floats.
+        # A column of floats with missing ones is read as objects.
         labels = np.array([label for label in labels if isinstance(label, float)])
     if labels.dtype.kind != "f" or labels.size == 0:
         return False
@@ -85,35 +85,35 @@ def _are_numbers(labels: np.ndarray) -> bool:
 
 
 def numbers(raw: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The labels of all splits as regression targets, shape ``(n,)`` or ``(n, q)``, float64; NaN where one is missing.
+    """Convert the labels of all splits to regression targets, ``(n,)`` or ``(n, q)``, float64; missing ones become NaN.
 
     Raises
     ------
     InvalidLabels
-        For labels that are no numbers, or of more axes.
+        If labels are not numbers, or have more than two axes.
     EmptyData
-        For a split without samples.
+        If a split has no samples.
 
     Examples
     --------
     >>> numbers({"train": np.array([3, 1])})
     {'train': array([3., 1.])}
     """
-    found = {}
+    targets = {}
     for split, labels in raw.items():
         if labels.size == 0:
             raise EmptyData(f"the split {split!r} has no samples")
         if labels.ndim > 2:
             raise InvalidLabels(f"the labels of {split!r} have shape {labels.shape}; (n,) or (n, q) is needed")
         try:
-            found[split] = np.asarray(labels if labels.dtype.kind != "c" else labels.astype(str), dtype=np.float64)
+            targets[split] = np.asarray(labels if labels.dtype.kind != "c" else labels.astype(str), dtype=np.float64)
         except (TypeError, ValueError) as error:
             raise InvalidLabels(f"the labels of {split!r} are no numbers, as regression needs: {error}") from error
-    return found
+    return targets
 
 
-def _plain(split: str, labels: np.ndarray) -> np.ndarray:
-    """The labels of a split as strings, booleans or whole numbers from 0, shape ``(n,)``."""
+def _valid_labels(split: str, labels: np.ndarray) -> np.ndarray:
+    """Return the labels of a split as strings, booleans or whole numbers from 0, shape ``(n,)``."""
     if labels.size == 0:
         raise EmptyData(f"the split {split!r} has no samples")
     if labels.ndim == 2 and labels.shape[1] == 1:
@@ -121,9 +121,9 @@ def _plain(split: str, labels: np.ndarray) -> np.ndarray:
     if labels.ndim != 1:
         raise InvalidLabels(f"the labels of {split!r} have shape {labels.shape}; one class a sample is needed; {_HINT}")
     if labels.dtype.kind == "O":
-        absent = sum(label is None for label in labels)
-        if absent:
-            raise InvalidLabels(f"{absent} of {len(labels)} labels of {split!r} are missing")
+        missing = sum(label is None for label in labels)
+        if missing:
+            raise InvalidLabels(f"{missing} of {len(labels)} labels of {split!r} are missing")
         if not all(isinstance(label, str) for label in labels):
             kinds = sorted({type(label).__name__ for label in labels})
             raise InvalidLabels(f"the labels of {split!r} are {', '.join(kinds)}; strings or integers are needed")
@@ -156,6 +156,7 @@ def _words(split: str, labels: np.ndarray) -> np.ndarray:
         raise InvalidLabels(f"the labels of {split!r} are bytes: {reason(error)}") from error
 
 
-def _apart(together: np.ndarray, like: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    ends = np.cumsum([len(labels) for labels in like.values()])
-    return dict(zip(like, np.split(together, ends[:-1]), strict=True))
+def _split_again(values: np.ndarray, by_split: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Cut the values of all splits into those of each, as long as its labels."""
+    ends = np.cumsum([len(labels) for labels in by_split.values()])
+    return dict(zip(by_split, np.split(values, ends[:-1]), strict=True))

@@ -1,4 +1,4 @@
-"""Labels of a loader's samples, read from its dataset without opening an input."""
+"""Labels of a loader's samples, read from its dataset without reading the inputs."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from layerwise.runtime.distributed import samples_of_this_process
 
 __all__ = ["comes_in_order", "labels_alone"]
 
-# What datasets call the labels of their samples, torchvision's among them.
+# Names of the labels of datasets such as torchvision's.
 _NAMES = ("targets", "labels", "_labels", "y")
 _IN_ORDER = (SequentialSampler, DistributedSampler)
 
 
 def labels_alone(loader: Any, labels_of: Callable[[Any], Any]) -> list[Any] | None:
-    """Read the labels of the samples that a loader gives to this process, and no input.
+    """Read the labels of a loader's samples in this process, without the inputs.
 
-    They are known of a list of batches, and of a `DataLoader` with torch's own samplers and collation over tensors, a
+    This works for a list of batches, and for a `DataLoader` with torch's own samplers and collation over tensors, a
     list of pairs, a dataset with an attribute such as ``targets``, a `datasets.Dataset`, and subsets and chains of
     these.
 
@@ -41,15 +41,15 @@ def labels_alone(loader: Any, labels_of: Callable[[Any], Any]) -> list[Any] | No
     ----------
     loader : iterable of batches
     labels_of : callable
-        Takes a batch, or the tensors or columns of a whole dataset, to its labels.
+        Returns the labels of a batch, or of the tensors or columns of a whole dataset.
 
     Returns
     -------
     list or None
-        Labels, in one part or in several: in the order of the loader if `comes_in_order`. None where reading them takes
-        the inputs, too.
+        Labels in one part or several, in the order of the loader if `comes_in_order`. None if the labels cannot be read
+        without the inputs.
     """
-    # What cannot be read here fails, with a message of its own, or is read as the data goes by.
+    # After an error, the labels are read with the inputs, which raises an error with a better message if they are bad.
     with suppress(Exception):
         if isinstance(loader, list | tuple):
             return list(map(labels_of, loader))
@@ -62,37 +62,37 @@ def labels_alone(loader: Any, labels_of: Callable[[Any], Any]) -> list[Any] | No
 
 
 def comes_in_order(loader: Any) -> bool:
-    """Whether `labels_alone` reads the labels of a loader in the order in which they come."""
+    """Whether `labels_alone` returns the labels in the order of the loader."""
     return isinstance(loader, list | tuple) or type(getattr(loader, "sampler", None)) in _IN_ORDER
 
 
 def _stacks(collate: Any) -> bool:
-    """Whether a collation leaves the labels of samples as they are."""
+    """Whether a collation stacks the labels of samples unchanged."""
     return collate is default_collate or isinstance(collate, Collate)
 
 
 def _places(loader: DataLoader[Any]) -> list[int] | range | None:
-    """The places in the dataset of the samples that count here; None where a run draws them."""
+    """Return the positions in the dataset of the samples that count in this process; None if they change with runs."""
     sampler, size = loader.sampler, loader.batch_size or 1
     count = len(loader.dataset)  # type: ignore[arg-type]
     if type(sampler) in _IN_ORDER:
         places = list(sampler)
-        whole = len(places) // size * size if loader.drop_last else len(places)
-        return places[:whole][: samples_of_this_process(loader)]
-    drawn: list[int] | range | None = None
+        end = len(places) // size * size if loader.drop_last else len(places)
+        return places[:end][: samples_of_this_process(loader)]
+    shuffled: list[int] | range | None = None
     if type(sampler) is RandomSampler and not sampler.replacement and sampler.num_samples == count:
-        drawn = range(count)
+        shuffled = range(count)
     elif type(sampler) is SubsetRandomSampler:
-        drawn = list(sampler.indices)
-    # Which samples are left over for a last batch that is dropped, changes from run to run.
-    return None if drawn is None or (loader.drop_last and len(drawn) % size) else drawn
+        shuffled = list(sampler.indices)
+    # A last batch that is dropped has other samples in every run.
+    return None if shuffled is None or (loader.drop_last and len(shuffled) % size) else shuffled
 
 
 def _labels(dataset: Any, labels_of: Callable[[Any], Any]) -> Tensor | None:
-    """The labels of all samples of a dataset, a row each."""
+    """Return the labels of all samples of a dataset, one row for each; None if they cannot be read alone."""
     if type(dataset) is Subset:
-        whole = _labels(dataset.dataset, labels_of)
-        return None if whole is None else whole[torch.as_tensor(list(dataset.indices), dtype=torch.int64)]
+        labels = _labels(dataset.dataset, labels_of)
+        return None if labels is None else labels[torch.as_tensor(list(dataset.indices), dtype=torch.int64)]
     if type(dataset) is ConcatDataset:
         parts = [_labels(part, labels_of) for part in dataset.datasets]
         known = [part for part in parts if part is not None]
@@ -107,12 +107,12 @@ def _labels(dataset: Any, labels_of: Callable[[Any], Any]) -> Tensor | None:
 
 
 def _columns(dataset: Any) -> dict[str, Any]:
-    """The columns of a `datasets.Dataset` that hold one plain value a sample.
+    """Return the columns of a `datasets.Dataset` that hold one number for each sample.
 
     Raises
     ------
     ValueError
-        If a transform makes the samples of the columns.
+        If a transform makes samples from the columns.
     """
     form = dataset.format
     if form["type"] == "custom":
@@ -124,19 +124,19 @@ def _columns(dataset: Any) -> dict[str, Any]:
 
 
 def _attribute(dataset: Any) -> Tensor | None:
-    """The labels that a dataset has as an attribute, where no transform changes them on the way out."""
+    """Return the labels that a dataset has as an attribute; None if a transform changes them."""
     joint = getattr(dataset, "transforms", None)
     if getattr(dataset, "target_transform", None) is not None or getattr(joint, "target_transform", joint) is not None:
         return None
     values = [getattr(dataset, name, None) for name in _NAMES]
-    found = [_rows(value, len(dataset)) for value in values if value is not None]
-    first = found[0] if found else None
-    # Two attributes that differ: which of them a sample comes with is not known.
-    alike = all(first is not None and other is not None and torch.equal(first, other) for other in found[1:])
+    candidates = [_rows(value, len(dataset)) for value in values if value is not None]
+    first = candidates[0] if candidates else None
+    # If two attributes differ, either may be the labels.
+    alike = all(first is not None and other is not None and torch.equal(first, other) for other in candidates[1:])
     return first if alike else None
 
 
 def _rows(values: Any, samples: int) -> Tensor | None:
-    """Labels as a tensor; None where there is not one row for each sample."""
+    """Return labels as a tensor; None if they do not have one row for each sample."""
     labels = torch.as_tensor(values).cpu()
     return labels if labels.ndim and len(labels) == samples else None

@@ -1,4 +1,4 @@
-"""Loaders of what was read: batches in a model's own form, in the order of the data, as often as wanted."""
+"""Loaders of data that was read by name: batches of prepared inputs and labels, in the order of the data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Collate", "loaders", "stack_arrays"]
 
 
 def stack_arrays(raw: Sequence[Any]) -> Tensor:
-    """Stack arrays as a plain network takes them.
+    """Stack arrays in the form that a plain network takes.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def stack_arrays(raw: Sequence[Any]) -> Tensor:
     -------
     Tensor
         Such images as float32 in [0, 1], shape ``(n, c, h, w)``; other integers as int64; complex numbers as
-        complex64; all else as float32.
+        complex64; other arrays as float32.
 
     Raises
     ------
@@ -61,20 +61,20 @@ def stack_arrays(raw: Sequence[Any]) -> Tensor:
 
 @dataclass(frozen=True)
 class Collate:
-    """Collate a list of samples to a batch; a class and not a closure, so that workers can be sent it.
+    """Collates samples to a batch; a class, because a closure cannot be sent to worker processes.
 
     Parameters
     ----------
     prepare : callable
-        Raw inputs of a batch, as a list, to what the model takes.
+        Converts a list of raw inputs to the inputs that the model takes.
     """
 
     prepare: Callable[[list[Any]], Any]
 
     def __call__(self, samples: list[tuple[Any, Any]]) -> tuple[Any, Tensor]:
-        """The prepared inputs of a batch, and its labels as they are."""
+        """Return the prepared inputs of a batch, and its labels."""
         inputs, labels = zip(*samples, strict=True)
-        # Integers are classes, and come as int64; targets as float64.
+        # Classes become int64; regression targets are float64.
         return self.prepare(list(inputs)), torch.from_numpy(np.stack(labels))
 
 
@@ -86,24 +86,23 @@ def loaders(
     workers: int = 0,
     share: tuple[int, int] = (0, 1),
 ) -> dict[str, DataLoader[tuple[Any, Any]]]:
-    """Loaders of all splits.
+    """Make the loaders of all splits.
 
-    They give the samples in the order of the data, all of them, every time they are run, and leave the global
-    state of random numbers alone: a run amid training does not change the training.
+    Every run of a loader returns all samples in the order of the data. It does not change the global state of random
+    numbers, so that a run during training does not change the training.
 
     Parameters
     ----------
     source : Source
-        What was read.
     prepare : callable
-        Raw inputs of a batch, as a list, to what the model takes; it must pickle if there are workers that are
-        not forked.
+        Converts a list of raw inputs to the inputs that the model takes; workers that are not forked need one that can
+        be pickled.
     batch_size : int
-        Samples a batch; the last one may be smaller.
+        Samples in a batch; the last batch may be smaller.
     workers : int
-        Processes that read ahead; 0 reads in this one.
+        Processes that read ahead; 0 reads in this process.
     share : tuple of int
-        Which share of the samples, of how many; dealt out in turn by a `DistributedSampler`.
+        Number of this process's share, and of all shares; a `DistributedSampler` deals the samples out.
 
     Returns
     -------

@@ -11,14 +11,14 @@ from layerwise.errors import InvalidData, UnknownName
 
 __all__ = ["SCHEMES", "DataName", "Task", "parse"]
 
-#: What labels are: classes, or numbers.
+#: Whether labels are classes or numbers.
 Task = Literal["classification", "regression"]
 _TASKS: dict[str, Task] = {"classification": "classification", "regression": "regression"}
 
 _COMMON = ("split", "test", "limit")
 _TABLE = (*_COMMON, "task", "text", "image", "columns", "label", "where")
 
-#: The schemes, and the options that each takes.
+#: The schemes, and the options of each.
 SCHEMES: dict[str, tuple[str, ...]] = {
     "imagefolder": _COMMON,
     "csv": _TABLE,
@@ -31,26 +31,26 @@ SCHEMES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class DataName:
-    """A data name, taken apart.
+    """The parts of a data name.
 
     Attributes
     ----------
     name : str
-        The name as it was given.
+        The whole name.
     scheme, path : str
-        What lies before and after the first colon, the options apart.
+        The text before and after the first colon, without the options.
     splits : tuple of str
-        The splits to read; none for all of them.
+        The splits to read; empty for all splits.
     test : float, str or None
         The share to hold out as the split ``test``, or the path to read it from.
     limit : int or None
-        The most samples of a split.
+        The largest number of samples of a split.
     task : {"classification", "regression"}, optional
-        What the labels are; by default as they look.
+        The kind of labels; by default the values decide.
     where : tuple of (column, value)
-        The rows to keep: those that have all these values.
+        Only rows that have all these values are kept.
     options : mapping of str to str
-        The columns that are inputs and labels, and whatever else the scheme alone knows.
+        The columns of inputs and labels, and other options of the scheme.
     """
 
     name: str
@@ -63,40 +63,40 @@ class DataName:
     where: tuple[tuple[str, str], ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
 
-    def choose(self, there: Iterable[str]) -> list[str]:
-        """The splits to read, of those that there are.
+    def choose(self, available: Iterable[str]) -> list[str]:
+        """Return those of the available splits that are to be read.
 
         Raises
         ------
         UnknownName
-            If one was asked for that is not there.
+            If a split that was asked for is not available.
         """
-        names = list(there)
+        names = list(available)
         for asked in self.splits:
             if asked not in names:
                 raise UnknownName("split", asked, names)
         return [name for name in names if not self.splits or name in self.splits]
 
-    def choose_by(self, there: Mapping[str, str]) -> list[str]:
-        """The splits to read, from the names under which each may be asked for.
+    def choose_by(self, split_of: Mapping[str, str]) -> list[str]:
+        """Return the splits to be read, where a split may have several names.
 
         Raises
         ------
         UnknownName
-            If one was asked for that is not there.
+            If a split that was asked for is not available.
         """
-        return list(dict.fromkeys(there[name] for name in self.choose(there)))
+        return list(dict.fromkeys(split_of[name] for name in self.choose(split_of)))
 
 
 def parse(name: str) -> DataName:
-    """Take a data name apart.
+    """Parse a data name.
 
     Raises
     ------
     UnknownName
-        For a scheme or an option that there is not.
+        If a scheme or an option does not exist.
     InvalidData
-        For an option with a value that it cannot have.
+        If an option has an invalid value.
 
     Examples
     --------

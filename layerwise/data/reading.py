@@ -1,4 +1,4 @@
-"""From a data name to its samples."""
+"""The samples of a data name: the reader of its scheme, labels, subsets and held-out samples."""
 
 from __future__ import annotations
 
@@ -30,16 +30,17 @@ def read(name: str) -> Source:
         a local folder) or ``sklearn:NAME``, and options after a question mark:
 
         - ``text=``, ``image=``, ``columns=A,B,C``: the column of the inputs, or the numeric columns that make
-          up a feature vector; ``text=A,B``: pairs of texts; ``label=``: the column of the labels. Found by their
-          types and usual names if they are not given. Paths of images count from the folder of the file. Several
-          columns of numbers, ``label=A,B,C``, are a regression target of as many dimensions.
-        - ``task=regression``: the labels are numbers, also where they are whole; ``task=classification``: they are
-          classes. By default fractions and several numbers a sample are a regression target, all else is classes.
+          up a feature vector; ``text=A,B``: pairs of texts; ``label=``: the column of the labels. By default, types
+          and usual names decide. Paths of images are relative to the folder of the file. Several columns of numbers,
+          ``label=A,B,C``, are a regression target of as many dimensions.
+        - ``task=regression``: the labels are numbers, even if they are whole; ``task=classification``: they are
+          classes. By default, fractions and several numbers for each sample are a regression target, and other labels
+          are classes.
         - ``where=COLUMN:VALUE``: keep the rows of one value.
         - ``split=train,test``: read these splits only; ``config=``: the configuration of a data set on the hub.
         - ``test=0.2``: hold out this share as the split ``test``, stratified, always the same samples;
-          ``test=FILE``: read the split ``test`` from there.
-        - ``limit=2000``: at most so many samples of a split, stratified, always the same samples.
+          ``test=FILE``: read the split ``test`` from this file.
+        - ``limit=2000``: keep at most this many samples of a split, stratified, always the same samples.
 
     Returns
     -------
@@ -50,9 +51,9 @@ def read(name: str) -> Source:
     Raises
     ------
     UnknownName
-        For a scheme, option, file, split, column or value that there is not.
+        If a scheme, option, file, split, column or value does not exist.
     InvalidData, InvalidLabels, EmptyData
-        For what cannot be read as inputs and one class, or numbers, a sample.
+        If the data cannot be read as inputs, with one class or a target for each sample.
 
     Examples
     --------
@@ -81,7 +82,7 @@ def read(name: str) -> Source:
 
 
 def _labels(reading: RawData, request: DataName) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """The labels of every split, and the names of the classes; none of a regression target."""
+    """Return the labels of every split, and the names of the classes: none for a regression target."""
     raw = {split: labels for split, (_, labels) in reading.splits.items()}
     task = request.task or reading.task or ("regression" if are_numbers(raw) else "classification")
     if task == "regression":
@@ -91,7 +92,7 @@ def _labels(reading: RawData, request: DataName) -> tuple[dict[str, np.ndarray],
 
 
 def _reader(scheme: str) -> Callable[[DataName], RawData]:
-    """The reader of a scheme; the libraries behind it are imported for that scheme alone."""
+    """Return the reader of a scheme; its libraries are imported only if the scheme is used."""
     match scheme:
         case "imagefolder":
             from layerwise.data.images import read_image_folder as reader
@@ -105,7 +106,7 @@ def _reader(scheme: str) -> Callable[[DataName], RawData]:
 
 
 def _with_test(reading: RawData, request: DataName, path: str) -> RawData:
-    """A reading, with the split `test` from a second file or folder."""
+    """Add the split `test` from a second file or folder."""
     if "test" in reading.splits:
         raise InvalidData(f"test={path}: {request.path!r} has a split 'test' already")
     if request.scheme in ("hf", "sklearn"):

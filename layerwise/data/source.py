@@ -1,4 +1,4 @@
-"""What is read from a data name: inputs as they are, before a model's own preparation, and their labels."""
+"""Types of data that was read by name: raw inputs, before a model's own preparation, and their labels."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from layerwise.runtime.notes import Notes
 
 __all__ = ["Inputs", "Kind", "RawData", "Rows", "Source"]
 
-#: PIL images in RGB, strings or tuples of two, or numpy arrays.
+#: PIL images in RGB, strings or tuples of two strings, or NumPy arrays.
 Kind = Literal["image", "text", "array"]
 
 
 class Inputs(Protocol):
-    """Raw inputs by position, opened or decoded when asked for."""
+    """Raw inputs by position, opened or decoded on access."""
 
     def __len__(self) -> int: ...
 
@@ -28,7 +28,7 @@ class Inputs(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Rows(Dataset[tuple[Any, Any]]):
-    """The samples of one split: pairs of a raw input and its class or its regression target.
+    """The samples of one split: pairs of a raw input and its class or regression target.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class Rows(Dataset[tuple[Any, Any]]):
     labels : ndarray
         Class of every sample, shape ``(n,)``, int64; or its target, shape ``(n,)`` or ``(n, q)``, float64.
     positions : ndarray
-        Where every sample's input lies in `inputs`, shape ``(n,)``.
+        Position of every sample's input in `inputs`, shape ``(n,)``.
     """
 
     inputs: Inputs
@@ -53,11 +53,11 @@ class Rows(Dataset[tuple[Any, Any]]):
 
     @property
     def is_regression(self) -> bool:
-        """Whether the labels are numbers, and no classes."""
+        """Whether the labels are regression targets."""
         return self.labels.dtype.kind == "f"
 
     def take(self, indices: np.ndarray) -> Rows:
-        """The rows at `indices`, in that order."""
+        """Return the rows at `indices`, in that order."""
         return Rows(self.inputs, self.labels[indices], self.positions[indices])
 
 
@@ -74,11 +74,11 @@ class Source:
     kind : {"image", "text", "array"}
         Whether raw inputs are PIL images, strings or arrays.
     classes : tuple of str
-        Name of every class; a label is a position in it. None of a regression target.
+        Name of every class; a label is a position in this tuple. Empty for a regression target.
     fingerprint : str
-        Changes when the samples do; where the files lie and when they were written does not enter.
+        A digest of the samples; paths and times of files do not enter.
     notes : Notes
-        What was read otherwise than it stands, or not at all; inputs add to them when they are opened.
+        Lines on data that was changed or skipped; inputs add lines when they are opened.
     """
 
     name: str
@@ -91,7 +91,7 @@ class Source:
 
 @dataclass(frozen=True)
 class RawData:
-    """What a reader gives: every split's inputs, and its labels as they stand in the file.
+    """The result of a reader: inputs and raw labels of every split.
 
     Attributes
     ----------
@@ -102,11 +102,11 @@ class RawData:
     content : str
         A digest of the content.
     classes : tuple of str or None
-        The names of integer labels, where the file has them.
+        The names of integer labels, if the file has them.
     task : {"classification", "regression"}, optional
-        What the labels are, where that is known beforehand.
+        The kind of labels, if the reader determines it.
     notes : Notes
-        What was read otherwise than it stands, or not at all.
+        Lines on data that was changed or skipped.
     """
 
     kind: Kind

@@ -1,4 +1,4 @@
-"""Splits by their usual names, in any case."""
+"""The usual names of splits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _USUAL = {
     "val": ("val", "valid", "validation", "dev", "development"),
     "test": ("test", "testing", "tst"),
 }
-#: The splits in the order in which they are told.
+#: The splits, in the order in which they are listed.
 SPLITS = tuple(_USUAL)
 
 _SPLIT_OF = {name: split for split, names in _USUAL.items() for name in names}
@@ -23,7 +23,7 @@ _ENDING = re.compile(r"[ _.-]*(sets?|splits?|data|images?|imgs?)$")
 
 
 def split_named(name: str) -> str | None:
-    """The split that a name stands for, in any case and with or without ``set``; None for any other name.
+    """Return the split that a name means, in upper or lower case, with or without ``set``; None for other names.
 
     Examples
     --------
@@ -35,7 +35,7 @@ def split_named(name: str) -> str | None:
 
 
 def with_train(splits: Mapping[str, T]) -> dict[str, T]:
-    """The splits, the one that can only be the training split under the name ``train``.
+    """Rename the split that means ``train`` to that name, if there is exactly one.
 
     Examples
     --------

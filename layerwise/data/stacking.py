@@ -1,4 +1,4 @@
-"""Raw inputs stacked for a network that brings no preprocessing of its own."""
+"""Stacking of raw inputs for a network without preprocessing of its own."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["Stacking"]
 
 
 class Stacking:
-    """Stack raw inputs in the type that a network takes.
+    """Stacks raw inputs in the type that a network takes.
 
-    Whole numbers are token ids where the network has an embedding, and else numbers like any other; pictures are grey
-    where its first weights are those of a convolution of one channel.
+    If the network has an embedding, whole numbers are token ids; otherwise they become floats. Pictures become grey if
+    the first layer with weights is a convolution of one channel.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class Stacking:
     Attributes
     ----------
     notes : Notes
-        What was read otherwise than it stands.
+        Lines on inputs that were changed.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -45,7 +45,7 @@ class Stacking:
         Raises
         ------
         InvalidData
-            For texts, and for arrays that differ in shape.
+            If the inputs are texts, or arrays of different shapes.
         """
         if isinstance(raw[0], (str, tuple)):
             raise InvalidData("the network takes numbers, and the data has texts; give a loader of what it takes")

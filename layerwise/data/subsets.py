@@ -1,6 +1,6 @@
 """Stratified draws with a fixed seed: subsets that keep every class, and every class's share.
 
-Of regression targets any samples will do, as if they were of one class.
+Samples with regression targets are drawn as if they were of one class.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ __all__ = ["hold_out", "limit", "stratified_order"]
 
 
 def stratified_order(labels: np.ndarray, seed: int = 0) -> np.ndarray:
-    """An order of the samples whose every beginning has the classes in proportion.
+    """Return an order of the samples in which every prefix has the classes in proportion.
 
-    One sample of every class comes first; after these, the `k`-th of the `n_c` samples of a class stands at
-    ``(k + 1/2) / n_c``. Which sample of a class is the `k`-th is drawn from `seed`.
+    One sample of every class comes first; the others are sorted by ``(k + 1/2) / n_c``, for the `k`-th of the `n_c`
+    samples of a class. The order within a class is drawn from `seed`.
 
     Parameters
     ----------
@@ -40,12 +40,12 @@ def stratified_order(labels: np.ndarray, seed: int = 0) -> np.ndarray:
 
 
 def limit(rows: Rows, most: int) -> Rows:
-    """At most so many samples, every class among them, in the order of the file.
+    """Return at most `most` samples, with every class among them, in the order of the file.
 
     Raises
     ------
     InvalidData
-        If there are more classes than that.
+        If there are more classes than `most`.
     """
     if len(rows) <= most:
         return rows
@@ -56,12 +56,12 @@ def limit(rows: Rows, most: int) -> Rows:
 
 
 def hold_out(rows: Rows, share: float) -> tuple[Rows, Rows]:
-    """What remains and what is held out, each in the order of the file; a class of one sample remains.
+    """Return the remaining and the held-out samples, each in the order of the file; a class of one sample remains.
 
     Raises
     ------
     InvalidData
-        If the share is no sample, or leaves some class without one.
+        If the share is less than one sample, or leaves a class without samples.
     """
     count = round(share * len(rows))
     classes = len(np.unique(_strata(rows)))

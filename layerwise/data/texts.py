@@ -1,4 +1,4 @@
-"""Texts whose tokens are the labels of one another."""
+"""Loaders that label every token of a text with the next one."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from layerwise.errors import InvalidData
 
 __all__ = ["NextTokens", "next_tokens"]
 
-# No class, as torch's cross entropy has it by default.
+# The label that torch's cross entropy ignores by default.
 _IGNORED = -100
 
 
 def next_tokens(loader: Iterable[Any]) -> Iterable[Any]:
     """Label every token of a loader's texts with the token that follows it.
 
-    The last token of a text, and what is followed by padding, has the label -100, which does not count. Labels that
-    there are, of whole texts or in the form that decoders shift by themselves, are replaced.
+    The last token of a text, and a token before padding, has the label -100, which does not count. Existing labels are
+    replaced, both those of whole texts and those that a decoder would shift itself.
 
     Parameters
     ----------
@@ -31,8 +31,8 @@ def next_tokens(loader: Iterable[Any]) -> Iterable[Any]:
     Returns
     -------
     iterable
-        Mappings with ``input_ids``, ``labels`` of the same shape, and what else there was; it runs as often as
-        `loader`.
+        Mappings with ``input_ids``, ``labels`` of the same shape, and the other entries of the batch. It runs as often
+        as `loader`.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def next_tokens(loader: Iterable[Any]) -> Iterable[Any]:
 
 
 class NextTokens:
-    """A loader whose batches are labelled by `next_tokens`.
+    """A loader whose batches have the labels of `next_tokens`.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class NextTokens:
         return map(_labelled, self.loader)
 
     def __getattr__(self, name: str) -> Any:
-        # Its length, and what tells that other processes have other texts.
+        # Its length, and its sampler, which shows whether processes share the texts.
         return getattr(self.loader, name)
 
 

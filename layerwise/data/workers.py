@@ -1,9 +1,9 @@
-"""Workers of an `IterableDataset` that share nothing out: each gives every sample, so that all count several times."""
+"""Detection of `IterableDataset` workers that each return all samples, so that every sample counts several times."""
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,54 +15,56 @@ from torch.utils.data import IterableDataset
 from layerwise.errors import InvalidData
 from layerwise.runtime.distributed import is_secondary_process
 from layerwise.runtime.progress import logger
+from layerwise.runtime.tensors import leaves
 
 __all__ = ["check_workers", "workers_of"]
 
-# Batches of every worker that are compared at least, and at most.
+# The smallest and the largest number of batches of each worker that are compared.
 _LEAST, _MOST = 2, 16
-# Samples of a worker that are compared, unless its data ends before.
+# Samples of a worker that are compared, unless its data ends earlier.
 _SAMPLES = 16
 
 
 def workers_of(loader: Any) -> int:
-    """How many workers a loader has that could all give the same; 0 where the loader itself deals samples out."""
+    """Return how many workers of a loader may return the same samples; 0 if the loader itself deals samples out."""
     streams = isinstance(getattr(loader, "dataset", None), IterableDataset)
-    # Only batches that come in order tell their workers apart.
+    # The worker of a batch is known only if batches come in order.
     return int(getattr(loader, "num_workers", 0)) if streams and getattr(loader, "in_order", True) else 0
 
 
 def check_workers(split: str, workers: int, ahead: Callable[[int], list[Any]]) -> None:
-    """Refuse workers that give the same batches, in the order in which they give them.
+    """Refuse workers that return the same batches in the same order.
 
-    Workers that deal samples out give different ones. Two of them may still give the same where the data has few
-    different samples: then nothing is proven, and a warning is logged.
+    Workers that share the samples return different ones. Two of them may still agree if the data has few different
+    samples: then nothing is proven, and a warning is logged.
 
     Parameters
     ----------
     split : str
     workers : int
     ahead : callable
-        Gives so many of the first batches of a run, fewer where there are no more; that run is to begin with them.
+        Returns the first batches of a run, as many as asked for or fewer if there are no more. That run must begin with
+        them again.
 
     Raises
     ------
     InvalidData
-        Naming the ways out.
+        If workers return the same batches; the message names what the caller can do.
     """
     if workers < 2:
         return
-    same: list[Any] = []
+    repeated: list[Any] = []
     for rounds in range(_LEAST, _MOST + 1):
         batches = ahead(rounds * workers)
-        same = _given_twice(batches, workers)
-        if not same:
+        repeated = _repeated_batches(batches, workers)
+        if not repeated:
             return
-        samples = sum(map(len, map(_sample_marks, same)))
+        samples = sum(map(len, map(_sample_hashes, repeated)))
         if samples >= _SAMPLES or len(batches) < rounds * workers:
             break
-    marks = [mark for batch in same for mark in _sample_marks(batch)]
+    hashes = [sample for batch in repeated for sample in _sample_hashes(batch)]
     ways = "use num_workers=0, or deal the samples out in __iter__ by torch.utils.data.get_worker_info()"
-    if len(set(marks)) >= max(2, len(marks) / 2):
+    if len(set(hashes)) >= max(2, len(hashes) / 2):
         raise InvalidData(
             f"the workers of split {split!r} give the same samples: with num_workers={workers} each runs the whole "
             f"IterableDataset, and every sample would count {workers} times; {ways}"
@@ -76,39 +78,34 @@ def check_workers(split: str, workers: int, ahead: Callable[[int], list[Any]]) -
         )
 
 
-def _given_twice(batches: list[Any], workers: int) -> list[Any]:
-    """The batches of a worker that gives the same as another; none if there is no such worker."""
-    marks = list(map(_mark, batches))
-    # Workers take turns, so that the batches of one lie as far apart as there are workers.
-    own = [tuple(marks[number::workers]) for number in range(workers)]
-    twins = [number for number in range(workers) if own[number] and own[number] in own[:number]]
+def _repeated_batches(batches: list[Any], workers: int) -> list[Any]:
+    """Return the batches of a worker that returns the same as another; none if there is no such worker."""
+    hashes = list(map(_hash, batches))
+    # Workers take turns, so that every `workers`-th batch is from the same one.
+    by_worker = [tuple(hashes[number::workers]) for number in range(workers)]
+    twins = [number for number in range(workers) if by_worker[number] and by_worker[number] in by_worker[:number]]
     return batches[twins[0] :: workers] if twins else []
 
 
-def _sample_marks(batch: Any) -> list[int]:
-    """A mark for every sample of a batch, for every part of it where samples cannot be told apart."""
-    leaves = [leaf for leaf in _leaves(batch) if isinstance(leaf, (Tensor, np.ndarray, list)) and np.ndim(leaf) > 0]
-    size = len(leaves[0]) if leaves else 0
-    rows = [leaf for leaf in leaves if len(leaf) == size]
-    return [_mark([leaf[place] for leaf in rows]) for place in range(size)] or list(map(_mark, _leaves(batch)))
-
-
-def _leaves(value: Any) -> list[Any]:
-    if isinstance(value, Mapping):
-        return [leaf for item in value.values() for leaf in _leaves(item)]
-    if isinstance(value, (tuple, list)) and not _is_column(value):
-        return [leaf for item in value for leaf in _leaves(item)]
-    return [value]
+def _sample_hashes(batch: Any) -> list[int]:
+    """Return a hash of every sample of a batch, or of every part of it if it has no rows."""
+    columns = [
+        leaf for leaf in leaves(batch, _is_column) if isinstance(leaf, (Tensor, np.ndarray, list)) and np.ndim(leaf) > 0
+    ]
+    size = len(columns[0]) if columns else 0
+    columns = [column for column in columns if len(column) == size]
+    rows = [[column[place] for column in columns] for place in range(size)]
+    return list(map(_hash, rows or leaves(batch, _is_column)))
 
 
 def _is_column(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(item, (str, bytes, int, float)) for item in value)
 
 
-def _mark(batch: Any) -> int:
-    """A hash of a batch, bit for bit."""
+def _hash(batch: Any) -> int:
+    """Return a hash of a batch that depends on every bit."""
     total = xxhash.xxh3_64()
-    for leaf in _leaves(batch):
+    for leaf in leaves(batch, _is_column):
         if isinstance(leaf, Tensor):
             leaf = leaf.detach().cpu()
             total.update(f"{leaf.dtype}{tuple(leaf.shape)}".encode())

@@ -19,6 +19,7 @@ from layerwise.network.layer import depths
 from layerwise.network.resolve import find_network
 from layerwise.passes.plan import Plan, make_plan
 from layerwise.runtime.byte_sizes import parse_memory, readable
+from layerwise.runtime.table_cells import depth_cell
 from layerwise.settings import ARGUMENTS, KINDS
 
 __all__ = ["Forecast", "forecast"]
@@ -37,7 +38,7 @@ class Forecast:
         """A table and the forecast, for a terminal."""
         import pandas as pd
 
-        table: str = pd.DataFrame(self.rows).to_string(index=False, formatters={"depth": "{:.2f}".format})
+        table: str = pd.DataFrame(self.rows).to_string(index=False, formatters={"depth": depth_cell})
         cost = f"for {self.classes} classes and {self.samples:,} samples: {self.plan.reason}"
         waiting = f"; waiting features {readable(self.plan.bank_bytes)}" if self.plan.bank_bytes else ""
         return f"{table}\n\n{cost}{waiting}"

@@ -13,6 +13,7 @@ from layerwise.derive import pooled_layers, refuse_data
 from layerwise.errors import InvalidArgument, InvalidData, UnknownName, shown
 from layerwise.metrics import get
 from layerwise.profiling.profiler import profile
+from layerwise.runtime.table_cells import depth_cell, number_cell
 from layerwise.settings import ARGUMENTS, Settings, chosen
 
 if TYPE_CHECKING:
@@ -193,8 +194,8 @@ def _frame(profiles: Mapping[str, xr.Dataset], held_out: str, target: str) -> pd
 
 
 def _text(frame: pd.DataFrame) -> str:
-    formatters = {"depth": "{:.2f}".format}
+    formatters = {"depth": depth_cell}
     numbers = [str(name) for name in frame if frame[name].dtype.kind == "f"]
-    formatters |= {name: "{:.4g}".format for name in numbers if name != "depth"}
+    formatters |= {name: number_cell for name in numbers if name != "depth"}
     text: str = frame.to_string(index=False, formatters=formatters)
     return text

@@ -1,4 +1,4 @@
-"""Processes, progress, files and tensors: everything here knows no network."""
+"""Processes, progress, files, the environment and nested tensors; nothing here depends on a network."""
 
 from layerwise.runtime.notes import Notes
 from layerwise.runtime.pixels import bytes_of_array, colour_picture, grey_picture

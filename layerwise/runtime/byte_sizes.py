@@ -1,4 +1,4 @@
-"""Numbers of bytes as people write and read them."""
+"""Numbers of bytes as text."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 def parse_memory(value: str | int | None) -> int | None:
-    """Bytes from ``"8GiB"``, ``"500M"`` or a number.
+    """Convert ``"8GiB"``, ``"500M"`` or a number to bytes.
 
     Raises
     ------
     InvalidData
-        If it is none of these, or not more than nothing.
+        If the value is none of these, or not above 0.
 
     Examples
     --------
@@ -36,7 +36,7 @@ def parse_memory(value: str | int | None) -> int | None:
 
 
 def readable(count: int) -> str:
-    """Bytes as a person reads them.
+    """Return a number of bytes in the largest unit of which there is at least one.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Files with length and checksum: what comes back is what was written, or it is known that it does not."""
+"""Files with length and checksum: a file that differs from what was written is detected."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _BLOCK = 2**20
 
 
 class Damaged(InvalidData):
-    """A file that is not what was written: cut short, changed or gone."""
+    """A file that differs from what was written: cut short, changed or missing."""
 
 
 def checksum(path: Path, length: int | None = None) -> xxhash.xxh3_128:
-    """The checksum of a file, or of its first bytes, to which more can be added.
+    """Return the running checksum of a file, or of its first `length` bytes.
 
     Raises
     ------
     Damaged
-        If the file is not there, or has fewer bytes.
+        If the file is missing, or has fewer bytes.
     """
     digest = xxhash.xxh3_128()
     left = float("inf") if length is None else length
@@ -42,18 +42,18 @@ def checksum(path: Path, length: int | None = None) -> xxhash.xxh3_128:
 
 
 def seal_of(path: Path) -> dict[str, Any]:
-    """Name, length and checksum of a file, as plain data."""
+    """Return name, length and checksum of a file, as plain data."""
     return {"file": path.name, "length": path.stat().st_size, "checksum": checksum(path).hexdigest()}
 
 
 def is_whole(folder: Path, seal: dict[str, Any]) -> bool:
-    """Whether the file of a seal is in the folder, as it was."""
+    """Whether the folder has the file of a seal, unchanged."""
     path = folder / seal["file"]
     return path.is_file() and seal_of(path) == seal
 
 
 def write_sealed(path: Path, content: Any) -> None:
-    """Write plain data with its checksum, in place of what was there, all or nothing."""
+    """Write plain data with its checksum, all or nothing; an older file is replaced."""
     text = json.dumps(content)
     draft = path.with_name(f"{path.name}.draft")
     draft.write_text(json.dumps({"checksum": _of_text(text), "content": text}))
@@ -61,12 +61,12 @@ def write_sealed(path: Path, content: Any) -> None:
 
 
 def read_sealed(path: Path) -> Any:
-    """The plain data that `write_sealed` wrote.
+    """Read the plain data that `write_sealed` wrote.
 
     Raises
     ------
     Damaged
-        If it is not what was written.
+        If the file is not what was written.
     """
     try:
         sealed = json.loads(path.read_text())

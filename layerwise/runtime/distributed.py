@@ -1,7 +1,7 @@
-"""Several processes that share the data: whose samples are whose, and what all of them have.
+"""Several processes that share the data: which samples each has, and values collected from all of them.
 
-Under `torchrun` every process profiles its share. A loader is shared when a `DistributedSampler` deals out its samples;
-of any other loader every process measures all.
+Under `torchrun` every process profiles its share. A loader is shared if a `DistributedSampler` deals out its samples;
+with any other loader every process measures all samples.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 def rank_and_world_size() -> tuple[int, int]:
-    """The number of this process, and how many there are: (0, 1) alone."""
+    """Return the number of this process, and how many processes there are: (0, 1) alone."""
     group = torch.distributed
     if group.is_available() and group.is_initialized():
         return group.get_rank(), group.get_world_size()
@@ -44,22 +44,22 @@ def rank_and_world_size() -> tuple[int, int]:
 
 
 def is_secondary_process() -> bool:
-    """Whether this is one of several processes, and not the first."""
+    """Whether this process is one of several, and not the first."""
     return rank_and_world_size()[0] > 0
 
 
 def processes_on_this_machine() -> int:
-    """How many processes share the memory of this machine."""
+    """Return how many processes share the memory of this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if rank_and_world_size()[1] > 1 else 1
 
 
 def is_shared(loader: Any) -> bool:
-    """Whether several processes have a part of the loader's samples each.
+    """Whether each of several processes has a part of the loader's samples.
 
     Raises
     ------
     InvalidData
-        If accelerate cut it into parts, which does not tell samples from those that even the parts out.
+        If accelerate prepared the loader: it repeats samples to make the parts equal, and does not mark them.
     """
     if getattr(loader, "_is_accelerate_prepared", False) and rank_and_world_size()[1] > 1:
         raise InvalidData(
@@ -70,9 +70,9 @@ def is_shared(loader: Any) -> bool:
 
 
 def samples_of_this_process(loader: Any) -> int | None:
-    """How many of the samples that a shared loader gives count here; None where all do.
+    """Return how many samples of a shared loader count in this process; None if all do.
 
-    A `DistributedSampler` gives every process as many, so the last of some are others' samples a second time.
+    A `DistributedSampler` deals equally many samples to every process, so the last samples of some are repetitions.
     """
     if not is_shared(loader):
         return None
@@ -82,13 +82,13 @@ def samples_of_this_process(loader: Any) -> int | None:
 
 
 def dealt_indices(loader: Any) -> list[int] | None:
-    """The places in the data set of this process's samples of a shared loader, in order; None for any other loader."""
-    own = samples_of_this_process(loader)
-    return None if own is None else list(loader.sampler)[:own]
+    """Return the positions of this process's samples in the data set, in order; None if the loader is not shared."""
+    count = samples_of_this_process(loader)
+    return None if count is None else list(loader.sampler)[:count]
 
 
 def needs_sample_numbers(loader: Any) -> bool:
-    """Whether the samples that a loader gives here are not those of the whole data set in their order."""
+    """Whether this process's samples differ from those of the whole data set in their order."""
     if rank_and_world_size()[1] > 1:
         return is_shared(loader)
     indices = dealt_indices(loader)
@@ -96,15 +96,15 @@ def needs_sample_numbers(loader: Any) -> bool:
 
 
 def why_unknown(loader: Any, indices: Sequence[int], samples: int) -> str:
-    """Say why the samples that a shared loader gave are not known by their places in the data set; nothing if they are.
+    """Return why the samples of a shared loader have no known position in the data set; empty if they have one.
 
     Parameters
     ----------
     loader : DataLoader
     indices : sequence of int
-        The places that the sampler named.
+        The positions that the sampler named.
     samples : int
-        How many samples the loader gave.
+        Number of samples that the loader returned.
     """
     if list(indices) != dealt_indices(loader):
         return "the sampler deals them out anew in every run"
@@ -114,34 +114,34 @@ def why_unknown(loader: Any, indices: Sequence[int], samples: int) -> str:
     return ""
 
 
-def broadcast(own: T, shared: bool = True) -> T:
-    """What the first process has; every process must call it."""
-    return all_gather(own, shared)[0]
+def broadcast(value: T, shared: bool = True) -> T:
+    """Return the value of the first process; every process must call this."""
+    return all_gather(value, shared)[0]
 
 
-def union(own: Iterable[T], shared: bool = True) -> list[T]:
-    """What any of the processes has, each once; every process must call it."""
-    return list(dict.fromkeys(item for items in all_gather(list(own), shared) for item in items))
+def union(items: Iterable[T], shared: bool = True) -> list[T]:
+    """Return the items of all processes, each once; every process must call this."""
+    return list(dict.fromkeys(item for part in all_gather(list(items), shared) for item in part))
 
 
-def all_gather(own: T, shared: bool) -> list[T]:
-    """What every process has, in the order of their numbers; every process must call it."""
+def all_gather(value: T, shared: bool) -> list[T]:
+    """Return the values of all processes, by rank; every process must call this. Without sharing, return one value."""
     count = rank_and_world_size()[1]
     if not shared or count == 1:
-        return [own]
-    found: list[Any] = [None] * count
-    torch.distributed.all_gather_object(found, own)
-    return found
+        return [value]
+    values: list[Any] = [None] * count
+    torch.distributed.all_gather_object(values, value)
+    return values
 
 
-def of_lower_ranks(parts: list[T]) -> list[T]:
-    """Of what `all_gather` gave, that of the processes before this one; none where each has its own."""
-    return parts[: rank_and_world_size()[0]] if len(parts) > 1 else []
+def of_lower_ranks(values: list[T]) -> list[T]:
+    """Return the values of `all_gather` from processes of lower rank than this one; none without sharing."""
+    return values[: rank_and_world_size()[0]] if len(values) > 1 else []
 
 
 @contextmanager
 def process_group() -> Iterator[str | None]:
-    """Join the processes that `torchrun` started, if it did; gives the device of this one, None if any will do."""
+    """Join the processes that `torchrun` started, if any; yield the device of this one, or None for any device."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or rank_and_world_size()[1] > 1:
         yield None
         return

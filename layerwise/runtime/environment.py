@@ -1,4 +1,4 @@
-"""The versions and the commit that a profile was made with."""
+"""Versions of packages and the git commit, for the attributes of a profile."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _PACKAGES = ("layerwise", "torch", "timm", "transformers", "datasets", "xarray",
 
 
 def environment() -> dict[str, str]:
-    """Versions of the packages that the numbers depend on, and the commit of the working directory."""
-    found = {}
+    """Return the versions of the packages that the numbers depend on, and the commit of the working directory."""
+    versions = {}
     for name in _PACKAGES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
     return {
-        "packages": " ".join(f"{name}=={number}" for name, number in found.items()),
+        "packages": " ".join(f"{name}=={number}" for name, number in versions.items()),
         "git_commit": _commit(),
     }
 

@@ -1,4 +1,4 @@
-"""A folder for one profile at a time."""
+"""A lock that lets one profile at a time use a folder."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["FolderLock"]
 
 
 class FolderLock:
-    """Locks a part of a folder against all other processes; it is unlocked when this one ends, however it ends.
+    """Locks a part of a folder against all other processes; the system unlocks it when this process ends.
 
     Parameters
     ----------
     folder : Path
-        Made for the time of the lock, and gone again if nothing else was put into it.
+        Made if it is missing; `release` removes it again if it is empty.
     part : str
-        What is locked.
+        Name of the part.
     """
 
     def __init__(self, folder: Path, part: str) -> None:
@@ -31,12 +31,12 @@ class FolderLock:
         self._made: list[Path] = []
 
     def acquire(self) -> None:
-        """Lock it.
+        """Lock the part.
 
         Raises
         ------
         InUse
-            If another has.
+            If another process holds the lock.
         InvalidData
             If the folder is a file.
         """
@@ -55,11 +55,11 @@ class FolderLock:
             logger.warning("%s cannot be locked against other processes: %s", self._folder, error)
 
     def release(self) -> None:
-        """Unlock it, and leave nothing behind."""
+        """Unlock the part, and remove the lock's file and the folders that `acquire` made."""
         if self._lock.is_locked:
             self._path.unlink(missing_ok=True)
             self._lock.release()
         for item in dict.fromkeys([self._folder, *self._made]):
             with suppress(OSError):
-                # Only what is empty goes.
+                # Fails, as it should, for a folder that is not empty.
                 item.rmdir()

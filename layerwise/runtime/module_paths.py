@@ -6,7 +6,7 @@ import re
 
 __all__ = ["clean_name"]
 
-# Prefixes that wrappers put before the names that the user's own model has.
+# Prefixes that wrappers put before the names of the user's model.
 _WRAPPERS = re.compile(r"^(?:(?:module|_orig_mod|_fsdp_wrapped_module|base_model\.model)(?:\.|$))+")
 _INNER = re.compile(
     r"(?<=[^.])\.(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module"
@@ -15,7 +15,7 @@ _INNER = re.compile(
 
 
 def clean_name(path: str) -> str:
-    """Take the wrappers' prefixes off a module's path.
+    """Remove the wrappers' parts from a module's path.
 
     Examples
     --------

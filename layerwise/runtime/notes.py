@@ -1,4 +1,4 @@
-"""Notes: what was read otherwise than it stands, or not at all; each is told once and kept."""
+"""Notes on data that was changed or skipped when it was read: each is logged once and kept."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Notes"]
 
 
 class Notes:
-    """Lines about the reading of data, logged as warnings when they are added.
+    """Lines about the reading of data, logged as warnings when they are added, each once.
 
     Examples
     --------
@@ -28,15 +28,15 @@ class Notes:
             self.add(line)
 
     def __iter__(self) -> Iterator[str]:
-        own = list(self._lines.values())
-        return iter(dict.fromkeys([*own, *(line for other in self._others for line in other)]))
+        lines = self._lines.values()
+        return iter(dict.fromkeys([*lines, *(line for other in self._others for line in other)]))
 
     def include(self, other: Notes) -> None:
-        """Have the lines of other notes among these, those that are still to come too."""
+        """Include the lines of other notes, those that are added later too."""
         self._others.append(other)
 
     def add(self, line: str, kind: str = "") -> None:
-        """Keep a line and log it, unless there is one of its kind; by default a line is a kind of its own."""
+        """Keep and log a line, unless a line of its kind exists; the default kind is the line itself."""
         if (kind or line) in self._lines:
             return
         self._lines[kind or line] = line

@@ -1,4 +1,4 @@
-"""Pictures of every mode and depth as bytes at their own scale: black is 0, white is 255."""
+"""Pictures of any mode and depth as bytes at their own scale: black is 0, white is 255."""
 
 from __future__ import annotations
 
@@ -11,62 +11,62 @@ import numpy as np
 from layerwise.errors import InvalidData
 from layerwise.runtime.reading_errors import refusing
 
-__all__ = ["bytes_of_array", "colour_picture", "decoding", "grey_picture"]
+__all__ = ["AddNote", "bytes_of_array", "colour_picture", "decoding", "grey_picture"]
 
-#: Takes a line about what was read otherwise than it stands, and its kind.
-Tell = Callable[[str, str], None]
+#: Takes a line about what a conversion changes, and the kind of the line (`Notes.add`).
+AddNote = Callable[[str, str], None]
 
 _SIXTEEN_BITS = 65535
-# The largest value of 12 bits: a 16-bit file that holds no more may be of another scale.
+# The largest value of 12 bits: a 16-bit file without larger values may have another scale.
 _TWELVE_BITS = 4095
 
 
-def _silent(_line: str, _kind: str) -> None:
-    """Tell nobody."""
+def _no_note(_line: str, _kind: str) -> None:
+    """Drop a note."""
 
 
 @contextmanager
 def decoding(name: str) -> Iterator[None]:
-    """Raise what goes wrong while a picture is opened and decoded as `InvalidData`, and run no PostScript.
+    """Raise errors of opening and decoding a picture as `InvalidData`, and run no PostScript.
 
     Raises
     ------
     InvalidData
-        For what is broken, and for pictures that unpack to more pixels than ``PIL.Image.MAX_IMAGE_PIXELS`` twice over.
+        For a broken picture, and for one of more than twice ``PIL.Image.MAX_IMAGE_PIXELS`` pixels.
     """
     from PIL import EpsImagePlugin
 
-    # PostScript is a program, which PIL would hand to Ghostscript.
-    kept = EpsImagePlugin.gs_binary
+    # PostScript is a program; PIL would run it in Ghostscript.
+    binary = EpsImagePlugin.gs_binary
     EpsImagePlugin.gs_binary = False
     try:
         with refusing(f"{name} cannot be read as an image"):
             yield
     finally:
-        EpsImagePlugin.gs_binary = kept
+        EpsImagePlugin.gs_binary = binary
 
 
-def colour_picture(image: Any, name: str = "a picture", tell: Tell = _silent) -> Any:
-    """An image in RGB, 8 bits a channel, at the scale that its mode states.
+def colour_picture(image: Any, name: str = "a picture", add_note: AddNote = _no_note) -> Any:
+    """Convert an image to RGB, 8 bits a channel, at the scale that its mode states.
 
     Parameters
     ----------
     image : PIL.Image.Image
-        Of any mode: palette, CMYK, grey, 16 bits, fractions.
+        An image of any mode: palette, CMYK, grey, 16 bits, fractions.
     name : str
-        What to call it in messages.
-    tell : callable
-        Called with what is lost: transparency, and the other pictures of a moving one.
+        Name of the image in messages.
+    add_note : callable
+        Called if the conversion drops transparency, or the later frames of an animation.
 
     Raises
     ------
     InvalidData
-        If the mode does not state a scale, and the values do not either.
+        If neither the mode nor the values state a scale.
     """
     from PIL import Image
 
     if getattr(image, "n_frames", 1) > 1:
-        tell(f"files that hold several pictures, such as {name}, are read as the first", "frames")
+        add_note(f"files that hold several pictures, such as {name}, are read as the first", "frames")
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         values = np.asarray(image)
         if not values.any():
@@ -74,11 +74,11 @@ def colour_picture(image: Any, name: str = "a picture", tell: Tell = _silent) ->
             return Image.new("RGB", image.size)
         if image.mode == "I" and _states_sixteen_bits(image):
             values = values.astype(np.uint16)
-        return Image.fromarray(bytes_of_array(values, name, tell)).convert("RGB")
+        return Image.fromarray(bytes_of_array(values, name, add_note)).convert("RGB")
     if "A" in image.getbands() or "transparency" in image.info:
         rgba = image.convert("RGBA")
         if rgba.getextrema()[3][0] < 255:
-            tell(
+            add_note(
                 f"transparency is left out, as in {name}: where pictures are transparent, the colour beneath counts",
                 "transparency",
             )
@@ -91,25 +91,25 @@ def colour_picture(image: Any, name: str = "a picture", tell: Tell = _silent) ->
         ) from error
 
 
-def grey_picture(image: Any, tell: Tell = _silent) -> Any:
-    """An image of one channel from one in RGB; where it has colours, that they are lost is told."""
+def grey_picture(image: Any, add_note: AddNote = _no_note) -> Any:
+    """Convert an image in RGB to one channel; add a note if colours are lost."""
     red, green, blue = image.split()
     if red.tobytes() != green.tobytes() or red.tobytes() != blue.tobytes():
-        tell("the network takes one channel, and pictures in colour are read by their brightness", "brightness")
+        add_note("the network takes one channel, and pictures in colour are read by their brightness", "brightness")
     return image.convert("L")
 
 
-def bytes_of_array(values: np.ndarray, name: str = "a picture", tell: Tell = _silent) -> np.ndarray:
-    """The values of a picture as bytes, at the scale of their type.
+def bytes_of_array(values: np.ndarray, name: str = "a picture", add_note: AddNote = _no_note) -> np.ndarray:
+    """Convert the values of a picture to bytes, at the scale of their type.
 
     Parameters
     ----------
     values : ndarray
-        Bytes, truth values, 16 bits (white is 65535), or fractions from 0 to 1; of any shape.
+        Bytes, truth values, 16 bits (white is 65535), or fractions from 0 to 1, in any shape.
     name : str
-        What to call it in messages.
-    tell : callable
-        Called where 16-bit values fill no more than 12 bits.
+        Name of the picture in messages.
+    add_note : callable
+        Called if 16-bit values fill no more than 12 bits.
 
     Returns
     -------
@@ -119,7 +119,7 @@ def bytes_of_array(values: np.ndarray, name: str = "a picture", tell: Tell = _si
     Raises
     ------
     InvalidData
-        If values and type leave open what white is.
+        If type and values do not determine the value of white.
     """
     if values.dtype == np.uint8:
         return values
@@ -130,7 +130,7 @@ def bytes_of_array(values: np.ndarray, name: str = "a picture", tell: Tell = _si
     low, high = values.min(), values.max()
     if values.dtype == np.uint16:
         if 0 < high <= _TWELVE_BITS:
-            tell(
+            add_note(
                 f"16-bit pictures such as {name} have values up to {high} of {_SIXTEEN_BITS} and are read at the scale "
                 "of their type, nearly black; rescale the files if their white is less",
                 "twelve bits",
@@ -148,6 +148,6 @@ def bytes_of_array(values: np.ndarray, name: str = "a picture", tell: Tell = _si
 
 
 def _states_sixteen_bits(image: Any) -> bool:
-    """Whether an image of 32-bit integers was opened from a file of 16 bits, as older releases of PIL do."""
+    """Whether an image of 32-bit integers is from a file of 16 bits, which older releases of PIL open so."""
     tags = getattr(image, "tag_v2", {})
     return image.format == "PNG" or tuple(np.atleast_1d(tags.get(258, 0))) == (16,)

@@ -1,4 +1,4 @@
-"""A progress bar on a terminal, and nothing but log lines elsewhere."""
+"""The log, and progress bars, which are shown on a terminal only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ logger = logging.getLogger("layerwise")
 
 
 def bar(batches: Iterable[Any], title: str) -> Iterable[Any]:
-    """Show how far an iteration is, on a terminal only; of several processes only the first does."""
+    """Iterate with a progress bar, on a terminal and in the first process only."""
     total = len(batches) if isinstance(batches, Sized) else None
     logger.debug("%s: %s batches", title, "an unknown number of" if total is None else total)
     hidden = True if os.environ.get("RANK", "0") != "0" else None
@@ -28,13 +28,13 @@ def bar(batches: Iterable[Any], title: str) -> Iterable[Any]:
 
 @contextmanager
 def others_bars() -> Iterator[None]:
-    """A context in which the bars of other libraries are shown on a terminal only, too."""
+    """Hide the bars of other libraries within the context, unless there is a terminal."""
     if sys.stderr.isatty():
         yield
         return
-    shown = tqdm.__init__
-    tqdm.__init__ = partialmethod(shown, disable=True)  # type: ignore[method-assign, assignment]
+    original = tqdm.__init__
+    tqdm.__init__ = partialmethod(original, disable=True)  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:
-        tqdm.__init__ = shown  # type: ignore[method-assign]
+        tqdm.__init__ = original  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""What goes wrong in the reading of a file, in one line of our own."""
+"""Errors of other libraries on reading a file, as one line of our own."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from layerwise.errors import InvalidData, LayerwiseError
 
 __all__ = ["innermost", "reason", "refusing"]
 
-# The most signs of a message of another library.
+# Characters of another library's message.
 _LONGEST = 300
-# The most signs of a file's name in it.
+# Characters of a file's name in it.
 _NAMED = 150
 
-# Advice to run what a file holds, or to lift a guard against it.
+# Advice to run code from a file, or to lift a guard against it.
 _ADVICE = re.compile(
     r"weights_only|allow_pickle|pickle\.load|safe_globals|trust_remote_code|max_header_size|sandboxing|trusted"
 )
 _UNREAD = "it holds more than plain data, and no code is run to read it"
 
-# What libraries raise where they did not expect what they found: their text alone says little.
+# Errors that libraries raise by accident on unexpected content: their text alone explains little.
 _UNEXPECTED = (ArithmeticError, AssertionError, AttributeError, IndexError, NameError, TypeError)
 
 
 @contextmanager
 def refusing(what: str, kinds: type[Exception] | tuple[type[Exception], ...] = Exception) -> Iterator[None]:
-    """Raise what goes wrong within as `InvalidData`: a library may raise anything over a file that is broken.
+    """Raise errors within the context as `InvalidData`: on a broken file, libraries raise errors of any type.
 
     Parameters
     ----------
     what : str
         What cannot be done, with the file's name, such as ``"'a.npz' cannot be read as an .npz file"``.
     kinds : exception or tuple of exceptions
-        What is taken for the file's fault; our own errors stay as they are.
+        Errors that are the file's fault. Errors of this library pass unchanged.
 
     Raises
     ------
     InvalidData
-        `what`, and the reason in one line.
+        With `what`, and the reason, in one line.
 
     Examples
     --------
@@ -57,14 +57,14 @@ def refusing(what: str, kinds: type[Exception] | tuple[type[Exception], ...] = E
         raise InvalidData(f"{what}: {reason(error, what)}") from error
 
 
-def reason(error: BaseException, beside: str = "") -> str:
-    """What an error says: one printable line of bounded length, without advice to run what a file holds.
+def reason(error: BaseException, context: str = "") -> str:
+    """Return the message of an error: one printable line of bounded length, without advice to run code from a file.
 
     Parameters
     ----------
     error : exception
-    beside : str
-        What is said with it: a file that is named there is not named again.
+    context : str
+        The rest of the message: a file that it names is not named again.
 
     Examples
     --------
@@ -75,34 +75,35 @@ def reason(error: BaseException, beside: str = "") -> str:
     >>> reason(ValueError("The file has objects.\\nUse allow_pickle=True."))
     'The file has objects'
     """
-    said = _said(error, beside)
-    # Torch puts its own reason behind much advice.
-    inner = re.search(r"WeightsUnpickler error:\s*(.+)", said, re.DOTALL)
-    plain = "".join(sign if sign.isprintable() else " " for sign in (inner[1] if inner else said))
-    sentences = re.split(r"(?<=[.!?])\s+", " ".join(plain.split()))
-    kept = " ".join(sentence for sentence in sentences if not _ADVICE.search(sentence)).rstrip(" .:")
-    kept = kept if len(kept) <= _LONGEST else f"{kept[:_LONGEST]} ..."
+    message = _message(error, context)
+    # Torch puts the reason after much advice.
+    inner = re.search(r"WeightsUnpickler error:\s*(.+)", message, re.DOTALL)
+    printable = "".join(sign if sign.isprintable() else " " for sign in (inner[1] if inner else message))
+    sentences = re.split(r"(?<=[.!?])\s+", " ".join(printable.split()))
+    text = " ".join(sentence for sentence in sentences if not _ADVICE.search(sentence)).rstrip(" .:")
+    text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
     name = type(error).__name__
-    if not kept:
-        return _UNREAD if re.search("pickle|weights_only", said) else name
-    return f"{name}: {kept}" if isinstance(error, _UNEXPECTED) else kept
+    if not text:
+        return _UNREAD if re.search("pickle|weights_only", message) else name
+    return f"{name}: {text}" if isinstance(error, _UNEXPECTED) else text
 
 
 def innermost(error: BaseException) -> BaseException:
-    """The error that was the cause of all, where a library wraps what went wrong."""
+    """Return the first cause of an error that libraries have wrapped."""
     while error.__cause__ is not None:
         error = error.__cause__
     return error
 
 
-def _said(error: BaseException, beside: str) -> str:
+def _message(error: BaseException, context: str) -> str:
+    """Return the message of an error, in words of our own for errors whose text is not a sentence."""
     if isinstance(error, KeyError) and len(error.args) == 1:
         return f"there is no {error.args[0]!r}"
     if isinstance(error, UnicodeDecodeError):
         return f"byte {error.object[error.start]:#x} at {error.start} is no {error.encoding}; save it in UTF-8"
     if isinstance(error, OSError) and error.strerror:
         file = "" if error.filename is None else str(error.filename)
-        return error.strerror if file[:_NAMED] in beside else f"{error.strerror}: {file!r:.{_NAMED}}"
+        return error.strerror if file[:_NAMED] in context else f"{error.strerror}: {file!r:.{_NAMED}}"
     if isinstance(error, MemoryError) and not str(error):
         return "there is not enough memory"
     if isinstance(error, (EOFError, StopIteration)) and not str(error):

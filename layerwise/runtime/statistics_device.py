@@ -1,4 +1,4 @@
-"""Where statistics are kept: they are sums in float64, which not every device has."""
+"""The device of statistics: they are sums in float64, which some devices lack."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from torch import Tensor
 
 __all__ = ["for_statistics", "statistics_device"]
 
-# The kinds of devices without float64: Apple's GPUs.
+# Types of devices without float64: Apple's GPUs.
 _SINGLE = ("mps",)
 
 
 def statistics_device(device: torch.device | str) -> torch.device:
-    """The device on which statistics of a device's tensors are kept: the same, or the CPU where it has no float64.
+    """Return the device for statistics of a device's tensors: the same, or the CPU if it has no float64.
 
     Parameters
     ----------
@@ -28,8 +28,5 @@ def statistics_device(device: torch.device | str) -> torch.device:
 
 
 def for_statistics(values: Tensor) -> Tensor:
-    """The same values, in the same type, on the device on which their statistics are kept.
-
-    They move before they are cast: a device without float64 refuses the cast.
-    """
+    """Move values to the device of their statistics, in their own type: a device without float64 cannot cast them."""
     return values.to(statistics_device(values.device))

@@ -1,4 +1,4 @@
-"""Folders that last as long as their process: what a killed one left is removed by the next."""
+"""Temporary folders of a process; the next process removes those of a killed one."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _LOCK = ".lock"
 
 
 class Scratch:
-    """A new folder that is gone at the end, however the process ends.
+    """A new folder that is removed at the end of the context.
 
-    A lock beside it says that its process lives: the system frees the lock when that is killed. Folders of the same
-    parent and prefix whose lock is free are removed on the way.
+    A locked file next to the folder shows that its process is alive; the system frees the lock of a killed process.
+    Entering the context removes folders of the same parent and prefix whose lock is free.
 
     Parameters
     ----------
     parent : Path
-        Where the folder is made.
+        The folder that the new one is made in.
     prefix : str
-        How its name begins.
+        Beginning of the new folder's name.
     """
 
     def __init__(self, parent: Path, prefix: str) -> None:
@@ -38,7 +38,7 @@ class Scratch:
         self.path = parent
 
     def __enter__(self) -> Path:
-        """Make it, and its parents."""
+        """Make the folder and its parents."""
         try:
             self._parent.mkdir(parents=True, exist_ok=True)
         except FileExistsError as error:
@@ -51,7 +51,7 @@ class Scratch:
                 lock.acquire()
             except (Timeout, NotImplementedError):
                 break
-            # Between making the file and locking it, another may have taken it for one that was left.
+            # Before the lock was held, another process may have removed the file as one of a killed process.
             if Path(lock.lock_file).exists():
                 self._lock = lock
                 break
@@ -60,21 +60,21 @@ class Scratch:
         return self.path
 
     def __exit__(self, *_: object) -> None:
-        """Remove it."""
+        """Remove the folder."""
         _remove(self.path, self._lock)
 
     def _sweep(self) -> None:
-        """Remove what processes left that live no more."""
+        """Remove the folders of processes that have ended."""
         for path in self._parent.glob(f"{glob.escape(self._prefix)}{'[0-9a-f]' * 32}{_LOCK}"):
             lock = FileLock(path, timeout=0)
-            # What belongs to another user stays.
+            # Folders of other users stay.
             with suppress(OSError, Timeout, NotImplementedError):
                 lock.acquire()
                 _remove(path.with_name(path.name.removesuffix(_LOCK)), lock)
 
 
 def _remove(folder: Path, lock: FileLock | None) -> None:
-    """Remove a folder, and then its lock; what cannot be removed keeps its lock, for the next to find it."""
+    """Remove a folder, and then its lock; a folder that cannot be removed keeps the file, so that the next finds it."""
     shutil.rmtree(folder, ignore_errors=True)
     if lock is not None:
         if not folder.exists():

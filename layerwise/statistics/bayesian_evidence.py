@@ -10,11 +10,11 @@ from layerwise.statistics.targets import TargetMoments
 
 __all__ = ["BLOCK", "largest_evidence", "linear_evidence", "target_evidence"]
 
-# Steps of the logarithm of the precisions' ratio in which the largest evidence is looked for, and of the golden section
-# after it, which leaves the evidence itself short by the square of what it leaves of a step.
+# The largest evidence is searched on a grid of the logarithm of the precisions' ratio, then by golden section. The
+# error of the evidence is the square of the last interval.
 _STEP = 0.5
 _REFINEMENTS = 30
-#: Numbers that are held at a time.
+#: Largest number of elements of a matrix.
 BLOCK = 1 << 22
 _GOLDEN = (np.sqrt(5) - 1) / 2
 
@@ -22,12 +22,12 @@ _EPS = float(np.finfo(np.float64).eps)
 
 
 def linear_evidence(moments: Moments) -> np.ndarray:
-    """Largest log evidence, over N, of the linear model of each class's indicator; shape ``(k,)``.
+    """Return the largest log evidence, over N, of the linear model of each class's indicator; shape ``(k,)``.
 
     The features are ``F = O L``, with ``O`` orthonormal and ``L = [sqrt(N) S_W^(1/2); diag(sqrt(n_c)) M]`` of the class
-    means ``M`` (``d + k`` rows), and the indicator of class c is ``sqrt(n_c)`` times a column of ``O``: the singular
-    value decomposition of ``L`` stands for that of the features, with nothing squared and nothing subtracted.
-    Directions below the rounding of the features are dropped.
+    means ``M`` (``d + k`` rows), and the indicator of class c is ``sqrt(n_c)`` times a column of ``O``. The singular
+    value decomposition of ``L`` therefore replaces that of the features, without squares or differences. Directions
+    below the rounding of the features are dropped.
 
     Parameters
     ----------
@@ -38,32 +38,32 @@ def linear_evidence(moments: Moments) -> np.ndarray:
     spread, axes = moments.within_axes
     spanning = moments.range.spanning.T
     within = np.sqrt(samples * spread)[:, None] * (axes.T @ spanning)
-    # Class means differ along the same directions, or each would have one of its own.
+    # Class means are projected to the same directions; otherwise rounding would give each a direction of its own.
     mean = moments.shares @ moments.means
     means = mean + ((moments.means - mean) @ moments.range.axes) @ spanning
     rows = np.concatenate([within, np.sqrt(counts)[:, None] * means])
     left, variances = _directions(rows, moments.squares, moments.noise, samples)
-    own = len(spread)
     step = max(BLOCK // len(rows), 1)
-    found = []
+    evidence = []
     for start in range(0, len(counts), step):
-        of_classes = left[own + start : own + start + step]
+        first = len(spread) + start
+        of_classes = left[first : first + step]
         # The part of an indicator that no feature reaches, as a residual and not as a difference of norms.
-        beyond = -left @ of_classes.T
-        beyond[own + start : own + start + len(of_classes)] += np.eye(len(of_classes))
-        unreached = (beyond**2).sum(0)
+        residual = -left @ of_classes.T
+        residual[first : first + len(of_classes)] += np.eye(len(of_classes))
+        unreached = (residual**2).sum(0)
         unreached[unreached <= (len(rows) * _EPS) ** 2] = 0.0
         few = counts[start : start + step]
-        found.append(largest_evidence(variances, of_classes**2 * few[:, None], unreached * few, samples))
-    return np.concatenate(found)
+        evidence.append(largest_evidence(variances, of_classes**2 * few[:, None], unreached * few, samples))
+    return np.concatenate(evidence)
 
 
 def target_evidence(moments: TargetMoments) -> np.ndarray:
-    """Largest log evidence, over N, of the linear model of each target dimension; shape ``(q,)``.
+    """Return the largest log evidence, over N, of the linear model of each target dimension; shape ``(q,)``.
 
     The features are ``F = O L``, with ``O`` orthonormal and ``L = sqrt(N) [A^T S; mean]`` for axes ``A`` that whiten
-    them. The targets have the coordinates ``sqrt(N) [A^T cov(h, t); mean t]`` in ``O``, and beyond it what no affine
-    map explains.
+    them. The targets have the coordinates ``sqrt(N) [A^T cov(h, t); mean t]`` in ``O``. Their part outside of ``O`` is
+    the residual of the best affine map.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def target_evidence(moments: TargetMoments) -> np.ndarray:
 
 
 def _directions(rows: np.ndarray, squares: np.ndarray, noise: float, samples: float) -> tuple[np.ndarray, np.ndarray]:
-    """Left-singular vectors as columns, and squared singular values, of the directions that features have."""
+    """Return left-singular vectors, as columns, and squared singular values of directions above rounding."""
     left, values, axes = np.linalg.svd(rows, full_matrices=False)
     floor = samples * noise * noise_edge(rows.shape[1], samples) * (axes**2 @ squares)
     kept = values**2 > np.maximum(floor, (values[0] * len(rows) * _EPS) ** 2)
@@ -93,12 +93,12 @@ def _directions(rows: np.ndarray, squares: np.ndarray, noise: float, samples: fl
 
 
 def largest_evidence(variances: np.ndarray, reached: np.ndarray, unreached: np.ndarray, samples: float) -> np.ndarray:
-    """Largest log evidence, over N, of ``y = F w + noise`` over the precisions of ``w`` and of the noise.
+    """Return the largest log evidence, over N, of ``y = F w + noise`` over the precisions of ``w`` and of the noise.
 
-    For a ratio t of the two the best noise precision is ``N / Q(t)``, with ``Q(t) = min_w ||F w - y||^2 + t ||w||^2``,
-    which leaves one unknown: ``-1/2 sum_j log(1 + s_j/t) - N/2 log Q(t) + N/2 (log N - 1 - log 2 pi)``. Its largest
-    value is looked for over all t; infinite where the features reach y in every digit, with more samples than
-    directions.
+    For a ratio t of the precisions, the best noise precision is ``N / Q(t)``, with
+    ``Q(t) = min_w ||F w - y||^2 + t ||w||^2``. The log evidence is then a function of t alone,
+    ``-1/2 sum_j log(1 + s_j/t) - N/2 log Q(t) + N/2 (log N - 1 - log 2 pi)``, and is maximised over t. It is infinite
+    if the features reach y in every digit and there are more samples than directions.
 
     Parameters
     ----------
@@ -107,11 +107,11 @@ def largest_evidence(variances: np.ndarray, reached: np.ndarray, unreached: np.n
     reached : ndarray
         Squared coordinates of each y along the left-singular vectors, shape ``(k, r)``.
     unreached : ndarray
-        What is left of ``||y||^2``, shape ``(k,)``.
+        The rest of ``||y||^2``, shape ``(k,)``.
     samples : float
         N.
     """
-    # At an infinite ratio all weights are zero, and what is left is y itself.
+    # At an infinite ratio all weights are zero, and the residual is y itself.
     largest = -np.log(reached.sum(1) + unreached) / 2
     if len(variances):
         grid = np.arange(_lowest(variances, reached, unreached, samples), np.log(variances[0] * samples) + 12, _STEP)
@@ -123,22 +123,22 @@ def largest_evidence(variances: np.ndarray, reached: np.ndarray, unreached: np.n
 
 
 def _shares(log_ratio: np.ndarray, variances: np.ndarray) -> np.ndarray:
-    """``t / (t + s_j)``, the share of each coordinate that is left over; ratios ``(n, 1)`` to ``(n, r)``."""
+    """Return ``t / (t + s_j)``, the residual share of each coordinate; ratios ``(n, 1)`` to ``(n, r)``."""
     ratio = np.exp(log_ratio)
     return np.asarray(ratio / (ratio + variances))
 
 
 def _widths(log_ratio: np.ndarray, variances: np.ndarray) -> np.ndarray:
-    """``sum_j log(1 + s_j/t)``, what the choice of weights costs; ratios ``(n, 1)`` to ``(n,)``."""
+    """Return ``sum_j log(1 + s_j/t)``, the penalty of the weights; ratios ``(n, 1)`` to ``(n,)``."""
     return np.asarray(np.log1p(variances / np.exp(log_ratio)).sum(1))
 
 
 def _lowest(variances: np.ndarray, reached: np.ndarray, unreached: np.ndarray, samples: float) -> float:
-    """Logarithm of a ratio below which no evidence is larger, or none by more than rounding."""
+    """Return the logarithm of a ratio below which no evidence is larger by more than rounding."""
     bound = float(np.log(variances[-1]))
     if (unreached == 0).any():
         return bound - 30
-    # For t below all s_j it goes with r log(t) - N log(unreached + t slope), which rises up to here or beyond.
+    # For t below all s_j the evidence goes with r log(t) - N log(unreached + t slope), which rises at least up to here.
     slope = (reached / variances).sum(1)
     rises = np.log(unreached) - np.log(np.maximum(slope, np.finfo(float).tiny)) + np.log(len(variances) / samples)
     return min(bound, float(rises.min())) - 3
@@ -147,7 +147,7 @@ def _lowest(variances: np.ndarray, reached: np.ndarray, unreached: np.ndarray, s
 def _refined(
     best: np.ndarray, variances: np.ndarray, reached: np.ndarray, unreached: np.ndarray, samples: float
 ) -> np.ndarray:
-    """The largest evidence within a step of the best ratio of each y, by golden section."""
+    """Return the largest evidence within a step of the best ratio of each y, by golden section."""
 
     def evidence(log_ratio: np.ndarray) -> np.ndarray:
         loss = np.einsum("kr,kr->k", reached, _shares(log_ratio[:, None], variances)) + unreached

@@ -1,8 +1,8 @@
-"""Pass 2: every sample seen from the class means, with no ``(d, d)`` matrix.
+"""Pass 2: samples relative to the class means, without a ``(d, d)`` matrix.
 
-The features, seen from one of the class means and multiplied with an orthonormal basis of the span of those means
-once a batch, give both the nearest class mean of every sample and the within-class scatter that ``tr(S_W S_B^+)`` sees;
-multiplied with the weights of a linear classifier, its scores.
+The features of a batch, relative to one of the class means, are multiplied once with an orthonormal basis of the span
+of the class means. The product determines the nearest class mean of every sample and the within-class scatter in
+``tr(S_W S_B^+)``. With the weights of a linear classifier in the same product, it has their scores too.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from layerwise.statistics.residuals import seen_from
 
 __all__ = ["JUDGED", "CenterProjections", "Centers", "NearestCenters", "Span"]
 
-# Of a product of thousands of terms, as the share of its length.
+# Rounding of a product of thousands of terms, as a share of its length.
 _ROUNDING = 2.0**-46
-#: Samples are judged as many at a time as have so many distances and scores.
+#: Largest number of distances and scores that are computed at a time.
 JUDGED = 1 << 22
 
 
 @dataclass(frozen=True)
 class Centers:
-    """Class means as a frame to look from; ``k`` classes, ``r = min(k, d)`` directions.
+    """Class means in an orthonormal basis of their span; ``k`` classes, ``r = min(k, d)`` directions.
 
-    The last row of `coordinates` is the mean of the class means: the reference of samples whose class has no mean here.
+    The last row of `coordinates` is the mean of the class means, the reference for samples whose class has no mean.
 
     Attributes
     ----------
@@ -41,14 +41,14 @@ class Centers:
     rows : Tensor of int
         Row of every label in `coordinates`, shape ``(C,)``.
     origin : Tensor
-        Mean of the first class, from which all is seen, shape ``(d,)``.
+        Mean of the first class, the origin of the coordinates, shape ``(d,)``.
     frame : Tensor
-        Orthonormal rows that span the centred class means, shape ``(r, d)``; below them, perhaps, the weights of a
-        linear classifier, so that one product sees both.
+        Orthonormal rows that span the centred class means, shape ``(r, d)``; after `beside`, the weights of a linear
+        classifier are further rows, so that one product serves both.
     coordinates : Tensor
-        The class means in that basis, as seen from the origin, shape ``(k + 1, r)``.
+        The class means in that basis, relative to the origin, shape ``(k + 1, r)``.
     counts : Tensor
-        Samples behind every mean, shape ``(k,)``.
+        Samples of every class, shape ``(k,)``.
     """
 
     classes: Tensor
@@ -60,7 +60,7 @@ class Centers:
 
     @classmethod
     def of(cls, moments: Moments, classes: int, device: torch.device | str = "cpu") -> Centers:
-        """The frame of finished moments, for labels in ``0 .. classes - 1``."""
+        """Make the centres of finished moments, for labels in ``0 .. classes - 1``."""
         centered = torch.from_numpy(moments.centered).to(device)
         present = torch.from_numpy(moments.classes).to(device)
         basis = torch.linalg.qr(centered.T).Q.T.contiguous()
@@ -92,45 +92,52 @@ class Centers:
         return lengths
 
     def beside(self, weight: Tensor) -> Centers:
-        """The same centres, with the weights of a linear classifier, shape ``(d, k)``, in the frame."""
+        """Add the weights of a linear classifier, shape ``(d, k)``, to the frame."""
         return replace(self, frame=torch.cat([self.basis, weight.T.to(self.frame)]))
 
     def covering(self, classes: int) -> Centers:
-        """The same centres, for labels in ``0 .. classes - 1``; those beyond the known ones have no mean."""
+        """Extend the labels to ``0 .. classes - 1``; the new ones have no mean."""
         missing = classes - len(self.rows)
         if missing <= 0:
             return self
-        beyond = self.rows.new_full((missing,), len(self.classes))
-        return replace(self, rows=torch.cat([self.rows, beyond]))
+        unknown = self.rows.new_full((missing,), len(self.classes))
+        return replace(self, rows=torch.cat([self.rows, unknown]))
 
     def nearest(self, projected: Tensor, rows: Tensor) -> Tensor:
-        """Label of the class mean nearest to every sample, shape ``(n,)``.
+        """Return the label of the class mean nearest to every sample, shape ``(n,)``.
 
-        ``||mu_k||^2 - 2 h.mu_k`` is compared, one product; where its rounding leaves more than one mean,
-        ``||mu_k - mu_y||^2 - 2 (h - mu_y).(mu_k - mu_y)``, which tells means apart however close they lie.
+        The comparison is of ``||mu_k||^2 - 2 h.mu_k``, which is one product. Where rounding leaves more than one
+        candidate, it is of ``||mu_k - mu_y||^2 - 2 (h - mu_y).(mu_k - mu_y)``, which is exact for close means too.
+
+        Parameters
+        ----------
+        projected : Tensor
+            Samples relative to their class means, in the basis, shape ``(n, r)``.
+        rows : Tensor of int
+            Rows of these class means, shape ``(n,)``.
         """
-        centers, own = self.coordinates[:-1], self.coordinates[rows]
-        seen = own + projected
-        distances = torch.addmm(self.lengths.square(), seen, centers.T, alpha=-2)
+        centers, own_means = self.coordinates[:-1], self.coordinates[rows]
+        positions = own_means + projected
+        distances = torch.addmm(self.lengths.square(), positions, centers.T, alpha=-2)
         least, nearest = distances.min(1)
         reach = self.lengths.max()
-        rounding = 4 * _ROUNDING * reach * (reach + torch.linalg.vector_norm(seen, dim=1))
+        rounding = 4 * _ROUNDING * reach * (reach + torch.linalg.vector_norm(positions, dim=1))
         unsure = (distances <= (least + rounding)[:, None]).sum(1) > 1
         if unsure.any():
-            nearest[unsure] = self._nearest_apart(projected[unsure], own[unsure])
+            nearest[unsure] = self._nearest_by_differences(projected[unsure], own_means[unsure])
         return self.classes[nearest]
 
-    def _nearest_apart(self, projected: Tensor, own: Tensor) -> Tensor:
-        """Row of the nearest class mean, by what lies between it and the sample's own."""
+    def _nearest_by_differences(self, projected: Tensor, own_means: Tensor) -> Tensor:
+        """Return the row of the nearest class mean, from differences between class means."""
         centers = self.coordinates[:-1]
-        # In place: of many classes each of these is large.
-        pull = (projected @ centers.T).sub_((projected * own).sum(1, keepdim=True))
-        apart = torch.cdist(own, centers, compute_mode="donot_use_mm_for_euclid_dist").square_()
-        return apart.sub_(pull, alpha=2).argmin(1)
+        # In place: for many classes, each of these matrices is large.
+        pull = (projected @ centers.T).sub_((projected * own_means).sum(1, keepdim=True))
+        squares = torch.cdist(own_means, centers, compute_mode="donot_use_mm_for_euclid_dist").square_()
+        return squares.sub_(pull, alpha=2).argmin(1)
 
 
 def _project(features: Tensor, origin: Tensor, *frames: Tensor) -> list[Tensor]:
-    """Features as seen from the origin, along the rows of each frame: ``(n, d)`` to ``(n, r)`` each, float64."""
+    """Project features, relative to the origin, on the rows of each frame: ``(n, d)`` to ``(n, r)`` each, float64."""
     projected = [features.new_zeros(len(features), len(frame), dtype=torch.float64) for frame in frames]
     for block, residual in seen_from(features, origin):
         for coordinates, frame in zip(projected, frames, strict=True):
@@ -140,18 +147,18 @@ def _project(features: Tensor, origin: Tensor, *frames: Tensor) -> list[Tensor]:
 
 @dataclass(frozen=True)
 class Span:
-    """Within-class scatter seen in the span of the class means; ``k`` classes, ``r`` directions.
+    """Within-class scatter in the span of the class means; ``k`` classes, ``r`` directions.
 
     Attributes
     ----------
     coordinates : ndarray
         Centred class means, shape ``(k, r)``.
     within : ndarray
-        ``S_W`` with every sample counting once, shape ``(r, r)``.
+        ``S_W`` with equal weight for every sample, shape ``(r, r)``.
     within_by_class : ndarray
-        ``S_W`` with every class counting once, shape ``(r, r)``.
+        ``S_W`` with equal weight for every class, shape ``(r, r)``.
     noise : float or None
-        Variance along the sampling error of a class mean (`noise_variance`); None where it was not asked for.
+        Variance along the sampling error of a class mean (`noise_variance`); None unless a metric needs it.
     """
 
     coordinates: np.ndarray
@@ -162,7 +169,7 @@ class Span:
 
 @dataclass(frozen=True)
 class NearestCenters:
-    """How the samples of a split fall on the nearest class means.
+    """Counts of the samples of a split and of their nearest class means.
 
     Attributes
     ----------
@@ -171,10 +178,10 @@ class NearestCenters:
     errors : ndarray of int
         Samples of each label whose nearest class mean is another class, shape ``(C,)``.
     mismatches : int or None
-        Samples whose nearest class mean is not the class that the network predicts; None without a network's own
-        prediction for these labels.
+        Samples whose nearest class mean is not the class that the network predicts; None if the network does not
+        predict these labels.
     centers : int
-        Number of class means that there are to fall on.
+        Number of class means.
     """
 
     counts: np.ndarray
@@ -184,22 +191,22 @@ class NearestCenters:
 
 
 class CenterProjections:
-    """Accumulates what pass 2 needs of one layer: scatter about the split's own means, nearest of the train means.
+    """Accumulates pass 2 of one layer: the scatter about the split's class means, and the nearest training means.
 
     Parameters
     ----------
     own : Centers
-        The split's own class means.
+        Class means of this split.
     train : Centers
-        The class means that the samples are judged against; the same object for the training split, so that one
-        product serves both.
+        Class means of the training split; for that split the same object, so that one product serves both.
     probe : RidgeProbe, optional
-        A linear classifier of the same features, whose weights are in the frame of `train`: its scores come beside.
+        A linear classifier of the same features, whose weights are in the frame of `train`; `update` returns its
+        scores.
 
     Attributes
     ----------
     at_a_time : int
-        Samples that are best taken in at once: beyond it, distances and scores of all classes take much memory.
+        Largest number of samples that an update should have, for the memory of distances and scores of all classes.
     """
 
     accumulated: ClassVar[tuple[str, ...]] = ("scatter", "scatter_by_class", "counts", "errors", "mismatches")
@@ -208,7 +215,7 @@ class CenterProjections:
         self.own = own
         self.train = train
         self.judge = probe
-        # The train means, as they are seen from where the split's own are.
+        # The training means relative to the origin of the split's own.
         self._train_coordinates = train.coordinates + _project(train.origin[None], own.origin, train.basis)[0]
         self._scores = None if probe is None else self._scores_at_origin(probe)
         self.at_a_time = max(JUDGED // max(len(own.coordinates), len(train.coordinates)), 1)
@@ -220,58 +227,58 @@ class CenterProjections:
         self.mismatches: Tensor | None = None
 
     def update(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Take in a batch, features ``(n, d)`` and labels ``(n,)``.
+        """Add a batch: features ``(n, d)`` and labels ``(n,)``.
 
         Returns
         -------
         nearest : Tensor
             The nearest class of every sample, shape ``(n,)``.
         scores : Tensor or None
-            Of the probe, shape ``(n, k)``.
+            Scores of the probe, shape ``(n, k)``.
         """
         check_paired(features, labels)
-        rows, judges = self.own.rows[labels], self.train.rows[labels]
+        rows, train_rows = self.own.rows[labels], self.train.rows[labels]
         frames = [self.train.frame] if self.train is self.own else [self.own.basis, self.train.frame]
-        seen = _project(features, self.own.origin, *frames)
-        own = seen[0][:, : len(self.scatter)]
-        # Not before the product: that would need the class mean of every sample in all features. In float64 the
-        # difference keeps six digits down to an nc1 of 1e-20, and what is within its rounding is no residual.
-        rounding = _ROUNDING * torch.linalg.vector_norm(own, dim=1, keepdim=True)
-        own = own - self.own.coordinates[rows]
-        own.masked_fill_(own.abs() <= rounding, 0.0)
-        judged = own
+        projected = _project(features, self.own.origin, *frames)
+        residual = projected[0][:, : len(self.scatter)]
+        # A difference before the product would need the class mean of every sample in all features. In float64 this
+        # difference keeps six digits down to an nc1 of 1e-20; residuals within rounding count as zero.
+        rounding = _ROUNDING * torch.linalg.vector_norm(residual, dim=1, keepdim=True)
+        residual = residual - self.own.coordinates[rows]
+        residual.masked_fill_(residual.abs() <= rounding, 0.0)
+        from_train = residual
         if self.train is not self.own:
-            judged = seen[-1][:, : len(self.train.basis)] - self._train_coordinates[judges]
-        self.scatter.addmm_(own.T, own)
-        self.scatter_by_class.addmm_(own.T, own / self.own.counts[rows][:, None])
-        nearest = self.train.nearest(judged, judges)
+            from_train = projected[-1][:, : len(self.train.basis)] - self._train_coordinates[train_rows]
+        self.scatter.addmm_(residual.T, residual)
+        self.scatter_by_class.addmm_(residual.T, residual / self.own.counts[rows][:, None])
+        nearest = self.train.nearest(from_train, train_rows)
         self.counts += torch.bincount(labels, minlength=len(self.counts))
         self.errors += torch.bincount(labels[nearest != labels], minlength=len(self.counts))
         if self._scores is None:
             return nearest, None
-        return nearest, seen[-1][:, len(self.train.basis) :].add_(self._scores)
+        return nearest, projected[-1][:, len(self.train.basis) :].add_(self._scores)
 
     def _scores_at_origin(self, probe: RidgeProbe) -> Tensor:
-        """Scores where the features are seen from, shape ``(1, k)``."""
+        """Return the probe's scores at the origin, shape ``(1, k)``."""
         origin = self.own.origin
         mean, bias = (torch.from_numpy(value).to(origin.device) for value in (probe.mean, probe.bias))
         return _project(origin[None], mean, self.train.frame[len(self.train.basis) :])[0].add_(bias)
 
     def compare(self, nearest: Tensor, predictions: Tensor) -> None:
-        """Count where the nearest class is not the one that the network predicts; both of shape ``(n,)``."""
+        """Count samples whose nearest class differs from the network's prediction; shape ``(n,)`` each."""
         check_paired(nearest, predictions)
         differing = (nearest != predictions).sum()
         self.mismatches = differing if self.mismatches is None else self.mismatches + differing
 
     def merge(self, other: CenterProjections) -> None:
-        """Take in what another worker accumulated over other samples, from the same centres."""
+        """Add the sums of another worker over other samples, with the same centres."""
         for name in ("scatter", "scatter_by_class", "counts", "errors"):
             getattr(self, name).add_(getattr(other, name))
         if other.mismatches is not None:
             self.mismatches = other.mismatches + (0 if self.mismatches is None else self.mismatches)
 
     def finish(self) -> tuple[Span, NearestCenters]:
-        """What was accumulated, as arrays."""
+        """Return the results as arrays."""
         counts = self.own.counts
         span = Span(
             coordinates=self.own.centered.cpu().numpy(),

@@ -23,9 +23,9 @@ class Complexity:
     mean : float
         Mean over the samples of ``||dh_i/dx_i||_F^2``.
     error : float
-        Standard error of the mean that comes of random directions; of the samples it says nothing.
+        Standard error of the mean due to random directions; it does not include that of the samples.
     by_class : ndarray
-        The mean over the samples of every class, shape ``(C,)``; NaN for absent ones.
+        The mean over the samples of every class, shape ``(C,)``; NaN for a class without samples.
     """
 
     mean: float
@@ -34,7 +34,7 @@ class Complexity:
 
 
 class ComplexitySums:
-    """Adds up squared derivatives of samples, and their squared standard errors, by class."""
+    """Sums squared derivatives of samples, and their squared standard errors, by class."""
 
     accumulated: ClassVar[tuple[str, ...]] = ("counts", "sums", "errors")
 
@@ -44,20 +44,20 @@ class ComplexitySums:
         self.errors = torch.zeros_like(self.counts)
 
     def update(self, squares: Tensor, errors: Tensor, labels: Tensor) -> None:
-        """Take in a batch: ``||dh_i/dx_i||_F^2``, the squared standard errors, and the labels, shape ``(n,)`` each."""
+        """Add a batch: ``||dh_i/dx_i||_F^2``, the squared standard errors, and the labels, shape ``(n,)`` each."""
         check_paired(squares, labels)
         self.counts.index_add_(0, labels, torch.ones_like(squares))
         self.sums.index_add_(0, labels, squares)
         self.errors.index_add_(0, labels, errors)
 
     def merge(self, other: ComplexitySums) -> None:
-        """Take in what another worker added up over other samples."""
+        """Add the sums of another worker over other samples."""
         self.counts += other.counts
         self.sums += other.sums
         self.errors += other.errors
 
     def finish(self) -> Complexity:
-        """The averages."""
+        """Return the averages."""
         counts, sums = self.counts.cpu().numpy(), self.sums.cpu().numpy()
         samples = counts.sum()
         with np.errstate(invalid="ignore"):

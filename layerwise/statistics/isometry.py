@@ -1,7 +1,7 @@
-"""Wide features of few samples in as many coordinates as there are samples: exact, with nothing projected away.
+"""Exact coordinates of wide features of few samples, in the span of the samples.
 
-``N`` samples span no more than ``N`` directions. Their products alone give an orthonormal basis of that span. In it,
-covariances, fits and distances are those of all features.
+``N`` samples span no more than ``N`` directions. Their inner products determine an orthonormal basis of that span. In
+this basis, covariances, fits and distances equal those of all features.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ class Isometry:
     Attributes
     ----------
     coordinates : Tensor
-        Of the samples, shape ``(n, r + 1)``; the last is that of their mean beyond the directions in which they vary.
+        Coordinates of the samples, shape ``(n, r + 1)``; the last is the part of their mean outside of the directions
+        in which they vary.
     lifting : Tensor
-        The basis is the sum of the samples with these weights, shape ``(n, r)``.
+        Weights with which sums of the samples are the basis, shape ``(n, r)``.
     kept : Tensor of bool
         Samples that count, shape ``(n,)``.
     mean : Tensor
-        Of the samples that count, shape ``(d,)``.
+        Mean of the samples that count, shape ``(d,)``.
     squares : float
         Mean square of a coordinate's rounding, in units of the layer's (`layerwise.statistics.Moments.squares`).
     """
@@ -44,7 +45,7 @@ class Isometry:
     squares: float
 
     def lift(self, weights: Tensor, features: Tensor) -> Tensor:
-        """The weights of a linear map of the coordinates as those of a map of the features.
+        """Convert the weights of a linear map of the coordinates to those of a map of the features.
 
         Parameters
         ----------
@@ -65,7 +66,7 @@ class Isometry:
         return lifted
 
     def lower(self, weights: Tensor, features: Tensor) -> Tensor:
-        """The weights of a linear map of the features as those of a map of the coordinates.
+        """Convert the weights of a linear map of the features to those of a map of the coordinates.
 
         Parameters
         ----------
@@ -77,7 +78,7 @@ class Isometry:
         Returns
         -------
         Tensor
-            Shape ``(r + 1, c)``; nothing along the last coordinate, in which the samples do not vary.
+            Shape ``(r + 1, c)``; zero for the last coordinate, in which the samples do not vary.
         """
         products = self.lifting.new_zeros(len(features), weights.shape[1])
         for block in columns(features):
@@ -86,19 +87,19 @@ class Isometry:
         return torch.cat([lowered, lowered.new_zeros(1, weights.shape[1])])
 
     def _counted(self, values: Tensor) -> Tensor:
-        """Values in double precision; zero where a sample does not count, whose own may be NaN."""
+        """Return values in double precision, zero for samples that do not count, which may be NaN."""
         return torch.where(self.kept[:, None], values.double(), 0.0)
 
 
 def isometry_of(features: Tensor, kept: Tensor | None = None) -> Isometry:
-    """Find coordinates of samples from their products.
+    """Compute coordinates of samples from their inner products.
 
     Parameters
     ----------
     features : Tensor
         Shape ``(n, d)``.
     kept : Tensor, optional
-        Samples that count, shape ``(n,)``; the others are at the mean.
+        Samples that count, shape ``(n,)``; the others have the coordinates of the mean.
     """
     count, width = features.shape
     rows = torch.ones(count, dtype=torch.bool, device=features.device) if kept is None else kept.to(features.device)
@@ -119,12 +120,12 @@ def isometry_of(features: Tensor, kept: Tensor | None = None) -> Isometry:
     variances, axes = torch.linalg.eigh(products)
     filled = variances > count * _EPS * variances[-1].clamp_min(0.0)
     lifting = axes[:, filled] / variances[filled].sqrt()
-    # Eigenvectors of small variance are rounded towards the constant one, along which lies the mean of the features.
+    # Rounding mixes eigenvectors of small variance with the constant one, which stands for the mean of the features.
     lifting = torch.where(rows[:, None], lifting - lifting.sum(0) / number, 0.0)
     along = towards_mean @ lifting
-    beyond = torch.full((count, 1), max(length - float(along.square().sum()), 0.0) ** 0.5, dtype=torch.float64)
-    # By the basis that lifts weights, whatever eigenvectors of small variance are rounded to.
-    coordinates = torch.cat([products @ lifting + along, beyond.to(axes)], dim=1)
-    # Rounding lies in all features, and all of it that so few samples show lies in their span.
+    outside = torch.full((count, 1), max(length - float(along.square().sum()), 0.0) ** 0.5, dtype=torch.float64)
+    # From the same basis that lifts weights, so that both agree whatever the rounding of eigenvectors.
+    coordinates = torch.cat([products @ lifting + along, outside.to(axes)], dim=1)
+    # Rounding is in all features; the rounding of these samples lies in their span.
     edge = noise_edge(width, number) / noise_edge(coordinates.shape[1], number)
     return Isometry(coordinates, lifting, rows, torch.cat(means), squares / width * edge)

@@ -1,4 +1,4 @@
-"""Statistics of several processes merged into one."""
+"""Merging of statistics across processes."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ __all__ = ["merge_across_processes"]
 A = TypeVar("A", bound=Accumulator)
 
 
-def merge_across_processes(own: A | None, make: Callable[[], A], device: torch.device, shared: bool = True) -> A:
-    """What all processes accumulated as one, the same in each of them; every process must call it.
+def merge_across_processes(
+    accumulator: A | None, make: Callable[[], A], device: torch.device, shared: bool = True
+) -> A:
+    """Merge the accumulators of all processes, with the same result in each; every process must call this.
 
     Parameters
     ----------
-    own : Accumulator or None
-        None where this process has no sample.
+    accumulator : Accumulator or None
+        None if this process has no sample.
     make : callable
-        Gives an accumulator that has taken nothing in.
+        Returns an empty accumulator.
     device : device
-        Where the result is to be.
+        Device of the result.
     shared : bool
-        Whether the processes have different samples: if not, each keeps its own.
+        Whether the processes have different samples; if not, each keeps its own accumulator.
     """
-    if own is not None and not shared:
-        return own
-    return merged(all_gather(None if own is None else state_of(own), shared), make, device)
+    if accumulator is not None and not shared:
+        return accumulator
+    return merged(all_gather(None if accumulator is None else state_of(accumulator), shared), make, device)

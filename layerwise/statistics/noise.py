@@ -1,4 +1,4 @@
-"""How much variance a class mean's own sampling error meets: what few samples add to the scatter of class means."""
+"""The sampling error of class means: how much few samples add to the scatter of class means."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ __all__ = ["noise_of_means", "noise_variance", "unbiased"]
 
 
 def noise_of_means(moments: Moments) -> np.ndarray:
-    """Expected squared distance of each class mean from the true one, ``v_c / (n_c - 1)``, shape ``(k,)``.
+    """Return the expected squared distance of each class mean from the true one, ``v_c / (n_c - 1)``, shape ``(k,)``.
 
-    Without bias, since ``E v_c = (1 - 1/n_c) tr Sigma_c``; NaN for a class of one sample.
+    It is unbiased, since ``E v_c = (1 - 1/n_c) tr Sigma_c``; NaN for a class of one sample.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(moments.variances / (moments.counts - 1))
 
 
 def unbiased(moments: Moments, weights: np.ndarray) -> float:
-    """Factor by which the within-class variance is to be multiplied, so that it divides by degrees of freedom.
+    """Return the factor that makes the within-class variance unbiased: a division by degrees of freedom.
 
     Parameters
     ----------
@@ -32,18 +32,18 @@ def unbiased(moments: Moments, weights: np.ndarray) -> float:
 
 
 def noise_variance(covariance: Moments, features: int) -> float:
-    """Variance within classes along the sampling error of a class mean, ``tr(Sigma^2) / tr(Sigma)``.
+    """Return the variance within classes along the sampling error of a class mean, ``tr(Sigma^2) / tr(Sigma)``.
 
-    Sampling error spreads as ``Sigma`` does. Of the estimate from ``f = N - k`` degrees of freedom ``tr S^2`` is too
-    large by ``(tr S)^2 / f`` (Srivastava 2005), and on a random projection from ``d`` to ``p`` directions by
-    ``(tr S)^2 (1/p - 1/d)``; both are taken off.
+    The sampling error has a covariance proportional to ``Sigma``. With an estimate ``S`` from ``f = N - k`` degrees of
+    freedom, ``tr S^2`` is too large by ``(tr S)^2 / f`` (Srivastava 2005). A random projection from ``d`` to ``p``
+    directions adds ``(tr S)^2 (1/p - 1/d)``. Both are subtracted.
 
     Parameters
     ----------
     covariance : Moments
-        With the within-class covariance; of a projection, perhaps.
+        Moments with the within-class covariance, of the layer or of a random projection.
     features : int
-        Width of the layer itself.
+        Width of the layer.
     """
     assert covariance.within is not None
     freedom = float(covariance.counts.sum() - len(covariance.counts))

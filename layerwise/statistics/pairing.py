@@ -1,4 +1,4 @@
-"""Rows and labels that go into a statistic together are equally many."""
+"""A check that a batch has as many labels as rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["check_paired"]
 
 
 def check_paired(rows: Tensor, labels: Tensor) -> None:
-    """Refuse a batch whose rows and labels are not equally many: some would be counted under another's label.
+    """Refuse a batch with another number of labels than of rows: some rows would have wrong labels.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The ridge classifier on one-hot targets: fitted in closed form from the moments, judged in pass 2."""
+"""The ridge classifier on one-hot targets: fitted in closed form from the moments, evaluated in pass 2."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ class RidgeProbe:
 def fit_ridge(moments: Moments, ridge: float) -> RidgeProbe:
     """Fit the ridge classifier from the moments alone.
 
-    The minimiser of ``mean ||W^T (h - mean) + b - onehot||^2 + ridge tr(S)/d ||W||^2``, with ``S`` the covariance of
-    all features: ``W = (S + ridge tr(S)/d I)^{-1} cov(h, onehot)``, ``b`` the share of each class.
+    It minimises ``mean ||W^T (h - mean) + b - onehot||^2 + ridge tr(S)/d ||W||^2``, with ``S`` the covariance of all
+    features: ``W = (S + ridge tr(S)/d I)^{-1} cov(h, onehot)``, and ``b`` is the share of each class.
 
     Parameters
     ----------
     moments : Moments
-        With the within-class covariance.
+        Moments with the within-class covariance.
     ridge : float
         Regularisation in units of the mean variance of a feature.
     """
@@ -59,7 +59,7 @@ def fit_ridge(moments: Moments, ridge: float) -> RidgeProbe:
 
 
 class ProbeErrors:
-    """Counts the samples that a linear classifier gets wrong, from its scores."""
+    """Counts the errors of a linear classifier, from its scores."""
 
     accumulated: ClassVar[tuple[str, ...]] = ("samples", "errors")
 
@@ -69,16 +69,16 @@ class ProbeErrors:
         self.errors = torch.zeros((), dtype=torch.int64, device=device)
 
     def update(self, scores: Tensor, labels: Tensor) -> None:
-        """Take in a batch: scores ``(n, k)``, labels ``(n,)``."""
+        """Add a batch: scores ``(n, k)`` and labels ``(n,)``."""
         check_paired(scores, labels)
         self.errors += (self.classes[scores.argmax(1)] != labels).sum()
         self.samples += len(labels)
 
     def merge(self, other: ProbeErrors) -> None:
-        """Take in what another worker counted over other samples."""
+        """Add the counts of another worker over other samples."""
         self.errors += other.errors
         self.samples += other.samples
 
     def finish(self) -> float:
-        """Share of the samples that the classifier gets wrong."""
+        """Return the share of samples that the classifier gets wrong."""
         return float(self.errors) / self.samples

@@ -1,9 +1,9 @@
-"""How far features stand above the rounding of the arithmetic that made them: one floor for every pseudo-inverse.
+"""The rounding of features by the arithmetic that made them: the same floor for every pseudo-inverse.
 
-A captured feature is rounded to a share ``u`` of its own size. Along a unit direction ``v`` that is noise of the
-variance ``F u^2 sum_j v_j^2 mean(h_j^2)``, the offset of the features included. The greatest of ``d`` directions of
-such noise in ``N`` samples has ``(1 + sqrt(d/N))^2`` times that variance (Marchenko & Pastur 1967). The features have
-no direction below it.
+A captured feature is rounded to a share ``u`` of its size. Along a unit direction ``v`` this is noise of the variance
+``F u^2 sum_j v_j^2 mean(h_j^2)``, which includes the offset of the features. The largest variance of such noise over
+``d`` directions in ``N`` samples is ``(1 + sqrt(d/N))^2`` times as large (Marchenko & Pastur 1967). Directions of the
+features below it are noise.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ import numpy as np
 __all__ = ["Range", "noise_edge", "noise_share", "range_of"]
 
 _EPS = float(np.finfo(np.float64).eps)
-# Sums in single and double precision are made in the type that they are kept in: after a linear map of 256 features the
-# noise was seen to have ten times the variance of one rounding. Half types are summed in single precision.
-_OF_SUMS = 16.0
+# Single and double precision accumulate in their own type: after a linear map of 256 features, the noise had ten times
+# the variance of one rounding. Half types accumulate in single precision.
+_SUMS = 16.0
 _HALF = 2.0**-12
 
 
 def noise_share(rounding: float) -> float:
-    """Variance of the noise of a feature, in units of its mean square, ``F u^2``.
+    """Return the variance of the noise of a feature, in units of its mean square, ``F u^2``.
 
     Parameters
     ----------
     rounding : float
-        ``u``, half the distance from one to the next number of the coarsest arithmetic that made the features.
+        ``u``, half the distance from 1 to the next number in the coarsest arithmetic that made the features.
     """
-    return rounding**2 * (1.0 if rounding >= _HALF else _OF_SUMS)
+    return rounding**2 * (1.0 if rounding >= _HALF else _SUMS)
 
 
 def noise_edge(directions: int, rows: float) -> float:
-    """Largest variance of any direction of noise with the variance one, ``(1 + sqrt(d/N))^2``."""
+    """Return the largest variance of any direction of noise of variance one, ``(1 + sqrt(d/N))^2``."""
     return float((1 + np.sqrt(directions / rows)) ** 2)
 
 
@@ -46,9 +46,9 @@ class Range:
     axes : ndarray
         Columns along which features have no covariance, in units of each feature's size, shape ``(d, r)``.
     spanning : ndarray
-        Features are `spanning` times their coordinates along `axes`, but for rounding, shape ``(d, r)``.
+        Features equal `spanning` times their coordinates along `axes`, except for rounding; shape ``(d, r)``.
     variances : ndarray
-        Variance along each, ascending, shape ``(r,)``.
+        Variance along each axis, ascending, shape ``(r,)``.
     """
 
     axes: np.ndarray
@@ -67,9 +67,9 @@ class Range:
 
 
 def range_of(covariance: np.ndarray, squares: np.ndarray, noise: float, samples: float) -> Range:
-    """Find the directions of a covariance that stand above rounding.
+    """Find the directions of a covariance with more variance than rounding.
 
-    They are looked for in units of each feature's size, in which the noise is alike in all directions.
+    The decomposition is in units of each feature's size, in which the noise is the same in all directions.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def range_of(covariance: np.ndarray, squares: np.ndarray, noise: float, samples:
     """
     scale = np.sqrt(np.where(squares > 0, squares, 1.0))
     values, axes = np.linalg.eigh(covariance / np.outer(scale, scale))
-    # What float64 itself rounds in the decomposition is no direction either.
+    # The rounding of the decomposition itself is no direction either.
     floor = max(noise * noise_edge(len(values), samples), len(values) * _EPS * values[-1])
     kept = values > floor
     return Range(axes[:, kept] / scale[:, None], axes[:, kept] * scale[:, None], values[kept])

@@ -1,4 +1,4 @@
-"""What an accumulator holds, as plain data: to be sent to another process, or kept in a file, to the last bit."""
+"""The state of accumulators as plain data, exact to the last bit, for other processes and for files."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ State = dict[str, Any]
 
 
 class Accumulator(Protocol):
-    """What is accumulated over samples, by several workers perhaps."""
+    """A statistic that one or several workers accumulate over samples."""
 
     #: The attributes that samples change.
     accumulated: ClassVar[tuple[str, ...]]
 
     def merge(self, other: Self, /) -> None:
-        """Take in what another worker accumulated over other samples."""
+        """Add the state of another worker over other samples."""
 
 
 A = TypeVar("A", bound=Accumulator)
 
 
 def state_of(accumulator: Accumulator) -> State:
-    """What was accumulated so far; attributes that are not there yet are left out."""
-    held = {name: getattr(accumulator, name) for name in accumulator.accumulated if hasattr(accumulator, name)}
-    return {name: value.cpu() if isinstance(value, Tensor) else value for name, value in held.items()}
+    """Return the state of an accumulator; attributes that are not set yet are left out."""
+    values = {name: getattr(accumulator, name) for name in accumulator.accumulated if hasattr(accumulator, name)}
+    return {name: value.cpu() if isinstance(value, Tensor) else value for name, value in values.items()}
 
 
 def restore(accumulator: A, state: State, device: torch.device | str = "cpu") -> A:
-    """Give an accumulator what was accumulated before; it goes on from there, to the last bit."""
+    """Set the state of an accumulator, and return it; it continues exactly from there."""
     for name, value in state.items():
         setattr(accumulator, name, value.to(device, copy=True) if isinstance(value, Tensor) else value)
     return accumulator
 
 
 def merged(states: Iterable[State | None], make: Callable[[], A], device: torch.device | str = "cpu") -> A:
-    """What several workers accumulated as one, merged in their order; None is a worker without a sample.
+    """Merge the states of several workers, in their order; None is a worker without samples.
 
     Parameters
     ----------
     states : iterable of State or None
     make : callable
-        Gives an accumulator that has taken nothing in.
+        Returns an empty accumulator.
     device : device
-        Where the result is to be.
+        Device of the result.
     """
-    whole = make()
+    total = make()
     for state in states:
         if state is not None:
-            whole.merge(restore(make(), state, device))
-    return whole
+            total.merge(restore(make(), state, device))
+    return total

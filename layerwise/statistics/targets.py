@@ -1,4 +1,4 @@
-"""Pass 1 for regression: features and targets together, up to their second moments."""
+"""Pass 1 for regression: first and second moments of features and targets, and the affine map fitted from them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from layerwise.statistics.state import restore, state_of
 
 __all__ = ["Readout", "TargetAccumulator", "TargetMoments", "fit_readout"]
 
-# A pivot that was the mean of so many samples is near enough to the mean of all.
+# A pivot that is the mean of this many samples is near enough to the mean of all.
 _SETTLED = 64
 
 
@@ -35,18 +35,18 @@ class TargetMoments:
         ``cov(h, h)``, ``cov(h, t)`` and ``cov(t, t)``, divided by the count, shape ``(d, d)``, ``(d, q)`` and
         ``(q, q)``.
     directions : ndarray
-        Second moment ``mean h~ h~^T`` of the normalised features ``h~ = h/||h||``, shape ``(d, d)``; a feature at
-        zero has no direction, and counts as zero.
+        Second moment ``mean h~ h~^T`` of the normalised features ``h~ = h/||h||``, shape ``(d, d)``; features that are
+        zero count as zero.
     norm : float
         ``mean ||h||``.
     unit : ndarray
-        What the targets were divided by, shape ``(q,)``: ones, unless they are standardised.
+        Divisor of the targets, shape ``(q,)``: ones, unless they are standardised.
     noise : float
         Variance that rounding gives a feature, in units of its mean square (`layerwise.statistics.rounding`).
     square : float or None
-        That mean square, where the features are coordinates in the span of the samples of a wide layer.
+        That mean square, if the features are coordinates in the span of the samples of a wide layer.
     width : int or None
-        Features of that layer.
+        Number of features of that layer.
     """
 
     count: int
@@ -64,18 +64,18 @@ class TargetMoments:
 
     @cached_property
     def principal(self) -> tuple[np.ndarray, np.ndarray]:
-        """Variances, descending and none below zero, shape ``(d,)``, and the directions that have them, as rows."""
+        """Variances, descending and clipped at zero, shape ``(d,)``, and their directions, as rows."""
         values, vectors = np.linalg.eigh(self.covariance)
         return values[::-1].clip(min=0.0), vectors.T[::-1]
 
     @cached_property
     def target_spectrum(self) -> np.ndarray:
-        """Eigenvalues of the target covariance, descending, none below zero, shape ``(q,)``."""
+        """Eigenvalues of the target covariance, descending, clipped at zero, shape ``(q,)``."""
         return np.asarray(np.linalg.eigvalsh(self.target_covariance)[::-1].clip(min=0.0))
 
     @cached_property
     def as_one_class(self) -> Moments:
-        """The features as those of a single class: what knows no target is measured of them all the same."""
+        """The moments of the features as a single class, for metrics that need no target."""
         return Moments(
             classes=np.zeros(1, dtype=np.int64),
             counts=np.array([float(self.count)]),
@@ -101,7 +101,7 @@ class TargetMoments:
         return range_of(self.covariance, self.squares, self.noise, float(self.count))
 
     def in_units(self, unit: np.ndarray) -> TargetMoments:
-        """The same with every target dimension divided by its unit, shape ``(q,)``."""
+        """Divide every target dimension by its unit, shape ``(q,)``."""
         return self.with_targets(
             target_mean=self.target_mean / unit,
             cross=self.cross / unit,
@@ -110,7 +110,7 @@ class TargetMoments:
         )
 
     def with_targets(self, **changes: np.ndarray) -> TargetMoments:
-        """The same features with other targets: what is of the features alone is not decomposed again."""
+        """Replace what depends on the targets; decompositions of the features alone are kept."""
         changed = replace(self, **changes)  # type: ignore[arg-type]
         for name in ("principal", "range"):
             if name in self.__dict__:
@@ -121,16 +121,16 @@ class TargetMoments:
 class TargetAccumulator:
     """Accumulates the moments of one layer's features and one regression target over batches.
 
-    Features and targets are summed side by side, as residuals from a pivot near their mean, in float64, so that an
-    offset costs no digits. The pivot is the mean of the first batch, and moves to the mean of all whenever the samples
-    have doubled, so that an outlier in front does no harm. ``merge`` is exact up to rounding, in any order.
+    Residuals of features and targets from a pivot near their mean are summed in float64, so that an offset costs no
+    digits. The pivot is the mean of the first batch; it moves to the mean of all samples whenever their number has
+    doubled, so that early outliers do no harm. ``merge`` is exact up to rounding, in any order.
 
     Parameters
     ----------
     features : bool
-        Whether to keep what is of the features alone; if not, `finish` takes it of other moments of the same features.
+        Whether to keep sums of the features alone; if not, `finish` needs other moments of the same features.
     rounding : float
-        Relative rounding of the coarsest arithmetic that makes the features, if that of their type is finer.
+        Relative rounding of the coarsest arithmetic that made the features, if it is coarser than their type.
     """
 
     accumulated: ClassVar[tuple[str, ...]] = (
@@ -151,16 +151,16 @@ class TargetAccumulator:
         self.norm: Tensor
 
     def update(self, features: Tensor, targets: Tensor) -> None:
-        """Take in a batch: features of shape ``(n, d)``, targets of shape ``(n, q)`` on the same device."""
+        """Add a batch: features of shape ``(n, d)`` and targets of shape ``(n, q)`` on the same device."""
         check_paired(features, targets)
         if not len(targets):
             return
         precise = features.double()
-        whole = torch.cat([precise, targets.double()], dim=1)
+        rows = torch.cat([precise, targets.double()], dim=1)
         if not self.count:
-            self._allocate(features, whole)
-        self.count += len(whole)
-        residual = whole.sub_(self.pivot)
+            self._allocate(features, rows)
+        self.count += len(rows)
+        residual = rows.sub_(self.pivot)
         self.total += residual.sum(0)
         self.scatter.addmm_(residual.T, residual[:, self._start :])
         if self.keeps_features:
@@ -173,38 +173,38 @@ class TargetAccumulator:
             self._move(self.pivot + self.total / self.count)
 
     def merge(self, other: TargetAccumulator) -> None:
-        """Take in what another worker accumulated over other samples."""
+        """Add the sums of another worker over other samples."""
         if not other.count:
             return
         if not self.count:
             restore(self, state_of(other), other.pivot.device)
             return
-        own = restore(TargetAccumulator(features=self.keeps_features), state_of(other), self.pivot.device)
-        own._move(self.pivot)
-        self.count += own.count
-        self.settled = max(self.settled, own.settled)
+        moved = restore(TargetAccumulator(features=self.keeps_features), state_of(other), self.pivot.device)
+        moved._move(self.pivot)
+        self.count += moved.count
+        self.settled = max(self.settled, moved.settled)
         for name in ("total", "scatter", "directions", "norm"):
-            getattr(self, name).add_(getattr(own, name))
+            getattr(self, name).add_(getattr(moved, name))
 
     def finish(self, whole: TargetMoments | None = None) -> TargetMoments:
-        """The moments of everything taken in.
+        """Return the moments of all samples.
 
         Parameters
         ----------
         whole : TargetMoments, optional
-            Of the same features, where they were not kept.
+            Moments of the same features, needed if sums of the features were not kept.
         """
         width, residual = self.width, self.total / self.count
         scatter = self.scatter / self.count - torch.outer(residual, residual[self._start :])
         mean = (self.pivot + residual).cpu().numpy()
         unit = np.ones(len(mean) - width)
-        # Of the columns that are there the last are the targets'.
-        cross, own = scatter[:width, -len(unit) :], scatter[width:, -len(unit) :]
+        # The last columns are those of the targets, with or without columns of the features.
+        cross, of_targets = scatter[:width, -len(unit) :], scatter[width:, -len(unit) :]
         if whole is not None:
             return whole.with_targets(
                 target_mean=mean[width:],
                 cross=cross.cpu().numpy(),
-                target_covariance=((own + own.T) / 2).cpu().numpy(),
+                target_covariance=((of_targets + of_targets.T) / 2).cpu().numpy(),
                 unit=unit,
             )
         covariance = ((scatter + scatter.T) / 2).cpu().numpy()
@@ -223,15 +223,15 @@ class TargetAccumulator:
 
     @property
     def _start(self) -> int:
-        """First of the columns, of features and then of targets, that the scatter has."""
+        """The first column of the scatter, among those of features and then of targets."""
         return 0 if self.keeps_features else self.width
 
-    def _allocate(self, features: Tensor, whole: Tensor) -> None:
-        """Make room for the width of the first batch, whose mean is the pivot."""
+    def _allocate(self, features: Tensor, rows: Tensor) -> None:
+        """Allocate the sums for the width of the first batch, whose mean is the pivot."""
         self.dtype = features.dtype
         self.width = features.shape[1]
-        # From the first sample on, so that equal samples have their own value as pivot.
-        self.pivot = whole[0] + (whole - whole[0]).mean(0)
+        # Residuals are taken from the first sample, so that equal samples have their own value as pivot.
+        self.pivot = rows[0] + (rows - rows[0]).mean(0)
         self.total = torch.zeros_like(self.pivot)
         self.scatter = self.pivot.new_zeros(len(self.pivot), len(self.pivot) - self._start)
         kept = self.width if self.keeps_features else 0
@@ -239,7 +239,7 @@ class TargetAccumulator:
         self.norm = self.pivot.new_zeros(())
 
     def _move(self, pivot: Tensor) -> None:
-        """Take the sums from another pivot."""
+        """Convert the sums to another pivot."""
         shift, start = self.pivot - pivot, self._start
         self.scatter += torch.outer(shift, self.total[start:]) + torch.outer(self.total, shift[start:])
         self.scatter += self.count * torch.outer(shift, shift[start:])
@@ -254,7 +254,7 @@ class Readout:
     Attributes
     ----------
     mean : ndarray
-        Mean of the features that it was fitted to, shape ``(d,)``.
+        Mean of the features of the fit, shape ``(d,)``.
     weight : ndarray
         Shape ``(d, q)``.
     bias : ndarray
@@ -266,7 +266,7 @@ class Readout:
     bias: np.ndarray
 
     def errors(self, moments: TargetMoments) -> np.ndarray:
-        """Mean squared error of every target dimension over the samples that the moments are of, shape ``(q,)``."""
+        """Return the mean squared error of every target dimension over the samples of the moments, shape ``(q,)``."""
         explained = self.weight.T @ (moments.covariance @ self.weight - 2 * moments.cross)
         shift = moments.target_mean - self.bias - (moments.mean - self.mean) @ self.weight
         return np.asarray((np.diag(moments.target_covariance + explained) + shift**2).clip(min=0.0))
@@ -275,7 +275,7 @@ class Readout:
 def fit_readout(moments: TargetMoments) -> Readout:
     """Fit the affine map of least mean squared error from the moments alone.
 
-    Without regularisation, from the directions in which the features vary by more than rounding.
+    There is no regularisation; only directions in which the features vary by more than rounding are used.
     """
     axes = moments.range.whitening
     return Readout(moments.mean, axes @ (axes.T @ moments.cross), moments.target_mean)

@@ -18,7 +18,7 @@ import zarr
 from zarr.errors import ContainsGroupError, GroupNotFoundError
 
 from layerwise.arguments import PATH
-from layerwise.errors import NotAStore, UnknownName, shown
+from layerwise.errors import NotAStore, UnknownName, listed, shown
 from layerwise.runtime.temporary_folders import Scratch
 from layerwise.store.failures import NotWritable, reading, reason
 from layerwise.store.runs import BRANCH, Store
@@ -280,5 +280,4 @@ def _what_is_there(path: Path) -> str | None:
         return None
     if {"zarr.json", ".zgroup"} & set(names):
         return "a plain Zarr group (import_profile reads it)"
-    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    return f"a folder with {shown}"
+    return f"a folder with {listed(names, 3)}"

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from layerwise.errors import LayerwiseError, SchemaMismatch, is_escaped, shown
+from layerwise.errors import LayerwiseError, SchemaMismatch, is_escaped, listed, shown
 from layerwise.schema import validate
 from layerwise.store.layout import encodings, names_by_array, pack
 from layerwise.store.listing import list_runs
@@ -206,5 +206,4 @@ def _json(value: object) -> str:
 
 
 def _some(names: Iterable[object]) -> str:
-    listed = [str(name) for name in names]
-    return ", ".join(listed[:5]) + (f" and {len(listed) - 5} more" if len(listed) > 5 else "")
+    return listed([str(name) for name in names], 5)

@@ -1,4 +1,4 @@
-"""Closed forms of neural collapse beside what optimisation finds: predicted minimisers, frames and problems."""
+"""Closed forms of neural collapse, and problems whose optimisation checks them: minimisers, frames and objectives."""
 
 from layerwise.theory import descent, frames, optimise, problems
 from layerwise.theory.central_path import LossParts, least_squares, loss_parts

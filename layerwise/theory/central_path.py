@@ -1,4 +1,4 @@
-"""The squared-error loss of any linear readout, split into what collapse still has to do."""
+"""The squared-error loss of any linear readout, split by how collapse would lower it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class LossParts:
     Attributes
     ----------
     within : float
-        NC1: what samples lose by being off their class mean, under the least-squares classifier.
+        NC1: loss due to deviations from the class means, under the least-squares classifier.
     between : float
-        NC2 and NC3: what class means lose by being off their targets, under the least-squares classifier.
+        NC2 and NC3: loss due to deviations of class means from their targets, under the least-squares classifier.
     distance : float
-        What the classifier loses by not being the least-squares one; 0 on the central path.
+        Loss due to the distance of the classifier from the least-squares one; 0 on the central path.
     ratios : ndarray
-        Shape ``(K - 1,)``: ``q_j``, eigenvalues of ``S_W^+ S_B``, largest first; infinite where nothing is left within.
+        Shape ``(K - 1,)``: ``q_j``, eigenvalues of ``S_W^+ S_B``, largest first; infinite without variance within.
     """
 
     within: float
@@ -41,13 +41,13 @@ class LossParts:
 
     @property
     def loss(self) -> float:
-        """Loss of the classifier itself."""
+        """Loss of the given classifier."""
         return self.least + self.distance
 
 
 @checked()
 def least_squares(features: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weight ``(K, d)`` and bias ``(K,)`` with the least ``1/(2N) sum ||W h_i + b - y_i||^2``, those of least norm."""
+    """Return the weight ``(K, d)`` and bias ``(K,)``, of least norm, that minimise ``1/(2N) sum ||W h + b - y||^2``."""
     centre, level = features.mean(0), targets.mean(0)
     weight = np.linalg.lstsq(features - centre, targets - level, rcond=None)[0].T
     return weight, level - weight @ centre
@@ -57,7 +57,7 @@ def least_squares(features: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray
 def loss_parts(
     features: np.ndarray, labels: np.ndarray, weight: np.ndarray | None = None, bias: np.ndarray | None = None
 ) -> LossParts:
-    """Split of ``1/(2N) sum ||W h_i + b - onehot(y_i)||^2`` at any layer of any network.
+    """Split ``1/(2N) sum ||W h_i + b - onehot(y_i)||^2`` into parts, at any layer of any network.
 
     With ``w_j`` the K - 1 singular values of ``S_W^(-1/2) [m_k]`` and ``q_j = w_j^2/K``, x a feature with a one
     appended and ``dW`` the distance of ``[W, b]`` from the least-squares classifier::
@@ -65,10 +65,10 @@ def loss_parts(
         loss = 1/(2K) sum q/(1+q)^2  +  1/(2K) sum 1/(1+q)^2  +  1/2 tr[dW mean(x x^T) dW^T]
                within (NC1)             between (NC2, NC3)       distance from the central path
 
-    Where there are fewer than K - 1 of them, the missing ``q_j`` are 0. Equal to the loss itself to rounding, close to
-    collapse too, for ``1/(1+q)`` is computed as a squared sine and not as a difference.
+    If there are fewer than K - 1 singular values, the missing ``q_j`` are 0. The sum equals the loss up to rounding,
+    close to collapse too, since ``1/(1+q)`` is computed as a squared sine and not as a difference.
 
-    Assumes as many samples in every class; nothing else.
+    Assumes equally many samples in every class; nothing else.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def loss_parts(
     labels : ndarray
         Shape ``(N,)``, integers from 0 to K - 1.
     weight, bias : ndarray, optional
-        Shapes ``(K, d)`` and ``(K,)``; the least-squares classifier where not given. A bias alone is not enough.
+        Shapes ``(K, d)`` and ``(K,)``; by default the least-squares classifier. A bias without a weight is ignored.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def loss_parts(
     means = class_means(rows, counts)
     deviations = (rows - np.repeat(means, counts, axis=0)) / np.sqrt(samples)
 
-    # Orthonormal coordinates of the total scatter: within and between are there sine and cosine of the same angles.
+    # In orthonormal coordinates of the total scatter, within and between are sine and cosine of the same angles.
     stacked = np.concatenate([deviations, means / np.sqrt(classes)])
     left, values, _ = np.linalg.svd(stacked, full_matrices=False)
     left = left[:, values > values[0] * max(stacked.shape) * np.finfo(np.float64).eps]

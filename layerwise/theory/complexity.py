@@ -1,4 +1,4 @@
-"""Geometric complexity bounds collapse: smooth layers on Gaussian classes cannot scatter them far."""
+"""The bound of geometric complexity on collapse: smooth layers cannot scatter Gaussian classes far."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ __all__ = ["cdnv_bound", "pair_cdnv"]
 
 @checked()
 def pair_cdnv(means: np.ndarray, variances: np.ndarray) -> np.ndarray:
-    """Class-distance normalised variance of each pair, ``(v_i + v_j)/(2 ||mu_i - mu_j||^2)``, shape ``(K, K)``.
+    """Return the class-distance normalised variance of pairs, ``(v_i + v_j)/(2 ||mu_i - mu_j||^2)``, shape ``(K, K)``.
 
-    NaN on the diagonal. Its mean over pairs is the metric `cdnv`. Galanti, György & Hutter 2021.
+    The diagonal is NaN. The mean over pairs is the metric `cdnv` (Galanti, György & Hutter 2021).
 
     Parameters
     ----------
@@ -23,25 +23,25 @@ def pair_cdnv(means: np.ndarray, variances: np.ndarray) -> np.ndarray:
     variances : ndarray
         ``v_k = E ||h - mu_k||^2`` in each class, shape ``(K,)``.
     """
-    apart = ((means[:, None] - means[None]) ** 2).sum(-1)
-    np.fill_diagonal(apart, np.nan)
-    return np.asarray((variances[:, None] + variances[None]) / (2 * apart))
+    distances = ((means[:, None] - means[None]) ** 2).sum(-1)
+    np.fill_diagonal(distances, np.nan)
+    return np.asarray((variances[:, None] + variances[None]) / (2 * distances))
 
 
 @checked()
 def cdnv_bound(means: np.ndarray, complexities: np.ndarray, variance: float) -> np.ndarray:
-    """Upper bound on the class-distance normalised variance of each pair, shape ``(K, K)``, NaN on the diagonal.
+    """Return the upper bound on the class-distance normalised variance of pairs, ``(K, K)``, NaN on the diagonal.
 
     For inputs of class k from a Gaussian with covariance ``s^2 I`` and any mean, and features ``h = f(x)`` of any layer
     with class means ``mu_k``::
 
         cdnv_ij <= s^2 (GC_i + GC_j) / (2 ||mu_i - mu_j||^2),   GC_k = E ||df/dx||_F^2  over class k
 
-    by the Poincaré inequality of the Gaussian, ``v_k <= s^2 GC_k``; with equality for an affine f. It is about
-    expectations: the same numbers from samples meet it up to their sampling error.
+    by the Poincaré inequality of the Gaussian, ``v_k <= s^2 GC_k``, with equality for an affine f. The bound is on
+    expectations: averages over samples meet it up to their sampling error.
 
-    Assumes Gaussian classes of one isotropic variance (with another covariance ``s^2`` is its largest eigenvalue), and
-    f with square-integrable derivatives, as any network with Lipschitz activations.
+    Assumes Gaussian classes of one isotropic variance (with another covariance, ``s^2`` is its largest eigenvalue), and
+    f with square-integrable derivatives, which any network with Lipschitz activations has.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ class CrossEntropyMinimiser(Minimiser):
     Attributes
     ----------
     margin : float
-        How far the logit of a sample's own class is above each other one.
+        Difference of the logit of a sample's class and any other logit.
     zero : bool
         Whether the regularisation is so strong that features and classifier are zero.
     """
@@ -48,7 +48,7 @@ def cross_entropy_minimiser(
     and everything is zero, with loss ``log K``, if and only if ``K L >= 1``.
 
     Assumes balanced classes, ``lW, lH > 0``, ``lb >= 0`` and ``d >= K - 1`` (with ``lb = 0`` the bias is any multiple
-    of 1, of which this is the one of least norm). For ``d > K`` every other stationary point is a strict saddle:
+    of 1, and zero has the least norm). For ``d > K`` every other stationary point is a strict saddle:
     its Hessian has a negative eigenvalue, and descent from a random start ends at this loss.
 
     Parameters

@@ -23,9 +23,9 @@ class DeepLinearMinimiser(Minimiser):
     Attributes
     ----------
     singular_values : ndarray
-        Shape ``(M, K)``: of each linear map, from the features up, the one that belongs to each class.
+        Shape ``(M, K)``: the singular value of each linear map, from the features up, for each class.
     alive : ndarray
-        Shape ``(K,)``: whether the class survives; the mean of one that does not is zero.
+        Shape ``(K,)``: whether the class survives; other classes have a mean of zero.
     """
 
     singular_values: np.ndarray
@@ -53,12 +53,12 @@ def deep_linear_minimiser(
         loss             1/(2N) sum_k [n_k/(1 + x_k^M) + b x_k]
 
     Class k survives if and only if ``b/n_k < (M-1)^((M-1)/M)/M`` (for one map: ``n_k > N^2 lW lH``); otherwise ``x_k``
-    is 0. With two maps or more this threshold is lower than ``b/n_k`` at which the root is lost: between the two the
-    root is a valley that is not the deepest, so "the largest root" alone is not enough to tell the minimiser.
+    is 0. With two maps or more, this threshold is lower than the ``b/n_k`` above which there is no root. Between the
+    two, the largest root is a local minimum and zero is the global one.
 
-    Assumes ``lW_l, lH > 0``. Where the narrowest map has fewer than K dimensions, only that many classes survive, the
-    largest first. At a tie, in size at this cut or with ``b/n_k`` at the threshold, the minimiser is not unique, and
-    this is an error in the first case and the smaller solution in the second.
+    Assumes ``lW_l, lH > 0``. If the narrowest map has fewer than K dimensions, only that many classes survive, the
+    largest first. The minimiser is not unique if sizes tie at this cut, which is an error, or if ``b/n_k`` is at the
+    threshold, where the smaller solution is returned.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def deep_linear_minimiser(
     feature_decay : float
         ``lH``.
     width : int, optional
-        The least of the widths of features and maps; K or more where not given.
+        The smallest width of features and maps; by default K or more.
 
     Raises
     ------
@@ -124,7 +124,7 @@ def deep_linear_minimiser(
 
 
 def _largest_root(level: float, depth: int) -> float:
-    """Largest x with ``depth x^(depth-1)/(1 + x^depth)^2 = level``; 0 where zero is no worse."""
+    """Return the largest x with ``depth x^(depth-1)/(1 + x^depth)^2 = level``; 0 if zero is no worse."""
     if depth == 1:
         return max(0.0, float(level**-0.5) - 1)
     if level >= (depth - 1) ** ((depth - 1) / depth) / depth:
@@ -133,7 +133,7 @@ def _largest_root(level: float, depth: int) -> float:
     def excess(log: float) -> float:
         return float(np.log(depth / level) + (depth - 1) * log - 2 * np.logaddexp(0, depth * log))
 
-    # At x^M = M - 1 the curve is at the survival threshold, past its peak, and from there on it falls.
+    # At x^M = M - 1 the curve is at the survival threshold and past its peak; beyond, it falls.
     low = np.log(depth - 1) / depth
     high = max(low, np.log(depth / level) / (depth + 1)) + 1
     return float(np.exp(brentq(excess, low, high, xtol=1e-15, rtol=4 * np.finfo(float).eps)))

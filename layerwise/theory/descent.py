@@ -1,4 +1,4 @@
-"""Descent where rows keep to spheres or balls: Riemannian on the first, projected on the second."""
+"""Gradient descent with rows on spheres (Riemannian) or in balls (projected)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["descend", "project"]
 
 
 def project(point: Point, spheres: Mapping[str, float], balls: Mapping[str, float]) -> Point:
-    """The point with the rows of its variables put onto spheres, or back into balls, of the given radii."""
-    found = dict(point)
+    """Project the rows of some variables on spheres, or into balls, of the given radii."""
+    projected = dict(point)
     for name, radius in spheres.items():
-        found[name] = point[name] * (radius / np.linalg.norm(point[name], axis=1, keepdims=True))
+        projected[name] = point[name] * (radius / np.linalg.norm(point[name], axis=1, keepdims=True))
     for name, radius in balls.items():
         norms = np.linalg.norm(point[name], axis=1, keepdims=True)
-        found[name] = point[name] * (radius / norms.clip(min=radius))
-    return found
+        projected[name] = point[name] * (radius / norms.clip(min=radius))
+    return projected
 
 
 def descend(
@@ -33,9 +33,9 @@ def descend(
 ) -> Solution:
     """Minimise from a start by gradient descent with the rows of some variables on spheres or in balls.
 
-    Each step goes along the part of the gradient that the constraints leave free (the Riemannian gradient on a sphere),
-    by the step length of Barzilai and Borwein, halved until the loss is below the worst of the last ten, and back onto
-    the spheres. It ends where no entry of that part is larger than `tolerance`, or where rounding leaves no way down.
+    Each step follows the free part of the gradient (on a sphere, the Riemannian gradient), with the step length of
+    Barzilai and Borwein, halved until the loss is below the largest of the last ten. The result is projected. Descent
+    ends if no entry of the free part is larger than `tolerance`, or if no step lowers the loss by more than rounding.
     """
     spheres, balls = spheres or {}, balls or {}
     vector = problem.join(project(start, spheres, balls))
@@ -65,7 +65,7 @@ def descend(
 def _free(
     problem: Problem, vector: np.ndarray, gradient: np.ndarray, spheres: Mapping[str, float], balls: Mapping[str, float]
 ) -> np.ndarray:
-    """The gradient without what would only push rows off their sphere, or out of their ball."""
+    """Return the gradient without the components that move rows off their sphere, or out of their ball."""
     point, slopes = problem.part(vector), problem.part(gradient.copy())
     for name, radius in {**spheres, **balls}.items():
         rows, slope = point[name], slopes[name]

@@ -1,4 +1,4 @@
-"""Frames that class means and classifiers collapse to: their vectors, Gram matrices, and the distance from them."""
+"""Frames that class means and classifiers collapse to: vectors, Gram matrices, and distances from a frame."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ __all__ = [
 
 @checked()
 def simplex_etf_gram(classes: int, norm: float = 1.0) -> np.ndarray:
-    """Gram matrix of a simplex equiangular tight frame, ``norm^2 K/(K-1) (I - 11^T/K)``, shape ``(K, K)``.
+    """Return the Gram matrix of a simplex equiangular tight frame, ``norm^2 K/(K-1) (I - 11^T/K)``, shape ``(K, K)``.
 
-    All vectors have length `norm` and all pairs the cosine ``-1/(K-1)``, the least that K directions can all have.
-    Papyan, Han & Donoho 2020.
+    All vectors have length `norm` and all pairs the cosine ``-1/(K-1)``, the smallest common cosine of K directions
+    (Papyan, Han & Donoho 2020).
 
     Examples
     --------
@@ -46,15 +46,15 @@ def simplex_etf_gram(classes: int, norm: float = 1.0) -> np.ndarray:
 
 
 def orthogonal_frame_gram(norms: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Gram matrix of a general orthogonal frame with the given norms, ``diag(norms^2)``, shape ``(K, K)``.
+    """Return the Gram matrix of a general orthogonal frame, ``diag(norms^2)``, shape ``(K, K)``.
 
-    A norm of zero is a class that has died. With equal norms it is an orthogonal frame. Dang et al. 2023.
+    A class of norm zero does not survive. With equal norms, the frame is orthogonal (Dang et al. 2023).
     """
     return np.diag(np.asarray(norms, dtype=np.float64) ** 2)
 
 
 def gram_vectors(gram: np.ndarray, dimension: int) -> np.ndarray:
-    """Vectors ``(K, d)`` with the given Gram matrix ``(K, K)``; they are unique up to a rotation.
+    """Return vectors ``(K, d)`` with the given Gram matrix ``(K, K)``; they are unique up to a rotation.
 
     Raises
     ------
@@ -70,35 +70,35 @@ def gram_vectors(gram: np.ndarray, dimension: int) -> np.ndarray:
 
 
 def simplex_etf(classes: int, dimension: int, norm: float = 1.0) -> np.ndarray:
-    """Vectors ``(K, d)`` of a simplex equiangular tight frame; it takes ``d >= K - 1``."""
+    """Return the vectors ``(K, d)`` of a simplex equiangular tight frame, for ``d >= K - 1``."""
     return gram_vectors(simplex_etf_gram(classes, norm), dimension)
 
 
 def orthogonal_frame(norms: Sequence[float] | np.ndarray, dimension: int) -> np.ndarray:
-    """Vectors ``(K, d)`` of a general orthogonal frame with the given norms; it takes as many dimensions as norms."""
+    """Return the vectors ``(K, d)`` of a general orthogonal frame with the given norms, for ``d >= K``."""
     lengths = np.asarray(norms, dtype=np.float64)
     require(len(lengths) <= dimension, "an orthogonal frame", f"at least {len(lengths)} dimensions, not {dimension}")
     return np.eye(len(lengths), dimension) * lengths[:, None]
 
 
 def random_frame(gram: np.ndarray, dimension: int, generator: np.random.Generator) -> np.ndarray:
-    """Vectors ``(K, d)`` with the given Gram matrix, turned by a random rotation."""
+    """Return vectors ``(K, d)`` with the given Gram matrix, in a random rotation."""
     width = min(len(gram), dimension)
-    # Of the rotation only the directions that the frame lies in are drawn: features may be many.
+    # Only the directions of the frame are drawn, since the dimension may be large.
     rotation, triangle = np.linalg.qr(generator.standard_normal((dimension, width)))
     return np.asarray(gram_vectors(gram, width) @ (rotation * np.sign(np.diag(triangle))).T)
 
 
 def gram_distance(gram: np.ndarray, ideal: np.ndarray) -> float:
-    """Frobenius distance of two Gram matrices ``(K, K)``, both at norm one; in ``[0, sqrt(2)]``."""
+    """Return the Frobenius distance of two Gram matrices ``(K, K)``, each scaled to norm one; in ``[0, sqrt(2)]``."""
     return float(np.linalg.norm(gram / np.linalg.norm(gram) - ideal / np.linalg.norm(ideal)))
 
 
 def frame_distance(vectors: np.ndarray, ideal: np.ndarray) -> float:
-    """Distance of the Gram matrix of vectors ``(K, d)`` from that of a frame, ``|| G/||G||_F - I/||I||_F ||_F``.
+    """Return the distance of the Gram matrix of vectors ``(K, d)`` from a frame's, ``|| G/||G||_F - I/||I||_F ||_F``.
 
-    In ``[0, sqrt(2)]``; 0 where the vectors are the frame up to rotation and scale. With `simplex_etf_gram` on centred
-    class means it is the metric `etf_error`, with an orthogonal frame on uncentred ones `orthogonality_error`.
+    It is in ``[0, sqrt(2)]``, and 0 if the vectors are the frame up to rotation and scale. For centred class means and
+    `simplex_etf_gram` it is the metric `etf_error`; for uncentred ones and an orthogonal frame, `orthogonality_error`.
 
     Examples
     --------
@@ -141,7 +141,7 @@ class Frame:
 
     @property
     def norms(self) -> np.ndarray:
-        """Norms of the vectors, shape ``(K,)``; 0 of a class that has died."""
+        """Norms of the vectors, shape ``(K,)``; 0 for a class that does not survive."""
         return np.asarray(np.sqrt(np.diag(self.gram).clip(min=0)))
 
     @property
@@ -156,7 +156,7 @@ class Frame:
 
     @property
     def name(self) -> str:
-        """What the field calls it; plain ``frame`` where it has no name."""
+        """The usual name of the frame; ``frame`` if it has none."""
         if self.zero:
             return "zero"
         if np.allclose(self.gram, np.diag(self.norms**2), rtol=0, atol=1e-6 * self.norms.max() ** 2):
@@ -164,11 +164,10 @@ class Frame:
         return "simplex ETF" if gram_distance(self.gram, simplex_etf_gram(len(self.gram))) <= 1e-6 else "frame"
 
     def distance(self, means: np.ndarray, classes: np.ndarray | None = None) -> float:
-        """Distance of class means ``(k, d)`` from the frame, ``|| G/||G||_F - I/||I||_F ||_F``; in ``[0, sqrt(2)]``.
+        """Return the distance of class means ``(k, d)`` from the frame, ``|| G/||G||_F - I/||I||_F ||_F``.
 
-        `classes` are the indices of those that the means are of, all by default. Both Gram matrices are of vectors less
-        their mean where the frame's own have none: no theory of a centred frame knows the offset of a network's
-        features.
+        `classes` are the indices of the classes of the means, by default all. If the frame is centred, both Gram
+        matrices are of centred vectors, because the theory does not determine the offset of the features.
         """
         ideal = self.gram if classes is None else self.gram[np.ix_(classes, classes)]
         if self.centred:
@@ -178,14 +177,14 @@ class Frame:
 
 
 def as_frame(asked: str | Frame | np.ndarray, classes: int) -> Frame:
-    """The frame that was asked for, of so many classes: ``"etf"``, ``"orthogonal"``, a `Frame` or a Gram matrix.
+    """Return the frame of ``"etf"``, ``"orthogonal"``, a `Frame` or a Gram matrix, for a number of classes.
 
     Raises
     ------
     UnknownName
-        If there is no frame of that name.
+        If no frame has that name.
     InvalidData
-        If it has fewer vectors than there are classes, or all of them are zero.
+        If the frame has fewer vectors than there are classes, or all vectors are zero.
     """
     if isinstance(asked, str):
         if asked not in _NAMED:

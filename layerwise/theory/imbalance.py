@@ -28,9 +28,9 @@ class NonnegativeMinimiser(Minimiser):
     Attributes
     ----------
     margins : ndarray
-        Shape ``(K,)``: how far the logit of a class is above each other one on its own samples.
+        Shape ``(K,)``: difference of the logit of a class and any other logit, on samples of that class.
     alive : ndarray
-        Shape ``(K,)``: whether the class survives; the features of one that does not are zero.
+        Shape ``(K,)``: whether the class survives; other classes have features of zero.
     """
 
     margins: np.ndarray
@@ -50,11 +50,11 @@ def nonnegative_minimiser(
         classifier  W = sqrt(K lH/((K-1) lW)) (sqrt(n_k) h_k - mean_m sqrt(n_m) h_m)
         loss        sum_k [n_k/N log(1 + (K-1) e^(-M_k)) + sqrt(n_k lW lH (K-1)/K) M_k]
 
-    The features of class k are zero if and only if ``n_k <= N^2 lW lH K/(K-1)``. Its row of the classifier is not: it
-    points away from the others. With equal classes the classifier is a simplex ETF and the features are not.
+    The features of class k are zero if and only if ``n_k <= N^2 lW lH K/(K-1)``. Its row of the classifier is not zero:
+    it points away from the others. With equal classes the classifier is a simplex ETF and the features are not.
 
-    Assumes ``lW, lH > 0`` and ``d >= K``. Descent can end where a class has died that should live, in particular where
-    d is little above K: several starts are needed to find the minimiser.
+    Assumes ``lW, lH > 0`` and ``d >= K``. Descent can end at a point where a class that should survive has features of
+    zero, especially if d is little above K: several starts are needed to find the minimiser.
 
     Parameters
     ----------
@@ -105,15 +105,15 @@ def nonnegative_minimiser(
 
 @dataclass(frozen=True, eq=False)
 class MinorityCollapse:
-    """What strong regularisation does to classes of the same size.
+    """The effect of strong regularisation on classes of the same size.
 
     Attributes
     ----------
     merged : ndarray
         Shape ``(K,)``: whether the class has the same mean and the same classifier as the others of its size.
     gap : ndarray
-        Shape ``(K,)``: probability of the own class less that of another class of the same size; NaN for a class that
-        is alone with its size.
+        Shape ``(K,)``: probability of the sample's class less that of another class of the same size; NaN if no other
+        class has the same size.
     zero : bool
         Whether features and classifier are zero.
     """
@@ -127,17 +127,17 @@ class MinorityCollapse:
 def minority_collapse(
     counts: Sequence[int] | np.ndarray, weight_decay: float, feature_decay: float, *, dimension: int | None = None
 ) -> MinorityCollapse:
-    """Which classes merge at the global minimum of the cross entropy with classes of unequal sizes.
+    """Find the classes that merge at the global minimum of the cross entropy with classes of unequal sizes.
 
-    For ``1/N sum CE(W h_i) + lW/2 ||W||^2 + lH/2 ||H||^2``: on samples of class k, of which there are n, the network
-    gives its own class and any other class of size n probabilities with ::
+    For ``1/N sum CE(W h_i) + lW/2 ||W||^2 + lH/2 ||H||^2``, on samples of a class k of size n, the probabilities of k
+    and of any other class j of size n satisfy ::
 
         p_k - p_j = max(0, 1 - N sqrt(lW lH / n))
 
-    so classes of size n merge if and only if ``sqrt(lW lH) >= sqrt(n)/N``: the smaller ones first. The paper has two
-    sizes; the argument (in the directions that tell classes of one size apart, the gradient of the loss and that of the
-    nuclear norm balance) holds for any number of them, and for a bias with or without a penalty. Without a bias,
-    everything is zero from `zero_threshold` on.
+    so classes of size n merge if and only if ``sqrt(lW lH) >= sqrt(n)/N``, small classes first. The paper treats two
+    sizes. The argument holds for any number of sizes, and for a bias with or without a penalty: in the directions that
+    separate classes of one size, the gradients of the loss and of the nuclear norm balance. Without a bias, everything
+    is zero from `zero_threshold` on.
 
     Assumes ``lW, lH > 0`` and ``d >= K``.
 
@@ -171,11 +171,11 @@ def minority_collapse(
 
 @checked()
 def zero_threshold(counts: Sequence[int] | np.ndarray) -> float:
-    """Least ``sqrt(lW lH)`` at which features and classifier of the cross entropy without a bias are zero.
+    """Return the least ``sqrt(lW lH)`` at which features and classifier of the cross entropy without a bias are zero.
 
-    It is ``sqrt(largest eigenvalue of C D C)/N`` with ``D = diag(n_k)`` and ``C = I - 11^T/K``, where the gradient at
-    zero is no steeper than the regularisation. With two or more classes of the largest size it is ``sqrt(n_major)/N``,
-    the value of Hong & Ling 2023; with a single one it is smaller than that.
+    It is ``sqrt(largest eigenvalue of C D C)/N`` with ``D = diag(n_k)`` and ``C = I - 11^T/K``: from there on, the
+    gradient at zero is no steeper than the regularisation. With two or more classes of the largest size it is
+    ``sqrt(n_major)/N``, the value of Hong & Ling 2023; with a single one it is smaller.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Linear heads of several layers on frozen features: conditioning, balance, and collapse in between."""
+"""Linear heads of several layers on frozen features: conditioning, balance, and collapse of the layers between."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ __all__ = ["LinearHead", "linear_head", "whitened_head"]
 
 @dataclass(frozen=True, eq=False)
 class LinearHead:
-    """What a head of D linear layers converges to as its weight decay goes to zero.
+    """The limit of a head of D linear layers as its weight decay goes to zero.
 
     Attributes
     ----------
     product : ndarray
         Shape ``(K, d)``: the interpolator of least norm, which is the product of all layers.
     singular_values : ndarray
-        Shape ``(r,)``: those of every layer that are not zero, largest first.
+        Shape ``(r,)``: the singular values of every layer that are not zero, largest first.
     condition_number : float
-        Largest over smallest of them.
+        Ratio of the largest and the smallest.
     penalty : float
         ``1/2 sum ||W_l||^2``.
     """
@@ -37,7 +37,7 @@ class LinearHead:
 
 @checked()
 def linear_head(features: np.ndarray, targets: np.ndarray, depth: int) -> LinearHead:
-    """Limit of the best linear head on frozen features for weight decay to zero.
+    """Return the limit of the best linear head on frozen features as weight decay goes to zero.
 
     For ``1/(2N) ||W_D ... W_1 Z - Y||^2 + l/2 sum ||W_l||^2`` over the layers, as ``l`` goes to 0, with
     ``B = Y Z^+`` the least-squares solution of least norm::
@@ -46,12 +46,12 @@ def linear_head(features: np.ndarray, targets: np.ndarray, depth: int) -> Linear
         every layer has the singular values  s_j(B)^(1/D)  and the condition number  kappa(B)^(1/D)
         W_{l+1}^T W_{l+1} = W_l W_l^T
 
-    so ``log kappa`` of a layer is proportional to ``1/D``. With two layers or more the input of the last one, ``W_{D-1}
-    ... W_1 Z``, has collapsed to ``W_D^+ Y`` where B interpolates; with one it is Z, which stays as it is. (B has the
-    least singular values of all solutions, one by one, so it is best for the penalty at any depth.)
+    so ``log kappa`` of a layer is proportional to ``1/D``. With two layers or more, the input of the last one,
+    ``W_{D-1} ... W_1 Z``, collapses to ``W_D^+ Y`` if B interpolates; with one layer it is Z itself. Each singular
+    value of B is the least among all solutions, so that B has the least penalty at any depth.
 
-    At a weight decay ``l`` that is not zero the deviation from the limit is of order ``l``. The balance of the last
-    line holds exactly at every stationary point.
+    At a weight decay ``l`` above zero the deviation from the limit is of order ``l``. The balance of the last line
+    holds exactly at every stationary point.
 
     Assumes layers as wide as the rank of B, which is not zero, and that the optimisation finds the best minimum.
 
@@ -90,16 +90,16 @@ def linear_head(features: np.ndarray, targets: np.ndarray, depth: int) -> Linear
 
 @checked()
 def whitened_head(strengths: np.ndarray, weight_decay: float, depth: int) -> np.ndarray:
-    """Singular values ``(r,)`` of the product of the best linear head on whitened features, at any weight decay.
+    """Return the singular values ``(r,)`` of the best linear head on whitened features, at any weight decay.
 
-    Where ``Z^T Z = N I``, each singular value s of ``Y^T Z / N`` stands alone, and that of the product ``W_D ... W_1``
-    is the largest root of ``p - s + l p^(2/D - 1) = 0`` where that is deeper than zero::
+    If ``Z^T Z = N I``, each singular value s of ``Y^T Z / N`` determines one of the product ``W_D ... W_1``: the
+    largest root of ``p - s + l p^(2/D - 1) = 0`` if its loss is below that of zero::
 
         D = 1   p = s/(1 + l)
         D = 2   p = max(0, s - l)
         D > 2   the root if s > q + l q^(2/D - 1) with q = ((D - 2) l)^(D/(2D - 2)), else 0
 
-    with ``p^(1/D)`` in every layer. For ``l`` to 0 it is the limit of `linear_head`.
+    with ``p^(1/D)`` in every layer. As ``l`` goes to 0 it becomes the limit of `linear_head`.
 
     Assumes ``l > 0`` and layers as wide as there are strengths.
 
@@ -137,7 +137,7 @@ def whitened_head(strengths: np.ndarray, weight_decay: float, depth: int) -> np.
         def excess(product: float) -> float:
             return float(product - strength + weight_decay * product ** (2 / depth - 1))
 
-        # At the least product that is worth its penalty the excess is negative where the class survives.
+        # At the smallest product that is worth its penalty, the excess is negative if the direction survives.
         return float(brentq(excess, least, strength, xtol=1e-15)) if strength > least and excess(least) < 0 else 0.0
 
     return np.array([root(float(strength)) for strength in given])

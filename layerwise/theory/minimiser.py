@@ -1,4 +1,4 @@
-"""What a theorem says of a minimiser, up to the rotations that leave the loss as it is."""
+"""The result of a theorem on a minimiser, up to rotations, which do not change the loss."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ __all__ = ["Minimiser"]
 
 @dataclass(frozen=True, eq=False)
 class Minimiser:
-    """A predicted global minimiser, in which every sample sits on the mean of its class.
+    """A predicted global minimiser, in which the features of every sample equal its class mean.
 
     Attributes
     ----------
     loss : float
         The least loss.
     logits : ndarray
-        Shape ``(K, K)``: row k is what the network puts out on samples of class k, without the bias.
+        Shape ``(K, K)``: row k is the output of the network on samples of class k, without the bias.
     weight_gram : ndarray
         Shape ``(K, K)``: inner products of the classifier's rows, ``W W^T``.
     mean_gram : ndarray
         Shape ``(K, K)``: inner products of the class means, not centred.
     bias : ndarray
-        Shape ``(K,)``; zero where there is none.
+        Shape ``(K,)``; zero in a model without a bias.
     """
 
     loss: float

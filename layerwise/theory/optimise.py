@@ -1,4 +1,4 @@
-"""Optimisation to the last digits: L-BFGS from a start, then Newton steps on the Hessian of the small problem."""
+"""Optimisation of small problems to the last digits: L-BFGS from a start, then Newton steps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Problem:
     shapes : mapping of str to tuple of int
         The variables.
     objective : callable
-        From a point to the loss and its gradient, both by the names of `shapes`.
+        Returns the loss and its gradient at a point; point and gradient have the names of `shapes`.
     nonnegative : frozenset of str
         Variables whose entries may not be negative.
     """
@@ -37,11 +37,11 @@ class Problem:
         return sum(int(np.prod(shape)) for shape in self.shapes.values())
 
     def join(self, point: Point) -> np.ndarray:
-        """The point as one vector ``(size,)``."""
+        """Return a point as one vector ``(size,)``."""
         return np.concatenate([point[name].ravel() for name in self.shapes])
 
     def part(self, vector: np.ndarray) -> Point:
-        """The point that a vector ``(size,)`` stands for."""
+        """Return the point of a vector ``(size,)``."""
         point, start = {}, 0
         for name, shape in self.shapes.items():
             stop = start + int(np.prod(shape))
@@ -50,28 +50,28 @@ class Problem:
         return point
 
     def draw(self, generator: np.random.Generator, scale: float = 1.0) -> Point:
-        """A random start, Gaussian with standard deviation `scale` (its absolute value where nonnegative)."""
+        """Draw a start, Gaussian with standard deviation `scale`; nonnegative variables are its absolute value."""
         point = {name: scale * generator.standard_normal(shape) for name, shape in self.shapes.items()}
         return {name: np.abs(array) if name in self.nonnegative else array for name, array in point.items()}
 
     def loss_and_gradient(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
-        """Loss and gradient ``(size,)`` at a vector."""
+        """Return loss and gradient ``(size,)`` at a vector."""
         loss, gradient = self.objective(self.part(vector))
         return loss, self.join(gradient)
 
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """Where an optimisation ended.
+    """The end of an optimisation.
 
     Attributes
     ----------
     point : dict of str to ndarray
         The variables.
     loss : float
-        The loss there.
+        The loss at this point.
     gradient : float
-        Largest absolute entry of the gradient, or of the part of it that the constraints leave free.
+        Largest absolute entry of the gradient, or of its free part if there are constraints.
     """
 
     point: Point
@@ -82,16 +82,16 @@ class Solution:
 def solve(problem: Problem, start: Point, *, polish: int = 4, cutoff: float = 1e-9) -> Solution:
     """Minimise from a start: L-BFGS to the end of its precision, then at most `polish` Newton steps.
 
-    Losses that turn with a rotation have flat directions, so the Newton step leaves alone the eigenvectors of the
-    Hessian whose eigenvalues are below `cutoff` times the largest. It is taken only if the gradient falls by it and
-    the loss does not rise.
+    Losses that do not change with rotations have flat directions. Newton steps therefore leave out eigenvectors of the
+    Hessian whose eigenvalues are below `cutoff` times the largest. A step is kept only if the gradient falls and the
+    loss does not rise.
     """
     vector = problem.join(start)
     bounded = problem.join(
         {name: np.full(shape, name in problem.nonnegative) for name, shape in problem.shapes.items()}
     )
     bounds = [(0.0 if low else None, None) for low in bounded] if bounded.any() else None
-    for _ in range(2):  # A second run starts with a fresh memory where the first one's line search gave up.
+    for _ in range(2):  # The second run starts with an empty memory, in case the line search of the first one failed.
         vector = minimize(
             problem.loss_and_gradient,
             vector,
@@ -120,20 +120,20 @@ def solve(problem: Problem, start: Point, *, polish: int = 4, cutoff: float = 1e
 
 
 def solve_many(problem: Problem, starts: int, seed: int = 0, scale: float = 1.0) -> list[Solution]:
-    """Minimise from random starts; one solution a start."""
+    """Minimise from random starts; return one solution for each."""
     generator = np.random.default_rng(seed)
     return [solve(problem, problem.draw(generator, scale)) for _ in range(starts)]
 
 
 def best(solutions: list[Solution]) -> Solution:
-    """The solution with the least loss."""
+    """Return the solution with the least loss."""
     return min(solutions, key=lambda solution: solution.loss)
 
 
 def hessian(problem: Problem, point: Point) -> np.ndarray:
-    """Hessian at a point, shape ``(size, size)``, by central differences of the gradient.
+    """Return the Hessian at a point, shape ``(size, size)``, by central differences of the gradient.
 
-    Its error is about ``1e-10`` of the third derivative: enough to tell the sign of an eigenvalue, not its last digits.
+    Its error is about ``1e-10`` of the third derivative: enough for the sign of an eigenvalue, not for its last digits.
     """
     return _hessian(problem, problem.join(point), np.ones(problem.size, dtype=bool))
 

@@ -1,4 +1,4 @@
-"""Squared error from given features: the frame it ends at, and the flow of the features on the way there."""
+"""Squared error from given features: the final frame, and the flow of the features towards it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["FeatureFlow", "feature_flow", "optimal_classifier", "perturbed", "pe
 
 @checked()
 def perturbed_minimiser(classes: int, samples: int, weight_decay: float, feature_decay: float) -> Minimiser:
-    """Global minimiser of the model of Tirer et al. where nothing holds the features to where they were.
+    """Global minimiser of the model of Tirer et al. without attachment of the features to given ones.
 
     For ``1/(2Kn) ||W H - Y||^2 + lW/(2K) ||W||^2 + lH/(2Kn) ||H||^2`` with n samples in each of K classes and
     ``c = sqrt(lW lH)``: an orthogonal frame with ``W M = (1 - c) I``, class means of squared norm
@@ -47,12 +47,12 @@ def perturbed_minimiser(classes: int, samples: int, weight_decay: float, feature
 def perturbed(
     given: np.ndarray, classes: int, weight_decay: float, feature_decay: float, attachment: float = 0.0
 ) -> Problem:
-    """The model as a problem, ``... + beta/(2Kn) ||H - H0||^2`` with given features ``H0``.
+    """Return the model as a problem, ``... + beta/(2Kn) ||H - H0||^2`` with given features ``H0``.
 
     Parameters
     ----------
     given : ndarray
-        ``H0``, shape ``(N, d)``, sorted by class, with equally many of each.
+        ``H0``, shape ``(N, d)``, sorted by class, with equally many samples of each.
     classes : int
         K.
     weight_decay, feature_decay, attachment : float
@@ -76,7 +76,7 @@ def perturbed(
 
 
 def optimal_classifier(features: np.ndarray, classes: int, weight_decay: float) -> np.ndarray:
-    """Classifier ``(K, d)`` that is best for features ``(N, d)``, ``Y H^T (H H^T + n lW I)^(-1)``."""
+    """Return the best classifier ``(K, d)`` for features ``(N, d)``, ``Y H^T (H H^T + n lW I)^(-1)``."""
     samples, width = features.shape
     each = samples // classes
     targets = np.eye(classes)[labels_of([each] * classes)]
@@ -85,7 +85,7 @@ def optimal_classifier(features: np.ndarray, classes: int, weight_decay: float) 
 
 @dataclass(frozen=True, eq=False)
 class FeatureFlow:
-    """The path of features under the flow, at the times that were asked for.
+    """The path of features under the flow, at given times.
 
     Attributes
     ----------
@@ -107,29 +107,29 @@ class FeatureFlow:
 def feature_flow(
     given: np.ndarray, classes: int, weight_decay: float, feature_decay: float, times: Sequence[float] | np.ndarray
 ) -> FeatureFlow:
-    """Flow of the features with the classifier kept optimal, ``dH/dt = -K n (gradient of the loss in H)``.
+    """Return the flow of the features with an optimal classifier, ``dH/dt = -K n (gradient of the loss in H)``.
 
-    With ``beta = 0`` and ``W = optimal_classifier(H)`` it is ``dH/dt = -W^T (W H - Y) - lH H``. Along it, until nothing
-    is left of the within-class variance::
+    With ``beta = 0`` and ``W = optimal_classifier(H)`` it is ``dH/dt = -W^T (W H - Y) - lH H``. Along the flow, while
+    there is within-class variance::
 
         e^(2 lH t) tr S_W  falls,  e^(2 lH t) tr S_B  rises,  and so  tr S_W / tr S_B  falls,
 
-    with ``S_B`` about the global mean or about zero. (The rates are those of this flow: with the plain gradient, time
-    runs K n times slower, and the exponent is ``2 lH t/(K n)``.) The reason: deviations from the class means follow
-    ``dE/dt = -(W^T W + lH) E``, and for the class means ``W M`` is symmetric with eigenvalues between 0 and 1.
+    with ``S_B`` about the global mean or about zero. (With the plain gradient, time runs K n times slower, and the
+    exponent is ``2 lH t/(K n)``.) The reason is that deviations from the class means follow
+    ``dE/dt = -(W^T W + lH) E``, and that ``W M``, for the class means, is symmetric with eigenvalues between 0 and 1.
 
-    Assumes balanced classes and ``lW, lH > 0``; any starting features that are not all zero.
+    Assumes balanced classes and ``lW, lH > 0``; the initial features may be any that are not all zero.
 
     Parameters
     ----------
     given : ndarray
-        Features to start from, shape ``(N, d)``, sorted by class.
+        Initial features, shape ``(N, d)``, sorted by class.
     classes : int
         K.
     weight_decay, feature_decay : float
         ``lW`` and ``lH``.
     times : sequence of float
-        When to look, increasing from the start at 0.
+        Times of the result, increasing, with the start at 0.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""From theory to a network: the frame that the last layer of a training should reach."""
+"""The frame that theory predicts for the last layer of a network."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def predict(
     bias_decay: float = np.inf,
     linear_layers: int = 1,
 ) -> Frame:
-    """The frame that the class means of the last layer reach at the least loss, by the closed form that applies.
+    """Return the frame of the last layer's class means at the least loss, by the closed form that applies.
 
     =============  ========  ========  =================================================================
     loss           classes   features  frame
@@ -47,32 +47,31 @@ def predict(
     either         unequal   any sign  no closed form: found by descent, on one feature a class
     =============  ========  ========  =================================================================
 
-    With equal classes behind a ReLU a bias changes nothing: over wide features the least loss is convex in logits and
-    bias, and the same for any order of the classes, so that an equal bias is among the best, which moves no
-    probability.
+    With equal classes and a ReLU, a bias changes nothing. Over wide features the least loss is convex in logits and
+    bias, and symmetric in the classes. An equal bias is therefore among the best, and does not change probabilities.
 
     Parameters
     ----------
     counts : sequence of int
         Training samples of each class.
     weight_decay : float
-        ``lW``, of the last linear maps. As optimisers count it: ``lW/2 ||W||^2`` beside the mean loss.
+        ``lW`` of the last linear maps, in the convention of optimisers: ``lW/2 ||W||^2`` is added to the mean loss.
     feature_decay : float
-        ``lH``, that the features pay. A network's features pay through the weights below them: `implied_feature_decay`
-        says how much.
+        ``lH`` of the features. In a network it is due to the decay of the weights below: see `implied_feature_decay`.
     loss : {"cross_entropy", "squared_error"}
-        The latter is ``1/(2N) ||Z - Y||^2``, of which a mean over all entries is ``2/K``: divide the decays by that.
+        Squared error is ``1/(2N) ||Z - Y||^2``. A mean over all entries is ``2/K`` times that: divide the decays by
+        ``2/K``.
     relu : bool
-        Whether the features are not negative.
+        Whether the features are nonnegative.
     bias_decay : float
-        ``lb``, of the classifier's bias; infinite where it has none.
+        ``lb`` of the classifier's bias; infinite for a classifier without a bias.
     linear_layers : int
-        Linear maps after the features; more than one for squared error without a bias only.
+        Linear maps after the features; more than one only for squared error without a bias.
 
     Raises
     ------
     OutOfRange
-        Where no theorem speaks of the training.
+        If no theorem applies to the training.
     UnknownName
         If there is no such loss.
 
@@ -102,18 +101,17 @@ def predict(
     if loss == "squared_error" and not biased:
         return Frame(deep_linear_minimiser(sizes, [weight_decay] * linear_layers, feature_decay).mean_gram)
     if loss == "squared_error" and equal:
-        found = squared_error_minimiser(classes, int(sizes[0]), weight_decay, feature_decay, bias_decay)
-        return Frame(found.mean_gram)
+        return Frame(squared_error_minimiser(classes, int(sizes[0]), weight_decay, feature_decay, bias_decay).mean_gram)
     return _found_by_descent(sizes, weight_decay, feature_decay, bias_decay if biased else None, loss)
 
 
 @checked()
 def implied_feature_decay(weight_decay: float, classifier: np.ndarray, features: np.ndarray) -> float:
-    """The ``lH`` at which a classifier ``(K, d)`` and features ``(N, d)`` are in balance, ``lW ||W||^2 / ||H||^2``.
+    """Return the ``lH`` that balances a classifier ``(K, d)`` and features ``(N, d)``, ``lW ||W||^2 / ||H||^2``.
 
-    Scaling W up and H down by the same factor leaves the logits as they are, so that at any stationary point of an
-    unconstrained features model ``lW ||W||_F^2 = lH ||H||_F^2``. Of a network it is what its features are worth in the
-    weights below them, if the end of its training is to be such a point. Zhu et al. 2021.
+    Scaling W up and H down by the same factor does not change the logits, so that ``lW ||W||_F^2 = lH ||H||_F^2`` at
+    any stationary point of an unconstrained features model (Zhu et al. 2021). For a trained network, it is the feature
+    decay of the model in which the network is such a point.
 
     Examples
     --------
@@ -126,9 +124,9 @@ def implied_feature_decay(weight_decay: float, classifier: np.ndarray, features:
 def _found_by_descent(
     sizes: np.ndarray, weight_decay: float, feature_decay: float, bias_decay: float | None, loss: Loss
 ) -> Frame:
-    """The frame of unequal classes whose features may have any sign, from the class means alone.
+    """Return the frame of unequal classes whose features may have any sign, by descent on the class means.
 
-    All samples of a class sit on their mean at the least loss, which is convex in the logits: descent finds it.
+    At the least loss all samples of a class equal their mean, and the loss is convex in the logits.
     """
     classes, shares = len(sizes), sizes / sizes.sum()
     labels, targets = np.arange(classes), np.eye(classes)
@@ -139,6 +137,6 @@ def _found_by_descent(
         shapes["bias"], penalties["bias"] = (classes,), bias_decay
     problem = chain(fit, shapes, penalties)
     features = solve(problem, problem.draw(np.random.default_rng(0)), polish=0).point["features"]
-    # Descent comes near zero and not to it: next to what features of norm one cost, this is nothing.
-    nothing = (features**2 * sizes[:, None]).sum() < 1e-8 * np.sqrt(weight_decay / feature_decay)
-    return Frame(np.zeros((classes, classes)) if nothing else features @ features.T)
+    # Descent to zero ends near it: features that are this small in comparison with norm one count as zero.
+    is_zero = (features**2 * sizes[:, None]).sum() < 1e-8 * np.sqrt(weight_decay / feature_decay)
+    return Frame(np.zeros((classes, classes)) if is_zero else features @ features.T)

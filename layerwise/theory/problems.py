@@ -1,7 +1,7 @@
 """Unconstrained features models and deep linear networks as objectives with analytic gradients.
 
-All of them are one chain: features ``H``, rows of shape ``(N, d)``, go through linear maps to logits ``(N, K)``, a fit
-says how far these are from the targets, and every variable pays for its squared norm.
+All of them are one chain: linear maps take features ``H``, shape ``(N, d)``, to logits ``(N, K)``, a fit measures the
+distance of the logits from the targets, and every variable has a penalty on its squared norm.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ Fit = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
 
 def labels_of(counts: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Labels ``(N,)`` of samples that are sorted by class, `counts` of each."""
+    """Return the labels ``(N,)`` of samples that are sorted by class, `counts` of each."""
     return np.repeat(np.arange(len(counts)), counts)
 
 
 def class_means(features: np.ndarray, counts: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Class means ``(K, d)`` of features ``(N, d)`` that are sorted by class."""
+    """Return the class means ``(K, d)`` of features ``(N, d)`` that are sorted by class."""
     parts = np.split(features, np.cumsum(counts)[:-1])
     return np.stack([part.mean(0) for part in parts])
 
 
 def cross_entropy(labels: np.ndarray, temperature: float = 1.0, *, shares: np.ndarray | None = None) -> Fit:
-    """Mean cross entropy of ``temperature * logits``; `shares` ``(N,)`` weigh the samples, all alike by default."""
+    """Return the mean cross entropy of ``temperature * logits``; `shares` ``(N,)`` weight the samples, else equally."""
     rows, weights = np.arange(len(labels)), _weights(len(labels), shares)
 
     def fit(logits: np.ndarray) -> tuple[float, np.ndarray]:
@@ -52,7 +52,7 @@ def cross_entropy(labels: np.ndarray, temperature: float = 1.0, *, shares: np.nd
 
 
 def squared_error(targets: np.ndarray, *, shares: np.ndarray | None = None) -> Fit:
-    """Half the mean squared distance from targets ``(N, K)``, ``1/(2N) ||Z - Y||^2``; `shares` weigh the samples."""
+    """Return half the mean squared distance from targets ``(N, K)``, ``1/(2N) ||Z - Y||^2``, weighted by `shares`."""
     weights = _weights(len(targets), shares)
 
     def fit(outputs: np.ndarray) -> tuple[float, np.ndarray]:
@@ -74,28 +74,28 @@ def chain(
     frozen: Mapping[str, np.ndarray] | None = None,
     nonnegative: bool = False,
 ) -> Problem:
-    """``fit(H W_1^T ... W_M^T + b) + sum over variables of penalty/2 ||variable||^2``.
+    """Return the problem ``fit(H W_1^T ... W_M^T + b) + sum over variables of penalty/2 ||variable||^2``.
 
     Parameters
     ----------
     fit : callable
-        From logits ``(N, K)`` to the loss and its gradient in them.
+        Returns the loss and its gradient at logits ``(N, K)``.
     shapes : mapping of str to tuple of int
-        ``features`` ``(N, d)``, the linear maps from the features up, the last of them ``weight``, each
-        ``(out, in)``, and ``bias`` ``(K,)`` where there is one. Names are the caller's but for the first and the last.
+        ``features`` ``(N, d)``; the linear maps, ``(out, in)`` each, from the features up, the last one named
+        ``weight``; and ``bias`` ``(K,)``, if there is a bias. Other maps may have any names.
     penalties : mapping of str to float or ndarray
         Penalty of each variable, or of its entries; none for a name that is missing.
     frozen : mapping of str to ndarray, optional
-        Variables that are held.
+        Variables that are constant.
     nonnegative : bool
         Whether the features may not be negative, as after a ReLU.
     """
-    held = dict(frozen or {})
+    constants = dict(frozen or {})
     maps = [name for name in shapes if name not in ("features", "bias")]
-    variables = {name: shape for name, shape in shapes.items() if name not in held}
+    variables = {name: shape for name, shape in shapes.items() if name not in constants}
 
     def objective(point: Point) -> tuple[float, Point]:
-        values = {**held, **point}
+        values = {**constants, **point}
         inputs = [values["features"]]
         for name in maps:
             inputs.append(inputs[-1] @ values[name].T)
@@ -129,7 +129,7 @@ def unconstrained_features(
     loss: str = "cross_entropy",
     nonnegative: bool = False,
 ) -> Problem:
-    """Unconstrained features model: mean loss ``+ lW/2 ||W||^2 + lH/2 ||H||^2 + lb/2 ||b||^2``.
+    """Return the unconstrained features model: mean loss ``+ lW/2 ||W||^2 + lH/2 ||H||^2 + lb/2 ||b||^2``.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def unconstrained_features(
     weight_decay, feature_decay : float
         ``lW`` and ``lH``.
     bias_decay : float, optional
-        ``lb``; no bias where there is none, an unpenalised one where it is 0.
+        ``lb``; without it there is no bias, and with 0 the bias has no penalty.
     loss : {"cross_entropy", "squared_error"}
         Squared error is half the squared distance from the one-hot labels.
     nonnegative : bool
@@ -164,20 +164,20 @@ def network(
     features: np.ndarray | None = None,
     bias: bool = False,
 ) -> Problem:
-    """Deep linear network ``1/(2N) ||H W_1^T ... W_M^T + b - Y||^2 + sum lW_l/2 ||W_l||^2 + lH/2 ||H||^2``.
+    """Return a deep linear network, ``1/(2N) ||H W_1^T ... W_M^T + b - Y||^2 + sum lW_l/2 ||W_l||^2 + lH/2 ||H||^2``.
 
     Parameters
     ----------
     targets : ndarray
         ``Y``, shape ``(N, K)``.
     widths : sequence of int
-        Inputs of each of the M maps, from the features up.
+        Input width of each of the M maps, from the features up.
     weight_decays : sequence of float
         ``lW_l`` of each map.
     feature_decay : float
         ``lH``.
     features : ndarray, optional
-        Features ``(N, d)`` that are held; without them they are free.
+        Constant features ``(N, d)``; by default the features are variables.
     bias : bool
         Whether there is an unpenalised bias.
     """

@@ -1,4 +1,4 @@
-"""The range of a theorem: outside it there is no number, only an error that names the assumption."""
+"""The range of a theorem: outside of it, an error names the assumption that does not hold."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class OutOfRange(LayerwiseError, ValueError):
 
 
 def require(holds: bool, theorem: str, assumption: str) -> None:
-    """Raise `OutOfRange` where the assumption of a theorem does not hold."""
+    """Raise `OutOfRange` if the assumption of a theorem does not hold."""
     if not holds:
         raise OutOfRange(f"{theorem} assumes {assumption}")
 
 
 def positive(theorem: str, **values: float) -> None:
-    """Raise `OutOfRange` where a value is not a positive, finite number."""
+    """Raise `OutOfRange` if a value is not a positive, finite number."""
     for name, value in values.items():
         require(_is_positive(value), theorem, f"{name} > 0, not {value}")
 
@@ -35,12 +35,12 @@ def _is_positive(value: Any) -> bool:
 
 
 def class_counts(theorem: str, counts: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Samples of each class as an integer array ``(K,)``, once they are at least two classes of at least one sample."""
+    """Return the samples of each class as integers ``(K,)``; there must be two classes or more, none of them empty."""
     try:
-        found = np.asarray(counts, dtype=np.float64)
+        sizes = np.asarray(counts, dtype=np.float64)
     except (TypeError, ValueError):
-        found = np.empty(0)
-    require(found.ndim == 1 and len(found) >= 2, theorem, f"at least two classes, not {counts}")
-    whole = bool(np.isfinite(found).all()) and np.array_equal(found, np.round(found)) and bool((found >= 1).all())
+        sizes = np.empty(0)
+    require(sizes.ndim == 1 and len(sizes) >= 2, theorem, f"at least two classes, not {counts}")
+    whole = bool(np.isfinite(sizes).all()) and np.array_equal(sizes, np.round(sizes)) and bool((sizes >= 1).all())
     require(whole, theorem, f"a whole number of samples, at least one, in every class, not {counts}")
-    return found.astype(np.int64)
+    return sizes.astype(np.int64)

@@ -1,4 +1,4 @@
-"""Multivariate regression: which directions of the targets the last layer keeps, and how strongly."""
+"""Multivariate regression: the directions of the targets that the last layer keeps, and their strengths."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class RegressionMinimiser:
     loss : float
         The least loss.
     outputs : ndarray
-        Shape ``(N, q)``: what the network puts out, bias and all.
+        Shape ``(N, q)``: the output of the network, with the bias.
     weight_gram : ndarray
         Shape ``(q, q)``: ``W W^T``.
     feature_gram : ndarray
@@ -29,9 +29,9 @@ class RegressionMinimiser:
     bias : ndarray
         Shape ``(q,)``: the mean of the targets.
     eigenvalues : ndarray
-        Shape ``(q,)``: of the targets' covariance, largest first.
+        Shape ``(q,)``: eigenvalues of the targets' covariance, largest first.
     kept : int
-        How many of their directions the network learns; 0 where features and weights are zero.
+        Number of their directions that the network learns; 0 if features and weights are zero.
     """
 
     loss: float
@@ -58,10 +58,10 @@ def regression_minimiser(
         loss       sum over s_j > c of [sqrt(c s_j) - c/2]  +  sum over the others of s_j/2
 
     so the residual is ``-sqrt(c) S^(-1/2) (Y - ybar)`` while ``c`` is below all eigenvalues, and a direction is dropped
-    when ``c`` passes its eigenvalue. Targets of lower rank are allowed: what has no variance is not learnt.
+    when ``c`` passes its eigenvalue. Targets of lower rank are allowed: directions without variance are not learnt.
 
-    Assumes ``lW, lH > 0`` (without weight decay nothing is determined: every interpolation is a minimiser, collapsed or
-    not) and d at least the number of eigenvalues above c. The bias pays nothing.
+    Assumes ``lW, lH > 0`` (without weight decay every interpolation is a minimiser, collapsed or not) and d at least
+    the number of eigenvalues above c. The bias has no penalty.
 
     Parameters
     ----------
@@ -83,8 +83,8 @@ def regression_minimiser(
 
     Examples
     --------
-    >>> found = regression_minimiser(np.array([[2.0, 0.5], [-2.0, 0.5], [2.0, -0.5], [-2.0, -0.5]]), 0.5, 0.5)
-    >>> found.kept, found.weight_gram.round(6) + 0.0
+    >>> minimiser = regression_minimiser(np.array([[2.0, 0.5], [-2.0, 0.5], [2.0, -0.5], [-2.0, -0.5]]), 0.5, 0.5)
+    >>> minimiser.kept, minimiser.weight_gram.round(6) + 0.0
     (1, array([[1.5, 0. ],
            [0. , 0. ]]))
     """

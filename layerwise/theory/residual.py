@@ -23,9 +23,9 @@ def residual_minimiser(classes: int, weight_decay: float, *, dimension: int | No
         classifier  ||w_k|| = m (K-1)/K
         loss        log(1 + (K-1) e^(-m)) + l/2 K ||w_k||^2
 
-    It never collapses to zero. This is what the last layer of a residual network or transformer with a final
-    normalisation is left with once the layers below can make any features at no cost; in the paper their cost vanishes
-    as depth grows.
+    It never collapses to zero. It is the problem of the last layer of a residual network or transformer with a final
+    normalisation, if the layers below can make any features at no cost; in the paper their cost vanishes as depth
+    grows.
 
     Assumes balanced classes, ``l > 0`` and ``d >= K - 1``.
 

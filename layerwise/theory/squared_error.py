@@ -20,7 +20,7 @@ class SquaredErrorMinimiser(Minimiser):
     Attributes
     ----------
     apart : float
-        Singular value ``a`` of the logits in the directions that tell classes apart.
+        Singular value ``a`` of the logits in the directions that separate classes.
     common : float
         Singular value ``c`` of the logits in the direction that all classes share; 0 for a simplex ETF, ``a`` for an
         orthogonal frame.
@@ -54,12 +54,12 @@ def squared_error_minimiser(
         classifier   W W^T = sqrt(n lH/lW) W M,  features M^T M = sqrt(lW/(n lH)) W M
         loss         (K-1) loss(a) + [(c + K b - 1)^2/(2K) + m c + lb K b^2/2],  loss(a) = (a - 1)^2/(2K) + m a
 
-    So the frame is a simplex ETF while the bias is cheap, and from ``lb/(1 + lb) = K m`` on it takes up the direction
-    of the bias; without a bias (``lb = inf``) it is an orthogonal frame. Features and classifier are zero if and only
-    if ``K m >= 1``.
+    So the frame is a simplex ETF while the bias is cheap. From ``lb/(1 + lb) = K m`` on it also spans the direction of
+    the bias; without a bias (``lb = inf``) it is an orthogonal frame. Features and classifier are zero if and only if
+    ``K m >= 1``.
 
     Assumes balanced classes, ``lW, lH > 0``, ``lb >= 0``, and d at least the rank of the logits: ``K - 1`` for the
-    simplex ETF, K beyond the transition. Where ``d >= K`` every other stationary point is a strict saddle.
+    simplex ETF, K beyond the transition. For ``d >= K`` every other stationary point is a strict saddle.
 
     Parameters
     ----------

@@ -19,8 +19,7 @@ from layerwise.checkpoints import (
     with_adapter,
     without_adapter,
 )
-from layerwise.checkpoints.match_names import some_names
-from layerwise.errors import InvalidData, NotRepeatable
+from layerwise.errors import InvalidData, NotRepeatable, listed
 from layerwise.network.weights import weight_hash
 from layerwise.profiling.profiler import Profiler
 from layerwise.runtime.progress import bar, logger
@@ -190,7 +189,7 @@ def profile_checkpoints(
                 measured, beside = _measure(profiler, item, resume_dir)
             if set(beside) - set(left_out):
                 left_out = beside
-                logger.warning("%s: the network has no place for %s", item.path, some_names(beside))
+                logger.warning("%s: the network has no place for %s", item.path, listed(beside, 3))
             if outdated:
                 target.replace(measured, run=run)
                 outdated = False

@@ -249,7 +249,7 @@ def test_code_of_a_model_never_runs_unasked(tmp_path: Path) -> None:
     ],
     ids=["a network", "a classifier alone"],
 )
-def test_code_of_a_model_runs_for_those_who_ask(auto_map: dict[str, str], tmp_path: Path) -> None:
+def test_code_of_a_model_runs_if_allowed(auto_map: dict[str, str], tmp_path: Path) -> None:
     folder = with_code(tmp_path / "m", **auto_map)
     model, _ = load(f"hf/{folder}", trust_remote_code=True)
     assert (tmp_path / "marker").exists()
@@ -279,7 +279,7 @@ def test_the_command_line_runs_code_with_its_flag_alone(
 
 
 @pytest.mark.usefixtures("answers_yes", "modules")
-def test_code_of_the_base_of_an_adapter_never_runs_unasked(whole: Path, tmp_path: Path) -> None:
+def test_code_of_a_base_runs_only_if_allowed(whole: Path, tmp_path: Path) -> None:
     base = with_code(tmp_path / "base", AutoModel="own_code.OwnModel")
     folder = harmed(whole / "lora", changed("adapter_config.json", base_model_name_or_path=str(base)), tmp_path / "m")
     with pytest.raises(RemoteCode, match=r"own_code\.py:OwnModel"):
@@ -288,7 +288,7 @@ def test_code_of_the_base_of_an_adapter_never_runs_unasked(whole: Path, tmp_path
 
 
 @pytest.mark.usefixtures("answers_yes", "modules")
-def test_no_tokenizer_is_loaded_for_a_prompt_that_is_trained(whole: Path, tmp_path: Path) -> None:
+def test_a_trained_prompt_needs_no_tokenizer(whole: Path, tmp_path: Path) -> None:
     network = transformers.BertForSequenceClassification.from_pretrained(whole / "bert", num_labels=3)
     prompt = peft.PromptTuningConfig(task_type="SEQ_CLS", num_virtual_tokens=2)
     peft.get_peft_model(network, prompt).save_pretrained(tmp_path / "m")

@@ -153,14 +153,14 @@ class TestLoading:
         with pytest.raises(UnknownName, match=r"no Hugging Face model .*sentiments'; there are: .*sentiment"):
             load(f"hf/{folders}/sentiments")
 
-    def test_weights_of_a_model_given_by_hand_prepare_through_its_own_folder(self, folders):
+    def test_a_model_object_is_prepared_by_its_own_folder(self, folders):
         model = transformers.AutoModel.from_pretrained(folders / "bert")
         prepared = adapter_for(model).prepare(model)(["the film"])
         assert prepared["input_ids"].tolist() == [[2, VOCABULARY["the"], VOCABULARY["film"], 3]]
 
 
 class TestText:
-    def test_texts_are_padded_to_the_longest_and_cut_to_what_the_model_takes(self, folders):
+    def test_texts_are_padded_and_cut(self, folders):
         model, adapter = load(f"hf/{folders}/bert")
         prepared = adapter.prepare(model)(["good", "very " * 100])
         assert prepared["input_ids"].shape == (2, 32)
@@ -249,7 +249,7 @@ class TestForward:
 # PEFT asks transformers 5 by an old name.
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
 class TestPeft:
-    def test_a_model_within_peft_is_claimed_by_the_adapter_of_what_it_wraps(self, folders):
+    def test_a_model_within_peft_is_claimed_by_its_own_adapter(self, folders):
         peft = pytest.importorskip("peft")
         import timm
 

@@ -67,7 +67,7 @@ def read(raw, model):
         ((X, LABELS, INDEX, WEIGHT), "it can be read in 3 ways"),
     ],
 )
-def test_two_items_that_may_be_labels_are_refused_with_both_readings(raw, readings, model):
+def test_two_items_that_may_be_labels_are_refused(raw, readings, model):
     with pytest.raises(InvalidData, match=readings) as caught:
         read(raw, model)
     assert "Give pairs, (inputs, labels), or a mapping" in str(caught.value)

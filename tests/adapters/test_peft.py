@@ -92,7 +92,7 @@ def test_an_adapter_of_no_task_gives_the_bare_network() -> None:
     assert torch.equal(hidden(found), hidden(model.eval()))
 
 
-def test_a_base_is_found_beside_its_adapter_from_anywhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_base_next_to_its_adapter_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     saved_base()
     model = tuned("runs/adapter")
     (tmp_path / "elsewhere").mkdir()
@@ -118,7 +118,7 @@ def test_a_base_that_is_not_to_be_had_is_named_with_the_way_out() -> None:
         load("hf/adapter")
 
 
-def test_weights_that_nobody_has_are_told_of(caplog: pytest.LogCaptureFixture) -> None:
+def test_weights_without_values_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     bert("BertForMaskedLM").save_pretrained("base")
     tuned("adapter")
     load("hf/adapter")
@@ -170,7 +170,7 @@ def test_checkpoints_of_adapters_and_their_base_as_epoch_0(model: str, caplog: p
         np.testing.assert_array_equal(
             ds["nc1"].sel(epoch=[epoch], layer=layer).values, own.sel(layer="bert.encoder.layer.1").values
         )
-    told = "the network has no place for 2 names (classifier.bias, classifier.weight)"
+    told = "the network has no place for classifier.bias, classifier.weight"
     assert caplog.text.count(told) == (model == "hf/base")
     assert profile_checkpoints(model, csv(), "out/checkpoint-*", base=True, **options).equals(ds)
 

@@ -51,7 +51,7 @@ def test_arrays_of_every_form_are_the_same_picture(array: np.ndarray, channels: 
         (("a man", "a person"), "the data has texts"),
     ],
 )
-def test_what_is_no_picture_of_a_known_scale_is_refused(value: object, says: str) -> None:
+def test_pictures_of_unknown_scale_are_refused(value: object, says: str) -> None:
     with pytest.raises(InvalidData, match=f"a picture must be.*{says}"):
         picture(value)
 

@@ -134,7 +134,7 @@ class TestPairs:
 
 class TestTokenizers:
     @pytest.mark.parametrize("special", [{}, {"eos_token": "</s>"}])
-    def test_without_a_padding_token_a_text_is_what_it_is_alone(self, special, tmp_path):
+    def test_without_a_padding_token_padding_changes_nothing(self, special, tmp_path):
         model, adapter = load(
             saved(tmp_path, transformers.GPT2Model(transformers.GPT2Config(**GPT2)), False, **special)
         )
@@ -285,7 +285,7 @@ class TestKinds:
         with pytest.raises(InvalidData, match="Wav2Vec2Model takes 'input_values'.*give a loader"):
             adapter_for(model).prepare(model)(["w1"])
 
-    def test_of_two_towers_the_one_that_the_data_is_for_runs(self, clip, photos, tmp_path):
+    def test_the_tower_of_the_data_runs(self, clip, photos, tmp_path):
         pictures = profile(clip, photos, metrics="feature_norm")
         assert {layer[:4] for layer in pictures["layer"].values} == {"visi", "visu"}
         assert "only its picture tower runs" in pictures.attrs["data_notes"]

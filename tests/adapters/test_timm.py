@@ -74,7 +74,7 @@ class TestWeights:
         assert not model.training
 
     @pytest.mark.parametrize("option", ["file", "checkpoint"])
-    def test_a_file_that_is_not_there_is_refused_with_the_nearest(self, weights, option):
+    def test_a_missing_file_names_the_nearest(self, weights, option):
         path, _ = weights("test_resnet")
         with pytest.raises(UnknownName, match=r"no file of weights .*wieghts\.pth'; nearest: .*weights\.pth"):
             load(f"timm/test_resnet?{option}={path.with_name('wieghts.pth')}")

@@ -71,7 +71,7 @@ class TestNames:
             load("own_networks.small:number")
 
     @pytest.mark.parametrize("name", ["own_networks.small:broken", "own_networks.broken:build"])
-    def test_an_import_that_fails_within_the_callers_module_is_the_callers_to_see(self, name):
+    def test_a_failing_import_of_the_caller_is_raised_unchanged(self, name):
         with pytest.raises(ModuleNotFoundError, match=r"layerwise_needs_what_is_not_there|own_network"):
             load(name)
 

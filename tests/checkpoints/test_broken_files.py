@@ -288,7 +288,7 @@ def test_links_to_nothing_are_no_checkpoints(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", [".pt", ".safetensors"])
-def test_damage_anywhere_in_a_file_is_one_line_or_does_no_harm(ending: str, tmp_path: Path) -> None:
+def test_damage_anywhere_is_one_line_or_harmless(ending: str, tmp_path: Path) -> None:
     path = tmp_path / f"epoch_2{ending}"
     torch.save(WEIGHTS, path) if ending == ".pt" else save_file(WEIGHTS, path)
     content = path.read_bytes()

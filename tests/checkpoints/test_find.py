@@ -31,7 +31,7 @@ def labels(found: list[Checkpoint]) -> list[tuple[float, int]]:
     return [(item.epoch, item.step) for item in found]
 
 
-def test_folders_of_the_trainer_say_epoch_and_step_themselves(tmp_path: Path) -> None:
+def test_epoch_and_step_are_read_from_folders_of_the_trainer(tmp_path: Path) -> None:
     for epoch, step in ((10.0, 90), (9.0, 81), (1.0, 9)):
         trainer_folder(tmp_path / f"checkpoint-{step}", epoch, step)
     found = find_checkpoints(tmp_path / "checkpoint-*")
@@ -46,7 +46,7 @@ def test_a_file_of_weights_inside_a_folder_stands_for_the_folder(tmp_path: Path)
     assert labels(find_checkpoints(tmp_path / "*" / "model.safetensors")) == [(1, 9), (4, 4)]
 
 
-def test_one_part_of_an_epoch_makes_all_of_them_floats(tmp_path: Path) -> None:
+def test_a_fractional_epoch_makes_all_epochs_floats(tmp_path: Path) -> None:
     for epoch, step in ((0.5, 5), (1.0, 10)):
         trainer_folder(tmp_path / f"checkpoint-{step}", epoch, step)
     found = find_checkpoints(tmp_path / "checkpoint-*")
@@ -76,9 +76,7 @@ def test_a_name_says_the_epoch_by_that_word_or_by_its_last_number(
     assert labels(find_checkpoints(tmp_path / "*" / name)) == [label]
 
 
-def test_a_folder_of_checkpoints_needs_no_pattern_and_what_lies_beside_is_told(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_folder_of_checkpoints_needs_no_pattern(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for step in (9, 18):
         trainer_folder(tmp_path / f"checkpoint-{step}", step / 9, step)
     (tmp_path / "runs").mkdir()
@@ -88,7 +86,7 @@ def test_a_folder_of_checkpoints_needs_no_pattern_and_what_lies_beside_is_told(
     assert f"left out, since they hold no weights, or several: {tmp_path / 'runs'}" in caplog.text
 
 
-def test_last_weights_beside_the_checkpoints_are_none_of_them(tmp_path: Path) -> None:
+def test_last_weights_are_no_checkpoint(tmp_path: Path) -> None:
     trainer_folder(tmp_path / "run7" / "checkpoint-9", 1.0, 9)
     touch(tmp_path / "run7" / "model.safetensors")
     assert labels(find_checkpoints(tmp_path / "run7")) == [(1, 9)]
@@ -109,7 +107,7 @@ def test_a_home_folder_and_brackets_in_a_name_are_taken_as_they_are(
     assert labels(find_checkpoints("~/run [a]")) == [(1, 1)]
 
 
-def test_nothing_there_is_told_with_what_there_is(tmp_path: Path) -> None:
+def test_a_pattern_without_match_names_alternatives(tmp_path: Path) -> None:
     touch(tmp_path / "seed0" / "checkpoint-9" / "model.safetensors")
     with pytest.raises(UnknownName, match=r"no checkpoint '.*seed1/checkpoint-\*'.*seed0"):
         find_checkpoints(tmp_path / "seed1" / "checkpoint-*")

@@ -77,7 +77,7 @@ FORMS: dict[str, Callable[[State, Path], Path]] = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_of_file_gives_its_weights_to_the_last_bit(form: str, tmp_path: Path) -> None:
+def test_weights_of_every_file_format_are_exact(form: str, tmp_path: Path) -> None:
     trained, other = network(1), network(2)
     load_weights(other, at(FORMS[form](trained.state_dict(), tmp_path)))
     assert_same(copied(other), copied(trained))
@@ -94,7 +94,7 @@ RENAMED: dict[str, Callable[[str], str]] = {
 
 
 @pytest.mark.parametrize("how", RENAMED)
-def test_what_stands_before_the_names_is_taken_off(how: str, tmp_path: Path) -> None:
+def test_prefixes_of_names_are_removed(how: str, tmp_path: Path) -> None:
     trained, other = network(1), network(2)
     load_weights(other, at(saved({RENAMED[how](k): v for k, v in trained.state_dict().items()}, tmp_path / "1.pt")))
     assert_same(copied(other), copied(trained))
@@ -106,14 +106,14 @@ def test_a_wrapped_network_takes_the_weights_of_a_plain_one(tmp_path: Path) -> N
     assert_same(copied(other), copied(trained))
 
 
-def test_what_lies_beside_the_part_that_fits_exactly_is_left_out(tmp_path: Path) -> None:
+def test_weights_outside_the_matching_part_are_left_out(tmp_path: Path) -> None:
     trained, other = network(1), network(2)
     state = {f"model.{name}": value for name, value in trained.state_dict().items()} | {"loss.weight": torch.ones(3)}
     load_weights(other, at(saved(state, tmp_path / "1.pt")))
     assert_same(copied(other), copied(trained))
 
 
-def test_of_two_parts_that_fit_neither_is_taken(tmp_path: Path) -> None:
+def test_two_matching_parts_are_refused(tmp_path: Path) -> None:
     state = {f"{who}.{k}": v for who in ("student", "teacher") for k, v in network().state_dict().items()}
     with pytest.raises(WeightsMismatch, match="'student' and 'teacher'"):
         load_weights(network(), at(saved(state, tmp_path / "1.pt")))
@@ -128,18 +128,18 @@ def refused(model: nn.Module, state: State, folder: Path) -> str:
     return str(caught.value)
 
 
-def test_a_mismatch_says_how_much_and_what_and_leaves_the_network(tmp_path: Path) -> None:
+def test_a_mismatch_is_described_and_changes_nothing(tmp_path: Path) -> None:
     state = network(1).state_dict()
     message = refused(network(), state | {"spare.weight": torch.ones(2)}, tmp_path)
-    assert "6 of 6 names are met; the network has no 1 names (spare.weight)" in message
+    assert "6 of 6 names are met; the network has no spare.weight" in message
     del state["first.0.bias"]
     message = refused(network(), state | {"frist.0.bias": torch.ones(16)}, tmp_path)
-    assert "it lacks 1 names (first.0.bias); the network has no 1 names (frist.0.bias)" in message
+    assert "it lacks first.0.bias; the network has no frist.0.bias" in message
     assert "nearest to 'first.0.bias': frist.0.bias" in message
     message = refused(network(), Perceptron(classes=5).state_dict(), tmp_path)
     assert "2 of another shape (classifier.weight is (5, 16), the network's (3, 16))" in message
     message = refused(network(), Convolutional().state_dict(), tmp_path)
-    assert "2 of 6 names are met; it lacks 4 names (first.0.weight, first.0.bias, second.0.weight, ...)" in message
+    assert "2 of 6 names are met; it lacks first.0.weight, first.0.bias, second.0.weight, ... (4 in all)" in message
 
 
 def test_a_tied_weight_needs_one_of_its_names(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_code_in_a_file_is_named_and_never_run(tmp_path: Path) -> None:
         load_weights(network(), at(file))
 
 
-def test_arguments_paths_and_scores_beside_the_weights_are_data(tmp_path: Path) -> None:
+def test_plain_data_of_a_training_is_read(tmp_path: Path) -> None:
     trained, other = network(1), network(2)
     beside = {"args": Namespace(lr=0.1, output=tmp_path), "best": np.float64(0.9), "n": np.int64(3), "right": np.True_}
     load_weights(other, at(saved({"state_dict": trained.state_dict()} | beside, tmp_path / "checkpoint-1.pth.tar")))
@@ -204,7 +204,7 @@ def test_a_file_that_was_cut_short_is_named(suffix: str, size: int, tmp_path: Pa
         load_weights(network(), at(part))
 
 
-def test_a_missing_part_of_several_and_a_file_of_something_else_are_named(tmp_path: Path) -> None:
+def test_a_missing_shard_and_a_wrong_file_are_named(tmp_path: Path) -> None:
     sharded(network().state_dict(), tmp_path)
     (tmp_path / "model-00002-of-00002.safetensors").unlink()
     with pytest.raises(InvalidData, match=r"names 2 files, of which model-00002-of-00002.safetensors is not there"):
@@ -215,12 +215,12 @@ def test_a_missing_part_of_several_and_a_file_of_something_else_are_named(tmp_pa
         load_weights(network(), at(saved([1, 2], tmp_path / "2.pt")))
 
 
-def test_a_network_whose_weights_wait_elsewhere_is_refused(tmp_path: Path) -> None:
+def test_a_network_with_offloaded_weights_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidData, match="need a network in memory; 6 of its weights wait elsewhere"):
         load_weights(network().to("meta"), at(saved(network().state_dict(), tmp_path / "1.pt")))
 
 
-def test_the_networks_own_weights_come_back_after_an_error_too(tmp_path: Path) -> None:
+def test_weights_are_restored_after_an_error(tmp_path: Path) -> None:
     model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
     before, tensors = copied(model), list(model.parameters())
     file = saved(nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)).state_dict(), tmp_path / "1.pt")
@@ -248,7 +248,7 @@ def pretrained(kind: str, seed: int, **options: Any) -> Any:
 
 
 @pytest.mark.parametrize("kind", PRETRAINED)
-def test_what_transformers_saves_under_other_names_is_found(kind: str, tmp_path: Path) -> None:
+def test_names_of_transformers_files_are_matched(kind: str, tmp_path: Path) -> None:
     trained, other = pretrained(kind, 1), pretrained(kind, 2)
     trained.save_pretrained(tmp_path)
     load_weights(other, at(tmp_path))
@@ -256,7 +256,7 @@ def test_what_transformers_saves_under_other_names_is_found(kind: str, tmp_path:
 
 
 @pytest.mark.parametrize("kind", ["BertForSequenceClassification", "ViTForImageClassification"])
-def test_a_base_takes_its_part_of_a_classifier_and_the_network_to_give_is_named(kind: str, tmp_path: Path) -> None:
+def test_a_base_takes_its_part_of_a_classifier(kind: str, tmp_path: Path) -> None:
     trained = pretrained(kind, 1, num_labels=3)
     trained.save_pretrained(tmp_path)
     base = type(trained.base_model)(trained.config, add_pooling_layer=kind.startswith("Bert"))
@@ -266,29 +266,29 @@ def test_a_base_takes_its_part_of_a_classifier_and_the_network_to_give_is_named(
         load_weights(pretrained(kind, 2, num_labels=5), at(tmp_path))
     (missing := trained.state_dict()).pop("classifier.bias")
     torch.save(missing, tmp_path / "1.pt")
-    with pytest.raises(WeightsMismatch, match=r"it lacks 1 names \(classifier.bias\)"):
+    with pytest.raises(WeightsMismatch, match=r"it lacks classifier\.bias"):
         load_weights(pretrained(kind, 2, num_labels=3), at(tmp_path / "1.pt"))
 
 
-def test_a_network_inside_another_takes_the_weights_of_the_inner_one(tmp_path: Path) -> None:
+def test_an_inner_network_takes_its_own_weights(tmp_path: Path) -> None:
     trained, inner = network(1), network(2)
     outer = nn.ModuleDict({"backbone": inner})
     load_weights(outer, at(saved(trained.state_dict(), tmp_path / "1.pt")))
     assert_same(copied(inner), copied(trained))
     outer["head"] = nn.Linear(3, 2)
     message = refused(outer, trained.state_dict(), tmp_path)
-    assert "6 of 8 names are met; it lacks 2 names (head.weight, head.bias)" in message
+    assert "6 of 8 names are met; it lacks head.weight, head.bias" in message
 
 
-def test_a_classifier_does_not_take_a_bare_encoder_for_a_whole(tmp_path: Path) -> None:
+def test_a_classifier_refuses_a_bare_encoder(tmp_path: Path) -> None:
     trained = pretrained("BertForSequenceClassification", 1, num_labels=3)
     trained.base_model.save_pretrained(tmp_path)
-    with pytest.raises(WeightsMismatch, match=r"it lacks 2 names \(classifier"):
+    with pytest.raises(WeightsMismatch, match=r"it lacks classifier\.weight, classifier\.bias"):
         load_weights(pretrained("BertForSequenceClassification", 2, num_labels=3), at(tmp_path))
 
 
 @pytest.mark.parametrize("kind", ["BertForSequenceClassification", "ViTForImageClassification"])
-def test_the_head_that_a_base_has_no_place_for_is_named(kind: str, tmp_path: Path) -> None:
+def test_a_head_without_place_is_named(kind: str, tmp_path: Path) -> None:
     trained = pretrained(kind, 1, num_labels=3)
     trained.save_pretrained(tmp_path)
     base = type(trained.base_model)(trained.config, add_pooling_layer=kind.startswith("Bert"))

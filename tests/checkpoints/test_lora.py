@@ -34,7 +34,7 @@ def rewrite(folder: Path, change: Any) -> None:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_an_adapter_acts_in_the_network_that_it_was_trained_in(name: str, tmp_path: Path) -> None:
+def test_an_adapter_loads_into_the_network_of_its_training(name: str, tmp_path: Path) -> None:
     model = trained(KINDS[name], tmp_path)
     found = with_adapter(KINDS[name].make(), tmp_path)
     before = hidden(found.eval())
@@ -46,7 +46,7 @@ def test_an_adapter_acts_in_the_network_that_it_was_trained_in(name: str, tmp_pa
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_an_adapter_of_a_task_acts_in_the_bare_network_and_the_head_is_named(name: str, tmp_path: Path) -> None:
+def test_an_adapter_of_a_task_loads_into_a_bare_network(name: str, tmp_path: Path) -> None:
     model = trained(KINDS[name], tmp_path)
     found = with_adapter(KINDS[name].make().base_model, tmp_path).eval()
     assert sorted(load_weights(found, at(tmp_path))) == sorted(KINDS[name].left_out)
@@ -61,7 +61,7 @@ def test_the_weights_of_a_second_checkpoint_replace_those_of_the_first(tmp_path:
         assert torch.equal(hidden(found), hidden(models[seed - 1]))
 
 
-def test_weights_of_an_adapter_that_have_no_place_are_an_error(tmp_path: Path) -> None:
+def test_adapter_weights_without_place_are_an_error(tmp_path: Path) -> None:
     kind = KINDS["lora"]
     trained(type(kind)(kind.make, kind.config, {"r": 4, "target_modules": ["query", "classifier"]}), tmp_path)
     found = with_adapter(bert("BertModel"), tmp_path)
@@ -70,15 +70,15 @@ def test_weights_of_an_adapter_that_have_no_place_are_an_error(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("kind", ["BertModel", "BertForSequenceClassification"])
-def test_a_missing_an_unknown_and_a_reshaped_tensor_are_named(kind: str, tmp_path: Path) -> None:
+def test_missing_unknown_and_reshaped_tensors_are_named(kind: str, tmp_path: Path) -> None:
     trained(KINDS["lora"], tmp_path)
     whole = load_file(tmp_path / "adapter_model.safetensors")
     name = next(key for key in whole if "lora_A" in key)
     found = with_adapter(bert(kind), tmp_path)
     before = {key: value.clone() for key, value in found.state_dict().items()}
     changes = {
-        "lacks 1 names": {key: value for key, value in whole.items() if key != name},
-        "has no 1 names": {**whole, name.replace("layer.0", "layer.9"): whole[name].clone()},
+        r"it lacks .*\.lora_A\.weight": {key: value for key, value in whole.items() if key != name},
+        r"the network has no .*layer\.9": {**whole, name.replace("layer.0", "layer.9"): whole[name].clone()},
         "of another shape": {**whole, name: whole[name][:2].contiguous()},
     }
     for message, tensors in changes.items():
@@ -91,7 +91,7 @@ def test_a_missing_an_unknown_and_a_reshaped_tensor_are_named(kind: str, tmp_pat
 def test_a_missing_head_is_an_error_where_the_network_has_one(tmp_path: Path) -> None:
     trained(KINDS["lora"], tmp_path)
     rewrite(tmp_path, lambda tensors: {key: value for key, value in tensors.items() if "classifier" not in key})
-    with pytest.raises(WeightsMismatch, match=r"lacks 2 names \(classifier"):
+    with pytest.raises(WeightsMismatch, match=r"lacks .*classifier\.weight, .*classifier\.bias"):
         load_weights(with_adapter(bert(), tmp_path), at(tmp_path))
 
 
@@ -114,7 +114,7 @@ def test_another_scale_of_the_same_shapes_is_refused(tmp_path: Path) -> None:
         load_weights(found, at(tmp_path))
 
 
-def test_an_adapter_that_would_not_be_seen_is_refused(tmp_path: Path) -> None:
+def test_an_idle_adapter_is_refused(tmp_path: Path) -> None:
     model = trained(KINDS["lora"], tmp_path)
     model.merge_adapter()
     with pytest.raises(InvalidData, match="is merged into its weights"):
@@ -125,9 +125,7 @@ def test_an_adapter_that_would_not_be_seen_is_refused(tmp_path: Path) -> None:
     load_weights(model, at(tmp_path))
 
 
-def test_one_of_several_adapters_is_taken_by_name_and_its_epoch_is_the_folders(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_one_of_several_adapters_has_the_epoch_of_its_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for step in (3, 6):
         folder = tmp_path / f"checkpoint-{step}"
         trained(KINDS["lora"], folder / "style")

@@ -60,7 +60,7 @@ def assert_same_where_saved(replayed: xr.Dataset, tracked: xr.Dataset) -> None:
 
 
 @pytest.mark.parametrize(("by", "every"), [("epoch", 1), ("step", 2)])
-def test_those_of_a_trainer_are_what_its_callback_measured(by: Any, every: int, tmp_path: Path) -> None:
+def test_checkpoints_of_a_trainer_equal_its_callback(by: Any, every: int, tmp_path: Path) -> None:
     loader = DataLoader(images(), 48)  # type: ignore[arg-type]
     callback = ProfileCallback(loader, metrics=METRICS, by=by, every=every)
     strategy = {"save_strategy": "epoch" if by == "epoch" else "steps", "save_steps": every}
@@ -73,7 +73,7 @@ def test_those_of_a_trainer_are_what_its_callback_measured(by: Any, every: int, 
 
 
 @pytest.mark.parametrize("at_end", [True, False])
-def test_those_of_lightning_are_what_its_callback_measured(at_end: bool, tmp_path: Path) -> None:
+def test_checkpoints_of_lightning_equal_its_callback(at_end: bool, tmp_path: Path) -> None:
     pytest.importorskip("lightning")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

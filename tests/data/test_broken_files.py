@@ -144,14 +144,14 @@ def deny(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         monkeypatch.setattr(where, opened)
 
 
-def test_a_broken_file_is_one_line_and_code_2_on_the_command_line(
+def test_the_command_ends_with_one_line_and_code_2(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from layerwise.cli import app as cli
 
     monkeypatch.chdir(tmp_path)
     name = ARRAYS["a wrong checksum"](tmp_path)
-    monkeypatch.setattr("sys.argv", ["layerwise", "profile", "networks:Perceptron", name])
+    monkeypatch.setattr("sys.argv", ["layerwise", "profile", "helpers.networks:Perceptron", name])
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 2
@@ -204,7 +204,7 @@ def whole(kind: str, folder: Path) -> tuple[str, Path]:
 
 @pytest.mark.filterwarnings("default::UserWarning", "default::RuntimeWarning")
 @pytest.mark.parametrize("kind", ["npz", "csv", "png", "jpg", "tif", "gif", "webp"])
-def test_damage_anywhere_in_a_file_is_one_line_or_does_no_harm(kind: str, tmp_path: Path) -> None:
+def test_damage_anywhere_is_one_line_or_harmless(kind: str, tmp_path: Path) -> None:
     datasets.disable_progress_bars()
     name, path = whole(kind, tmp_path)
     content, values = path.read_bytes(), consume(read(name))

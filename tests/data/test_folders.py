@@ -62,14 +62,14 @@ def test_a_split_is_asked_for_by_either_name(tmp_path: Path) -> None:
         (["train/ant", "test/bee"], "no class in common: ant and bee"),
     ],
 )
-def test_what_can_be_read_in_two_ways_is_refused(folders: list[str], says: str, tmp_path: Path) -> None:
+def test_ambiguous_folders_are_refused(folders: list[str], says: str, tmp_path: Path) -> None:
     for folder in folders:
         write_images(tmp_path, {folder: 1})
     with pytest.raises(InvalidData, match=says):
         read(f"imagefolder:{tmp_path}")
 
 
-def test_what_is_ignored_is_counted_in_one_line(tmp_path: Path, quiet_log: pytest.LogCaptureFixture) -> None:
+def test_ignored_files_are_noted_in_one_line(tmp_path: Path, quiet_log: pytest.LogCaptureFixture) -> None:
     write_images(tmp_path, {"ant": 2, "bee": 3, ".ipynb_checkpoints": 1, "__MACOSX": 1, "cat": 0})
     Image.new("L", (4, 4)).save(tmp_path / "outside.png")
     for name in ("ant/.DS_Store", "ant/Thumbs.db", "cat/scan.npy", "README.md"):
@@ -84,7 +84,7 @@ def test_what_is_ignored_is_counted_in_one_line(tmp_path: Path, quiet_log: pytes
     assert "1 pictures outside" in line
 
 
-def test_folders_beside_those_of_splits_are_told(tmp_path: Path, quiet_log: pytest.LogCaptureFixture) -> None:
+def test_folders_that_are_no_splits_are_noted(tmp_path: Path, quiet_log: pytest.LogCaptureFixture) -> None:
     write_images(tmp_path / "train", {"ant": 1, "bee": 1})
     write_images(tmp_path, {"test": 2})
     (tmp_path / "annotations").mkdir()
@@ -95,13 +95,13 @@ def test_folders_beside_those_of_splits_are_told(tmp_path: Path, quiet_log: pyte
     ]
 
 
-def test_splits_that_are_asked_for_are_splits_beside_other_folders(tmp_path: Path) -> None:
+def test_requested_splits_may_lie_among_other_folders(tmp_path: Path) -> None:
     write_images(tmp_path, {"train/ant": 1, "train/bee": 1, "unlabeled": 3})
     assert splits_of(tmp_path, "?split=train") == {"train": 2}
 
 
 @pytest.mark.parametrize("ending", ["gif", "jfif", "webp", "bmp", "tif", "jpe", "ppm", ""])
-def test_whatever_can_be_opened_is_a_picture(ending: str, tmp_path: Path) -> None:
+def test_files_that_pil_opens_are_pictures(ending: str, tmp_path: Path) -> None:
     write_images(tmp_path, {"ant": 1})
     (tmp_path / "bee").mkdir()
     kind = {"jfif": "JPEG", "jpe": "JPEG", "": "PNG"}.get(ending)
@@ -126,7 +126,7 @@ def test_links_that_count_pictures_twice_are_refused(link: str, target: str, say
         read(f"imagefolder:{tmp_path}")
 
 
-def test_links_from_elsewhere_are_classes_and_count_in_the_fingerprint(tmp_path: Path) -> None:
+def test_links_are_classes_and_enter_the_fingerprint(tmp_path: Path) -> None:
     write_images(tmp_path / "all", {"ant": 1, "bee": 2})
     root = tmp_path / "chosen"
     root.mkdir()
@@ -138,7 +138,7 @@ def test_links_from_elsewhere_are_classes_and_count_in_the_fingerprint(tmp_path:
     assert read(f"imagefolder:{root}").fingerprint != before
 
 
-def test_splits_that_share_a_folder_and_classes_that_one_lacks_are_told(tmp_path: Path) -> None:
+def test_shared_folders_and_missing_classes_are_noted(tmp_path: Path) -> None:
     write_images(tmp_path / "train", {"ant": 1, "bee": 1})
     write_images(tmp_path / "test", {"bee": 1})
     (tmp_path / "val").symlink_to(tmp_path / "test", target_is_directory=True)
@@ -147,7 +147,7 @@ def test_splits_that_share_a_folder_and_classes_that_one_lacks_are_told(tmp_path
     assert "split 'test' has no picture of 1 of 2 classes: ant" in notes
 
 
-def test_pictures_of_folders_below_count_to_the_class_and_are_told(tmp_path: Path) -> None:
+def test_pictures_in_subfolders_count_and_are_noted(tmp_path: Path) -> None:
     write_images(tmp_path, {"ant/small": 1, "ant/large": 1, "bee": 1})
     source = read(f"imagefolder:{tmp_path}")
     assert source.splits["train"].labels.tolist() == [0, 0, 1]

@@ -17,7 +17,7 @@ def test_subfolders_are_classes_and_images_come_in_rgb(tmp_path: Path) -> None:
     assert (image.mode, image.size, image.getpixel((0, 0)), label) == ("RGB", (6, 4), (1, 1, 1), 1)
 
 
-def test_a_class_that_a_split_lacks_moves_no_other_class(tmp_path: Path) -> None:
+def test_a_class_missing_from_a_split_moves_no_other(tmp_path: Path) -> None:
     write_images(tmp_path / "train", {"ant": 1, "bee": 1, "cat": 1})
     write_images(tmp_path / "val", {"bee": 1, "cat": 1})
     source = read(f"imagefolder:{tmp_path}")

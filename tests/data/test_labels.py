@@ -45,7 +45,7 @@ def test_truth_values_are_two_classes() -> None:
         (np.array([0j]), "complex"),
     ],
 )
-def test_what_is_no_class_is_refused(raw: np.ndarray, says: str) -> None:
+def test_invalid_labels_are_refused(raw: np.ndarray, says: str) -> None:
     with pytest.raises(InvalidLabels, match=says):
         encode({"train": raw})
 
@@ -75,7 +75,7 @@ def test_a_split_without_samples_is_refused() -> None:
         (np.array([1, None], dtype=object), False),
     ],
 )
-def test_fractions_and_several_numbers_a_sample_are_regression(labels: np.ndarray, expected: bool) -> None:
+def test_fractions_and_several_numbers_are_regression(labels: np.ndarray, expected: bool) -> None:
     assert are_numbers({"train": labels}) is expected
 
 
@@ -90,6 +90,6 @@ def test_what_is_no_number_is_refused(labels: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("labels", [np.array([0, 10**9]), np.array([0, -1]), np.array([0.0, np.nan])])
-def test_integers_that_are_no_classes_say_how_to_ask_for_regression(labels: np.ndarray) -> None:
+def test_integers_beyond_classes_hint_at_regression(labels: np.ndarray) -> None:
     with pytest.raises(InvalidLabels, match="task=regression"):
         encode({"train": labels})

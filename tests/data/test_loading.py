@@ -15,7 +15,7 @@ from layerwise.errors import InvalidData
 from .files import reviews, write_csv, write_images, write_npz
 
 
-def test_they_give_all_samples_in_order_every_time(tmp_path: Path) -> None:
+def test_every_run_has_all_samples_in_order(tmp_path: Path) -> None:
     source = read(f"csv:{write_csv(tmp_path / 't.csv', reviews())}")
     loader = loaders(source, list, batch_size=8)["train"]
     for _ in range(2):

@@ -33,6 +33,6 @@ def test_a_path_may_hold_a_colon_and_a_plus() -> None:
         ("csv:a.csv?text=", InvalidData, "has no value"),
     ],
 )
-def test_a_wrong_name_says_what_is_right(name: str, error: type[Exception], says: str) -> None:
+def test_a_wrong_name_is_answered_with_the_nearest(name: str, error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
         parse(name)

@@ -13,7 +13,7 @@ from .files import reviews, write_csv, write_images, write_npz
 
 
 @pytest.mark.parametrize("scheme", ["csv", "npz", "imagefolder"])
-def test_it_follows_the_content_and_not_the_place(scheme: str, tmp_path: Path) -> None:
+def test_the_fingerprint_depends_on_content_alone(scheme: str, tmp_path: Path) -> None:
     make: dict[str, Callable[[Path], Path]] = {
         "csv": lambda root: write_csv(root / "t.csv", reviews()),
         "npz": lambda root: write_npz(root / "t.npz"),
@@ -41,6 +41,6 @@ def test_it_follows_the_samples_that_are_drawn() -> None:
 
 
 @pytest.mark.parametrize("scheme", [scheme for scheme in SCHEMES if scheme != "hf"])
-def test_every_scheme_names_what_is_not_there(scheme: str, tmp_path: Path) -> None:
+def test_every_scheme_names_missing_files(scheme: str, tmp_path: Path) -> None:
     with pytest.raises(UnknownName, match="nowhere"):
         read(f"{scheme}:{tmp_path}/nowhere")

@@ -13,7 +13,7 @@ GREY = Image.fromarray(np.arange(24, dtype=np.uint8).reshape(4, 6)).convert("RGB
 
 
 @pytest.mark.parametrize(("first", "dtype"), [(nn.Linear(2, 3), torch.float32), (nn.Embedding(9, 3), torch.int64)])
-def test_whole_numbers_are_ids_where_there_is_an_embedding(first: nn.Module, dtype: torch.dtype) -> None:
+def test_whole_numbers_are_ids_for_an_embedding(first: nn.Module, dtype: torch.dtype) -> None:
     batch = Stacking(nn.Sequential(first, nn.ReLU()))([np.array([1, 2]), np.array([3, 4])])
     assert (batch.dtype, batch.tolist()) == (dtype, [[1, 2], [3, 4]])
 

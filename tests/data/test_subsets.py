@@ -12,7 +12,7 @@ from layerwise.errors import InvalidData
 
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.data())
-def test_every_beginning_has_all_classes_in_proportion(labels: list[int], data: st.DataObject) -> None:
+def test_every_prefix_has_the_classes_in_proportion(labels: list[int], data: st.DataObject) -> None:
     values = np.array(labels)
     order = stratified_order(values)
     assert sorted(order) == list(range(len(values)))

@@ -30,7 +30,7 @@ def path(tmp_path: Path) -> Path:
     return write_csv(tmp_path / "t.csv", [(text, row % 2) for row, text in enumerate(texts)], "text,label")
 
 
-def test_texts_of_no_token_are_left_out_and_long_ones_counted(path: Path) -> None:
+def test_texts_without_tokens_are_left_out(path: Path) -> None:
     source = read(f"csv:{path}")
     kept = with_tokens(source, Words())
     assert isinstance(Words(), CountsTokens)

@@ -43,14 +43,14 @@ def check(workers: list[list[Tensor]]) -> None:
 
 @pytest.mark.parametrize("workers", [2, 3])
 @pytest.mark.parametrize("size", [3, 8, 100])
-def test_workers_that_deal_nothing_out_are_refused_with_the_ways_out(size: int, workers: int) -> None:
+def test_workers_that_share_nothing_are_refused(size: int, workers: int) -> None:
     loader = DataLoader(Stream(torch.randn(size, 4), False), batch_size=8, num_workers=workers)
     with pytest.raises(InvalidData, match=r"split 'train' give the same.*num_workers=0.*get_worker_info"):
         peekable(loader, "train")
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2, 3])
-def test_samples_that_are_dealt_out_all_come_once(workers: int) -> None:
+def test_shared_samples_come_once(workers: int) -> None:
     x = torch.randn(50, 4)
     loader = peekable(DataLoader(Stream(x, workers > 1), batch_size=4, num_workers=workers))
     first = first_batch(loader)
@@ -62,7 +62,7 @@ def test_samples_that_are_dealt_out_all_come_once(workers: int) -> None:
 
 
 @given(st.integers(2, 4), st.integers(2, 40), st.integers(1, 5), st.data())
-def test_the_same_from_two_workers_is_refused_and_other_samples_never(
+def test_only_equal_samples_of_two_workers_are_refused(
     workers: int, size: int, batch: int, data: st.DataObject
 ) -> None:
     x = torch.arange(size * workers, dtype=torch.float32)
@@ -76,7 +76,7 @@ def test_the_same_from_two_workers_is_refused_and_other_samples_never(
 
 
 @pytest.mark.parametrize("x", [torch.zeros(64, 2), torch.arange(64) % 3])
-def test_few_different_samples_prove_nothing_and_are_told(x: Tensor, caplog: pytest.LogCaptureFixture) -> None:
+def test_few_different_samples_are_warned_of(x: Tensor, caplog: pytest.LogCaptureFixture) -> None:
     check([list(x.split(8)), list(x.split(8))])
     assert "differ too little" in caplog.text
 

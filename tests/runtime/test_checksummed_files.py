@@ -47,7 +47,7 @@ def test_a_seal_is_of_length_and_content(tmp_path: Path) -> None:
     assert not is_whole(tmp_path, seal)
 
 
-def test_the_checksum_of_a_beginning_goes_on_to_that_of_the_whole(tmp_path: Path) -> None:
+def test_a_checksum_can_be_continued(tmp_path: Path) -> None:
     content = bytes(range(256)) * 9000
     (tmp_path / "a").write_bytes(content)
     part = checksum(tmp_path / "a", 1_500_000)

@@ -94,7 +94,7 @@ def assert_same_numbers(one: xr.Dataset, other: xr.Dataset) -> None:
 
 
 @pytest.mark.parametrize(("how", "processes"), [("shuffled", 3), ("run again", 2), ("whole", 2), ("numbers", 4)])
-def test_several_processes_measure_what_one_does(how, processes, tmp_path, monkeypatch):
+def test_several_processes_measure_the_same_as_one(how, processes, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(TESTS))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     (tmp_path / "worker.py").write_text(WORKER)
@@ -116,7 +116,7 @@ def test_several_processes_measure_what_one_does(how, processes, tmp_path, monke
     assert any(str(name).endswith("_null_low") for name in expected)
 
 
-def test_the_command_shares_named_data_among_processes_and_one_of_them_writes(tmp_path, monkeypatch):
+def test_the_command_shares_named_data_and_writes_once(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     (tmp_path / "given.py").write_text(
         "import torch\nfrom torch import nn\n"
@@ -185,7 +185,7 @@ def shared_loader(sampler: type[DistributedSampler] = DistributedSampler, **opti
     return DataLoader(data, batch_size=2, sampler=sampler(data, num_replicas=2, rank=1, shuffle=True), **options)
 
 
-def test_places_in_the_data_set_are_known_where_the_sampler_repeats_itself():
+def test_positions_are_known_if_the_sampler_repeats():
     torch.manual_seed(0)
     for drop_last, samples in ((False, 5), (True, 5)):
         loader = shared_loader(drop_last=drop_last)
@@ -199,7 +199,7 @@ def test_places_in_the_data_set_are_known_where_the_sampler_repeats_itself():
     assert dealt_indices([1, 2]) is None
 
 
-def test_one_process_with_a_sampler_in_another_order_needs_the_places_of_its_samples():
+def test_a_sampler_in_another_order_needs_positions():
     data = TensorDataset(torch.arange(9))
     for shuffle in (False, True):
         sampler = DistributedSampler(data, num_replicas=1, rank=0, shuffle=shuffle)

@@ -58,7 +58,7 @@ class TestWeights:
         assert weight_hash(model.to(memory_format=torch.channels_last)) == before
 
     @pytest.mark.parametrize("where", ["cpu", "disk"])
-    def test_offloaded_weights_count_as_if_they_were_there(self, tmp_path, where):
+    def test_offloaded_weights_have_the_same_hash(self, tmp_path, where):
         accelerate = pytest.importorskip("accelerate")
         hashes = []
         for seed in (0, 1):
@@ -101,7 +101,7 @@ class TestData:
         prints = [fingerprint(item) for item in several] + [fingerprint(data, data)]
         assert len(set(prints)) == len(prints)
 
-    def test_the_form_of_the_inputs_does_not_count_where_the_tensors_are_the_same(self, data):
+    def test_the_container_of_inputs_does_not_count(self, data):
         inputs, labels = data
         forms = [inputs, (inputs,), [inputs], {"x": inputs}]
         assert len({fingerprint((form, labels)) for form in forms}) == 1
@@ -133,7 +133,7 @@ class TestEnvironment:
         assert f"torch=={torch.__version__.split('+')[0]}" in [item.split("+")[0] for item in packages]
         assert {item.split("==")[0] for item in packages} >= {"layerwise", "numpy", "scipy", "timm", "transformers"}
 
-    def test_the_commit_of_the_working_directory_and_whether_it_is_changed(self, tmp_path, monkeypatch):
+    def test_commit_and_changes_of_the_working_directory(self, tmp_path, monkeypatch):
         def git(*words: str) -> str:
             who = ["-c", "user.name=n", "-c", "user.email=e@x"]
             return subprocess.run(

@@ -24,7 +24,7 @@ sys.stdin.read()
 """
 
 
-def test_a_second_is_refused_until_the_first_is_done(tmp_path: Path) -> None:
+def test_a_second_lock_is_refused_until_release(tmp_path: Path) -> None:
     first, second = (FolderLock(tmp_path / "a" / "kept", "process0") for _ in range(2))
     first.acquire()
     with pytest.raises(InUse, match="another profile is being measured with .*kept"):
@@ -34,7 +34,7 @@ def test_a_second_is_refused_until_the_first_is_done(tmp_path: Path) -> None:
     second.acquire()
 
 
-def test_nothing_is_left_but_what_was_there_or_was_put_there(tmp_path: Path) -> None:
+def test_release_removes_only_its_own_folders(tmp_path: Path) -> None:
     lock = FolderLock(tmp_path / "a" / "b", "process0")
     lock.acquire()
     lock.release()

@@ -46,7 +46,7 @@ def test_colours_of_every_mode_are_those_of_rgb(mode: str) -> None:
     assert abs(read - (200, 100, 50)).max() <= 3
 
 
-def test_integers_of_16_bits_that_an_older_pil_opens_as_32_are_16_bits() -> None:
+def test_16_bits_that_older_pil_opens_as_32_stay_16_bits() -> None:
     image = Image.fromarray(SHADES.astype(np.int32) * 257)
     image.format = "PNG"
     assert (np.asarray(colour_picture(image))[..., 0] == SHADES).all()
@@ -61,7 +61,7 @@ def test_integers_of_16_bits_that_an_older_pil_opens_as_32_are_16_bits() -> None
         (np.array([[0.5, np.nan]], dtype=np.float32), "NaN"),
     ],
 )
-def test_a_scale_that_cannot_be_known_is_refused_with_both_readings(values: np.ndarray, says: str) -> None:
+def test_an_unknown_scale_is_refused(values: np.ndarray, says: str) -> None:
     with pytest.raises(InvalidData, match=says):
         colour_picture(Image.fromarray(values))
     with pytest.raises(InvalidData, match=says):
@@ -80,7 +80,7 @@ def test_what_holds_no_pixels_is_refused(dtype: Any) -> None:
 
 
 @given(st.lists(st.integers(0, 255), min_size=1, max_size=20))
-def test_every_type_of_array_means_the_same_bytes(values: list[int]) -> None:
+def test_every_type_of_array_has_the_same_bytes(values: list[int]) -> None:
     expected = np.array(values, dtype=np.uint8)
     assert (bytes_of_array(expected.astype(np.uint16) * 257) == expected).all()
     if expected.any():
@@ -106,7 +106,7 @@ def test_every_type_of_array_means_the_same_bytes(values: list[int]) -> None:
 )
 def test_what_is_lost_is_told(image: Image.Image, told: str) -> None:
     kinds: list[str] = []
-    assert colour_picture(image, tell=lambda _line, kind: kinds.append(kind)).mode == "RGB"
+    assert colour_picture(image, add_note=lambda _line, kind: kinds.append(kind)).mode == "RGB"
     assert kinds == [told] * bool(told)
 
 

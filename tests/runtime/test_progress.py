@@ -29,7 +29,7 @@ def test_of_several_processes_one_shows_a_bar(monkeypatch):
     assert sys.stderr.getvalue() == ""
 
 
-def test_bars_of_other_libraries_are_shown_on_a_terminal_only_and_everywhere_again(monkeypatch):
+def test_bars_of_other_libraries_need_a_terminal(monkeypatch):
     for screen, shown in ((io.StringIO(), False), (Terminal(), True)):
         monkeypatch.setattr(sys, "stderr", screen)
         with others_bars():

@@ -27,7 +27,7 @@ from layerwise.runtime.reading_errors import innermost, reason, refusing
         (ValueError("\x1b[31mred\x00"), "[31mred"),
     ],
 )
-def test_a_reason_is_one_plain_line_without_advice_to_run_code(error: Exception, said: str) -> None:
+def test_a_reason_has_no_advice_to_run_code(error: Exception, said: str) -> None:
     assert reason(error) == said
 
 

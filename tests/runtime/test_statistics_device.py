@@ -76,7 +76,7 @@ def test_tokens_are_measured_without_float64() -> None:
 
 
 @pytest.mark.parametrize("pool", [masked_mean, at_largest_id])
-def test_how_a_network_pools_is_found_without_float64(pool: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
+def test_pooling_is_found_without_float64(pool: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
     torch.manual_seed(0)
     ids, mask, labels = texts()
     data = of_texts(ids, mask, labels[:, 0].clamp_min(0))

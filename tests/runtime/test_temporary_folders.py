@@ -30,7 +30,7 @@ def _hold(parent: Path) -> subprocess.Popen[str]:
     return holder
 
 
-def test_it_is_gone_at_the_end_and_after_an_exception(tmp_path: Path) -> None:
+def test_the_folder_is_removed_at_the_end_and_after_an_exception(tmp_path: Path) -> None:
     try:
         with Scratch(tmp_path / "deep", "made-") as folder:
             (folder / "file").touch()
@@ -40,7 +40,7 @@ def test_it_is_gone_at_the_end_and_after_an_exception(tmp_path: Path) -> None:
         assert list((tmp_path / "deep").iterdir()) == []
 
 
-def test_what_a_killed_process_left_is_removed_and_what_a_living_one_has_is_not(tmp_path: Path) -> None:
+def test_folders_of_killed_processes_alone_are_removed(tmp_path: Path) -> None:
     (tmp_path / "made-by-another").mkdir()
     killed, living = _hold(tmp_path), _hold(tmp_path)
     killed.kill()
@@ -54,7 +54,7 @@ def test_what_a_killed_process_left_is_removed_and_what_a_living_one_has_is_not(
     assert [item.name for item in tmp_path.iterdir()] == ["made-by-another"]
 
 
-def test_the_signs_of_a_prefix_are_no_pattern(tmp_path: Path) -> None:
+def test_a_prefix_is_no_pattern(tmp_path: Path) -> None:
     killed = _hold(tmp_path)
     killed.kill()
     killed.communicate()

@@ -27,7 +27,7 @@ def assert_same(one: Moments, other: Moments) -> None:
 
 @given(labelled_features(), st.data())
 @settings(deadline=None, max_examples=60)
-def test_moments_are_the_same_for_any_cut_into_batches_and_any_order(case, data):
+def test_batches_and_order_change_no_moments(case, data):
     features, labels = tensors(case.features, case.labels)
     order = torch.tensor(data.draw(st.permutations(range(len(labels)))))
     sizes = data.draw(st.integers(1, len(labels)))
@@ -37,7 +37,7 @@ def test_moments_are_the_same_for_any_cut_into_batches_and_any_order(case, data)
 
 @given(labelled_features(), st.data())
 @settings(deadline=None, max_examples=60)
-def test_merged_shards_have_the_moments_of_the_whole_however_they_are_grouped(case, data):
+def test_merged_shards_have_the_moments_of_the_whole(case, data):
     features, labels = tensors(case.features, case.labels)
     owner = torch.tensor(data.draw(st.lists(st.integers(0, 2), min_size=len(labels), max_size=len(labels))))
 
@@ -85,7 +85,7 @@ def test_projections_of_shards_merge_into_those_of_the_whole():
 
 
 @pytest.mark.parametrize("width", [32, 5000])
-def test_the_scatter_of_a_layer_that_has_all_but_collapsed_keeps_its_digits(width):
+def test_the_scatter_of_a_collapsed_layer_keeps_its_digits(width):
     # Whole numbers and noise that adds up to zero in every class: the class means are the same however small it is.
     generator = torch.Generator().manual_seed(0)
     means = torch.randint(-9, 10, (4, width), generator=generator).double().repeat(6, 1)
@@ -142,7 +142,7 @@ def test_a_class_of_one_sample_has_no_variance():
     assert moments.variances[1] == 0.0
 
 
-def test_many_classes_in_a_batch_give_the_same_sums_as_few_at_a_time():
+def test_many_classes_in_a_batch_change_no_sums():
     features, labels = torch.randn(200, 5), torch.arange(200) % 50
     at_once = moments_of([(features, labels)]).finish()
     assert_same(at_once, moments_of(split(features, labels, 10)).finish())

@@ -37,7 +37,7 @@ def assert_same(one: TargetMoments, other: TargetMoments) -> None:
 
 @given(features_and_targets(), st.data())
 @settings(deadline=None, max_examples=60)
-def test_they_are_the_same_for_any_cut_into_batches_and_any_order(case, data):
+def test_batches_and_order_change_no_target_moments(case, data):
     features, targets = tensors(case)
     order = torch.tensor(data.draw(st.permutations(range(len(targets)))))
     sizes = data.draw(st.integers(1, len(targets)))
@@ -47,7 +47,7 @@ def test_they_are_the_same_for_any_cut_into_batches_and_any_order(case, data):
 
 @given(features_and_targets(), st.data())
 @settings(deadline=None, max_examples=60)
-def test_merged_shards_have_those_of_the_whole_however_they_are_grouped(case, data):
+def test_merged_shards_have_the_target_moments_of_the_whole(case, data):
     features, targets = tensors(case)
     owner = torch.tensor(data.draw(st.lists(st.integers(0, 2), min_size=len(targets), max_size=len(targets))))
 

@@ -52,7 +52,7 @@ def test_no_layer_of_a_random_network_breaks_the_bound(seed):
         assert ratio.min() > 0
 
 
-def test_a_parameter_outside_the_theorem_is_an_error_that_names_it():
+def test_parameters_outside_the_theorem_are_errors():
     with pytest.raises(OutOfRange, match="variance > 0"):
         cdnv_bound(np.eye(2), np.ones(2), 0.0)
     with pytest.raises(OutOfRange, match="complexities that are not negative"):

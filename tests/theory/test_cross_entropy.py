@@ -92,7 +92,7 @@ def test_the_found_classifier_is_a_simplex_etf_only_below_the_threshold():
         ({"dimension": 2}, "d >= K - 1"),
     ],
 )
-def test_a_parameter_outside_the_theorem_is_an_error_that_names_it(change, assumption):
+def test_parameters_outside_the_theorem_are_errors(change, assumption):
     given = {"classes": 4, "samples": 3, "weight_decay": 0.01, "feature_decay": 0.01, "dimension": 5}
     with pytest.raises(OutOfRange, match=assumption):
         cross_entropy_minimiser(**(given | change))

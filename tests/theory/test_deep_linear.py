@@ -82,7 +82,7 @@ def test_one_map_has_the_threshold_and_the_norms_of_the_paper():
 
 
 @pytest.mark.parametrize("depth", [2, 3])
-def test_between_two_thresholds_the_largest_root_is_a_valley_that_is_not_the_deepest(depth):
+def test_between_thresholds_the_largest_root_is_a_local_minimum(depth):
     counts, feature_decay = (3, 3), 0.03
     weight_decays = decays(counts, depth, 1.02, feature_decay, 1.0)
     predicted = deep_linear_minimiser(counts, weight_decays, feature_decay)
@@ -121,8 +121,6 @@ def test_a_narrow_map_keeps_the_largest_classes(depth):
         ((3, 3), [0.01], 0.01, 1, "classes of different sizes"),
     ],
 )
-def test_a_parameter_outside_the_theorem_is_an_error_that_names_it(
-    counts, weight_decays, feature_decay, width, assumption
-):
+def test_parameters_outside_the_theorem_are_errors(counts, weight_decays, feature_decay, width, assumption):
     with pytest.raises(OutOfRange, match=assumption):
         deep_linear_minimiser(counts, weight_decays, feature_decay, width=width)

@@ -1,4 +1,4 @@
-"""The room of theory: its examples give what they say, and it needs no network."""
+"""The room of theory: its examples are right, and it needs no network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from layerwise import theory
 
 
 @pytest.mark.parametrize("name", [module.name for module in iter_modules(theory.__path__)])
-def test_examples_give_what_they_say(name):
+def test_examples_are_right(name):
     module = import_module(f"layerwise.theory.{name}")
     assert doctest.testmod(module).failed == 0
     assert set(module.__all__) <= set(vars(module))

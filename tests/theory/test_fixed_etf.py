@@ -66,7 +66,7 @@ def test_the_gradient_of_dot_regression_is_that_of_the_loss():
     assert slope_error(problem, problem.draw(np.random.default_rng(1))) < 1e-7
 
 
-def test_a_learnable_classifier_bends_minority_classes_together_as_the_imbalance_grows():
+def test_a_learnable_classifier_merges_minorities():
     cosines = []
     for ratio in (1, 2, 4, 8):
         problem = unconstrained_features([ratio, ratio, 1, 1], 5, 0.06, 0.06)
@@ -84,6 +84,6 @@ def test_a_learnable_classifier_bends_minority_classes_together_as_the_imbalance
         ((3, 1.0, -1.0), "classifier_energy > 0"),
     ],
 )
-def test_a_parameter_outside_the_theorem_is_an_error_that_names_it(given, assumption):
+def test_parameters_outside_the_theorem_are_errors(given, assumption):
     with pytest.raises(OutOfRange, match=assumption):
         fixed_classifier_minimiser(*given)

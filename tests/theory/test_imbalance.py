@@ -58,7 +58,7 @@ def test_the_smaller_class_dies_behind_a_relu_where_the_theorem_says(side, alive
     assert predicted.weight_norms[-1] > 0.1
 
 
-def test_with_equal_classes_relu_features_are_orthogonal_and_the_classifier_is_a_simplex_etf():
+def test_equal_classes_behind_relu_are_orthogonal():
     predicted, solution = check_nonnegative((2, 2, 2, 2), 0.1, 1.0)
     assert frame_distance(solution.point["weight"], simplex_etf_gram(4)) < 1e-6
     assert np.abs(predicted.mean_gram - np.diag(predicted.mean_norms**2)).max() == 0
@@ -134,7 +134,7 @@ def test_the_threshold_is_that_of_the_largest_classes_if_there_are_two_of_them()
         ({"dimension": 2}, "d >= K"),
     ],
 )
-def test_a_parameter_outside_the_theorem_is_an_error_that_names_it(predict, change, assumption):
+def test_parameters_outside_the_theorem_are_errors(predict, change, assumption):
     given = {"counts": (3, 2, 1), "weight_decay": 0.1, "feature_decay": 0.1, "dimension": 5}
     with pytest.raises(OutOfRange, match=assumption):
         predict(**(given | change))

@@ -146,6 +146,6 @@ def test_a_direction_dies_where_predicted(depth, side, alive):
         (lambda: whitened_head(np.ones(2), 0.1, 0), "at least one layer"),
     ],
 )
-def test_a_parameter_outside_the_theorem_is_an_error_that_names_it(call, assumption):
+def test_parameters_outside_the_theorem_are_errors(call, assumption):
     with pytest.raises(OutOfRange, match=assumption):
         call()

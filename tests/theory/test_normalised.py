@@ -74,6 +74,6 @@ def test_descent_in_a_ball_ends_inside_or_at_its_edge():
     ("change", "assumption"),
     [({"classes": 1}, "classes"), ({"temperature": 0.0}, "temperature > 0"), ({"dimension": 2}, "d >= K - 1")],
 )
-def test_a_parameter_outside_the_theorem_is_an_error_that_names_it(change, assumption):
+def test_parameters_outside_the_theorem_are_errors(change, assumption):
     with pytest.raises(OutOfRange, match=assumption):
         normalised_minimiser(**({"classes": 4, "temperature": 1.0, "dimension": 5} | change))

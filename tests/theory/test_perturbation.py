@@ -90,6 +90,6 @@ def test_attachment_holds_the_features_near_where_they_were():
         (lambda: perturbed(start(3, 2)[:5], 3, 0.1, 0.1), "equally many samples"),
     ],
 )
-def test_a_parameter_outside_the_theorem_is_an_error_that_names_it(call, assumption):
+def test_parameters_outside_the_theorem_are_errors(call, assumption):
     with pytest.raises(OutOfRange, match=assumption):
         call()

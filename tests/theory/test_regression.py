@@ -93,7 +93,7 @@ def test_without_weight_decay_the_starts_end_anywhere():
         ({"targets": np.full((3, 2), np.nan)}, "finite targets"),
     ],
 )
-def test_a_parameter_outside_the_theorem_is_an_error_that_names_it(change, assumption):
+def test_parameters_outside_the_theorem_are_errors(change, assumption):
     given = {"targets": made_up(6, (1.0, 0.5)), "weight_decay": 0.1, "feature_decay": 0.1}
     with pytest.raises(OutOfRange, match=assumption):
         regression_minimiser(**(given | change))

@@ -47,6 +47,6 @@ def test_the_margin_solves_its_equation_for_any_penalty(weight_decay):
     ("change", "assumption"),
     [({"classes": 1}, "classes"), ({"weight_decay": 0.0}, "weight_decay > 0"), ({"dimension": 2}, "d >= K - 1")],
 )
-def test_a_parameter_outside_the_theorem_is_an_error_that_names_it(change, assumption):
+def test_parameters_outside_the_theorem_are_errors(change, assumption):
     with pytest.raises(OutOfRange, match=assumption):
         residual_minimiser(**({"classes": 4, "weight_decay": 0.1, "dimension": 5} | change))

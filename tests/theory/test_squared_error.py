@@ -58,7 +58,7 @@ def test_any_parameters_reach_the_predicted_minimiser(classes, samples, level, b
     check(classes, samples, level, balance, bias_decay, starts=1)
 
 
-def test_the_frame_is_a_simplex_etf_before_the_transition_and_orthogonal_without_a_bias():
+def test_the_frame_changes_at_the_transition():
     weight_decay, feature_decay = decays(4, 3, 0.3, 1.0)
     cheap = squared_error_minimiser(4, 3, weight_decay, feature_decay, 0.1)
     none = squared_error_minimiser(4, 3, weight_decay, feature_decay)
@@ -123,7 +123,7 @@ def test_found_means_turn_from_one_frame_to_the_other():
         ({"dimension": 2, "bias_decay": 0.0}, "d >= 3 here"),
     ],
 )
-def test_a_parameter_outside_the_theorem_is_an_error_that_names_it(change, assumption):
+def test_parameters_outside_the_theorem_are_errors(change, assumption):
     given = {"classes": 4, "samples": 3, "weight_decay": 0.01, "feature_decay": 0.01, "dimension": 5}
     with pytest.raises(OutOfRange, match=assumption):
         squared_error_minimiser(**(given | change))
