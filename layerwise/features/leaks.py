@@ -66,7 +66,7 @@ def find_leak(network: Network, traced: Trace, batch: Batch, share: float) -> Le
     longer = more_padding(network, few)
     if longer is None:
         return None
-    layers = [layer for layer in all_calls(traced) if layer.apart]
+    layers = [layer for layer in all_calls(traced) if layer.keeps_samples]
     roundings = roundings_of(network.model, traced, layers)
     readings = readings_of(network, traced, layers, batch, "gap", seed=0)
     with kept_state(network.model):

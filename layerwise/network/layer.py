@@ -79,7 +79,7 @@ class Layer:
         Number of parameters of the module.
     role : {"stem", "block", "features", "logits", "inner"}
         What the layer is to the network; ``features`` is the classifier's input.
-    apart : bool
+    keeps_samples : bool
         Whether it has rows for every sample; a table of positions has not.
     axes : Axes
         Which axis is what.
@@ -96,7 +96,7 @@ class Layer:
     channels: int = -1
     parameters: int = 0
     role: Literal["stem", "block", "features", "logits", "inner"] = "inner"
-    apart: bool = True
+    keeps_samples: bool = True
     axes: Axes = Axes()
     is_complex: bool = False
 
@@ -117,10 +117,10 @@ class Layer:
         """
         rows = activation.shape[self.axes.samples] if activation.ndim > self.axes.samples else 0
         whole = rows % size == 0 if self.axes.folded else rows == size
-        if not whole or not self.apart:
+        if not whole or not self.keeps_samples:
             why = (
                 "a squeeze may have dropped the axis of a batch of one: squeeze(1), or drop_last=True, keeps it"
-                if size == 1 and self.apart
+                if size == 1 and self.keeps_samples
                 else "it does not keep samples apart and cannot be profiled"
             )
             raise InvalidData(f"layer {self.name!r} gives {rows} rows for a batch of {size} samples; {why}")
@@ -199,11 +199,11 @@ def select(
     """
     if callable(chosen):
         known = [layer for layer in layers if layer.side == "output" or layer in preferred]
-        return [layer for layer in known if layer.apart and chosen(layer)]
+        return [layer for layer in known if layer.keeps_samples and chosen(layer)]
     wanted: list[Layer] = []
     for pattern in [chosen] if isinstance(chosen, str) else chosen:
         if groups is not None and pattern in groups:
-            wanted += [layer for layer in groups[pattern]() if layer.apart]
+            wanted += [layer for layer in groups[pattern]() if layer.keeps_samples]
         else:
             wanted += _matching(layers, pattern, preferred, silent)
     names = {layer.name for layer in wanted}
@@ -218,7 +218,7 @@ def _matching(
         if pattern == layer.name or (pattern == layer.path and (layer.side, layer.call) == ("output", 1)):
             return [layer]
     for pool in (preferred, [layer for layer in layers if inputs == (layer.side == "input")]):
-        found = [layer for layer in pool if layer.apart and fnmatchcase(layer.name, pattern)]
+        found = [layer for layer in pool if layer.keeps_samples and fnmatchcase(layer.name, pattern)]
         if found:
             return found
     names = [layer.name for layer in layers if layer.side == "output"]

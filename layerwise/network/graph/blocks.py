@@ -56,7 +56,7 @@ def choose_among(trace: Trace, blocks: Sequence[Layer], chosen: Chosen) -> list[
     """The layers that a caller chose, as `choose` gives them, where the blocks are found already."""
     keywords = _keywords(trace, blocks)
     if isinstance(chosen, str) and chosen in keywords:
-        return [layer for layer in keywords[chosen]() if layer.apart]
+        return [layer for layer in keywords[chosen]() if layer.keeps_samples]
     return select(_named(trace, blocks), chosen, preferred=blocks, groups=keywords, silent=_silent(trace))
 
 
@@ -70,7 +70,7 @@ def without_samples(trace: Trace, blocks: Sequence[Layer], chosen: Chosen) -> li
     """
     keywords = _keywords(trace, blocks)
     words = [chosen] if isinstance(chosen, str) else [] if callable(chosen) else chosen
-    return [layer for word in words if word in keywords for layer in keywords[word]() if not layer.apart]
+    return [layer for word in words if word in keywords for layer in keywords[word]() if not layer.keeps_samples]
 
 
 def _keywords(trace: Trace, blocks: Sequence[Layer]) -> dict[str, Callable[[], Sequence[Layer]]]:
@@ -219,7 +219,7 @@ def _layer(live: Graph, found: Found) -> Layer:
     axes = trace.axes.get((call.path, call.number, found.side, found.slot.item), Axes())
     if axes is None or not axes.measured:
         first = sizes[0] if sizes else 0
-        return replace(layer, apart=axes is not None and first == (_samples(trace) or first))
+        return replace(layer, keeps_samples=axes is not None and first == (_samples(trace) or first))
     shape, channels = laid_out(sizes, channels, axes)
     return replace(layer, shape=shape, channels=channels, axes=axes)
 
