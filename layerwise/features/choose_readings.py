@@ -17,7 +17,7 @@ from layerwise.features.reading import LayerReading
 from layerwise.features.reduction import DENSE, Tokens, is_tokens, positions, reduce, reduction_of
 from layerwise.features.sketch import Sketch
 from layerwise.network.graph.pooling import pooling_of
-from layerwise.network.graph.trace import Trace
+from layerwise.network.graph.records import Trace
 from layerwise.network.layer import Layer
 from layerwise.network.network import Network
 

@@ -14,7 +14,7 @@ from layerwise.features.read_features import reading_features
 from layerwise.features.reading import LayerReading
 from layerwise.network.graph.blocks import choose
 from layerwise.network.graph.head_inputs import layers_before
-from layerwise.network.graph.trace import Trace
+from layerwise.network.graph.records import Trace
 from layerwise.network.layer import Layer
 from layerwise.network.network import Network
 

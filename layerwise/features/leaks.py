@@ -14,8 +14,9 @@ from layerwise.features.precision import roundings_of
 from layerwise.features.reading import LayerReading
 from layerwise.network.capture import Capture
 from layerwise.network.graph.blocks import all_calls
+from layerwise.network.graph.records import Trace, reached_from
 from layerwise.network.graph.shapes import Key, key_of, slots_of
-from layerwise.network.graph.trace import Trace, reached_from, trace
+from layerwise.network.graph.trace import trace
 from layerwise.network.inference import evaluating
 from layerwise.network.kept_state import kept_state
 from layerwise.network.layer import Layer

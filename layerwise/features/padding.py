@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from layerwise.adapters.protocol import Batch
 from layerwise.errors import listed
 from layerwise.features.reading import LayerReading
+from layerwise.network.graph.records import Trace, reached_from
 from layerwise.network.graph.shapes import key_of, slots_of
-from layerwise.network.graph.trace import Trace, reached_from
 from layerwise.network.graph.variations import padded
 from layerwise.network.mask_names import counted_masks, find_masks, named_inputs, named_tensors, true_of_real
 from layerwise.network.network import Network

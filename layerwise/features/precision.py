@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from layerwise.network.graph.records import Trace
 from layerwise.network.graph.shapes import key_of, slots_of
-from layerwise.network.graph.trace import Trace
 from layerwise.network.layer import Layer
 
 __all__ = ["autocast_type", "coarsest_rounding", "rounding_of_arithmetic", "roundings_of"]

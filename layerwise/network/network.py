@@ -14,7 +14,8 @@ from layerwise.errors import InvalidData, LayerwiseError, cause_text
 from layerwise.network.answer import values_of
 from layerwise.network.failures import where_it_failed
 from layerwise.network.graph.axes import measured_trace
-from layerwise.network.graph.trace import Trace, trace
+from layerwise.network.graph.records import Trace
+from layerwise.network.graph.trace import trace
 from layerwise.network.layer import Layer
 from layerwise.network.mask_names import named_inputs, named_tensors, with_masks
 

@@ -14,9 +14,10 @@ from typing import Any
 from torch import nn
 
 from layerwise.adapters.protocol import Batch
+from layerwise.network.graph.records import Trace
 from layerwise.network.graph.shapes import Key, Shapes, shapes_of, traced_shapes
 from layerwise.network.graph.texts import texts_of
-from layerwise.network.graph.trace import Trace, trace
+from layerwise.network.graph.trace import trace
 from layerwise.network.graph.variations import Extent, extents_of, with_extent
 from layerwise.network.layer import Axes
 from layerwise.network.rows import with_rows

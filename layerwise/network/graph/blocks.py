@@ -17,8 +17,8 @@ from typing import Literal
 from layerwise.network.graph.axes import laid_out
 from layerwise.network.graph.classifiers import classifiers_of
 from layerwise.network.graph.dataflow import Graph, graph
+from layerwise.network.graph.records import Call, Slot, Trace
 from layerwise.network.graph.search import Found, Search
-from layerwise.network.graph.trace import Call, Slot, Trace
 from layerwise.network.layer import Axes, Layer, select
 
 __all__ = ["all_calls", "choose", "choose_among", "find_blocks", "find_stages", "leaves", "without_samples"]

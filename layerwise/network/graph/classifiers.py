@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from layerwise.network.graph.dataflow import Graph, graph
-from layerwise.network.graph.trace import Call, Trace
+from layerwise.network.graph.records import Call, Trace
 
 __all__ = ["classifiers_of"]
 

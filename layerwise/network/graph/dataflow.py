@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from layerwise.network.graph.trace import Call, Operation, Slot, Trace
+from layerwise.network.graph.records import Call, Operation, Slot, Trace
 
 __all__ = ["Graph", "graph", "mixes"]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from layerwise.network.graph.classifiers import classifiers_of
 from layerwise.network.graph.linear_maps import MIXING
-from layerwise.network.graph.trace import Operation, Trace
+from layerwise.network.graph.records import Operation, Trace
 from layerwise.network.layer import Layer
 
 __all__ = ["heads_of", "layers_before"]

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from layerwise.network.graph.map_weights import Weights
-from layerwise.network.graph.trace import Call, Operation, Slot, Trace
+from layerwise.network.graph.records import Call, Operation, Slot, Trace
 from layerwise.network.inference import evaluating
 from layerwise.network.layer import Layer
 from layerwise.network.weights import materialized

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from layerwise.network.graph.dataflow import Graph
-from layerwise.network.graph.trace import Call, Slot, Trace
+from layerwise.network.graph.records import Call, Slot, Trace
 
 __all__ = ["Modules"]
 

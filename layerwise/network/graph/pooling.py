@@ -7,7 +7,7 @@ from typing import Literal
 
 from layerwise.network.graph.classifiers import classifiers_of
 from layerwise.network.graph.dataflow import Graph, graph, mixes
-from layerwise.network.graph.trace import Operation, Trace
+from layerwise.network.graph.records import Operation, Trace
 
 __all__ = ["PICKS", "Junction", "junctions", "pooling_of"]
 

@@ -8,8 +8,8 @@ from typing import Literal
 
 from layerwise.network.graph.dataflow import Graph
 from layerwise.network.graph.module_index import Modules
+from layerwise.network.graph.records import Call, Slot, Trace
 from layerwise.network.graph.skips import Joins
-from layerwise.network.graph.trace import Call, Slot, Trace
 
 __all__ = ["Found", "Search"]
 

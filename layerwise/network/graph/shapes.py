@@ -10,7 +10,9 @@ from typing import Any
 from torch import nn
 
 from layerwise.errors import LayerwiseError
-from layerwise.network.graph.trace import Item, Trace, parts_of, same_draws, shape_of, tensors
+from layerwise.network.graph.recorder import parts_of, shape_of, tensors
+from layerwise.network.graph.records import Item, Trace
+from layerwise.network.graph.trace import same_draws
 from layerwise.network.inference import evaluating
 from layerwise.network.layer import Layer
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from layerwise.network.graph.dataflow import mixes
 from layerwise.network.graph.module_index import Modules
-from layerwise.network.graph.trace import Call
+from layerwise.network.graph.records import Call
 
 __all__ = ["Joins"]
 

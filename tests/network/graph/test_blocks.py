@@ -31,7 +31,8 @@ from torch import Tensor, nn
 
 from layerwise.errors import LayerNeverFired, UnknownName
 from layerwise.network.graph.blocks import all_calls, choose, find_blocks, find_stages, leaves
-from layerwise.network.graph.trace import Trace, trace
+from layerwise.network.graph.records import Trace
+from layerwise.network.graph.trace import trace
 from layerwise.network.layer import Layer
 
 TOKENS = torch.tensor([[3, 4, 5, 6, 7], [8, 9, 3, 1, 1]])

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from layerwise.network.graph.blocks import find_blocks
 from layerwise.network.graph.classifiers import classifiers_of
-from layerwise.network.graph.trace import Trace, trace
+from layerwise.network.graph.records import Trace
+from layerwise.network.graph.trace import trace
 from layerwise.profiling import profile
 
 

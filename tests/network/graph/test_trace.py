@@ -7,7 +7,9 @@ import torch
 from helpers.traced_networks import Recurrent, ResidualMLP, double_convolution, mlp
 from torch import Tensor, nn
 
-from layerwise.network.graph.trace import Trace, tensors, trace
+from layerwise.network.graph.recorder import tensors
+from layerwise.network.graph.records import Trace
+from layerwise.network.graph.trace import trace
 
 
 def outputs(found: Trace, path: str) -> list[int]:
