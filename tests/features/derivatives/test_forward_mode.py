@@ -447,9 +447,9 @@ class TestLeavesThingsAsTheyWere:
         network.float()
         expected = profile(network, loaders(99), **options)
         with pytest.raises(Interrupted):
-            profile(network, loaders(stop), partial=ResumeState(tmp_path / "part", every=0), **options)
+            profile(network, loaders(stop), resume_dir=ResumeState(tmp_path / "part", every=0), **options)
         test_resume.assert_identical(
-            profile(network, loaders(99), partial=ResumeState(tmp_path / "part", every=0), **options), expected
+            profile(network, loaders(99), resume_dir=ResumeState(tmp_path / "part", every=0), **options), expected
         )
 
 
