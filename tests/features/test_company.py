@@ -19,7 +19,7 @@ from layerwise.network.resolve import find_network
 VALUES = torch.tensor([[1.0, 2.0], [3.0, 6.0]], dtype=torch.float64)
 
 
-def test_a_difference_is_told_in_units_of_the_spread() -> None:
+def test_a_difference_is_in_units_of_the_spread() -> None:
     found = difference(VALUES + 0.5, VALUES, VALUES, rounding=0.01)
     assert found.distance == pytest.approx(0.5)
     assert found.spread == pytest.approx(math.sqrt((1 + 1 + 4 + 4) / 4))
@@ -27,20 +27,20 @@ def test_a_difference_is_told_in_units_of_the_spread() -> None:
     assert found.rounding == pytest.approx(0.01 * math.sqrt(50 / 4))
 
 
-def test_features_that_do_not_vary_differ_by_nothing_or_without_bound() -> None:
+def test_constant_features_differ_by_zero_or_infinity() -> None:
     same = torch.ones(3, 4, dtype=torch.float64)
     assert difference(same, same, same, rounding=1e-7).share == 0
     assert difference(same + 1, same, same, rounding=1e-7).share == math.inf
     assert not difference(same + 1e-9, same, same, rounding=1e-7).exceeds(0.05)
 
 
-def test_one_sample_is_weighed_against_its_own_size() -> None:
+def test_one_sample_is_compared_with_its_own_size() -> None:
     alone = VALUES[:1]
     assert difference(alone + 0.1, alone, alone, rounding=1e-7).share == pytest.approx(0.1 / math.sqrt(2.5))
     assert not difference(alone + 1e-7, alone, alone, rounding=1e-7).exceeds(0.05)
 
 
-def test_a_feature_that_is_finite_in_one_run_alone_differs() -> None:
+def test_a_feature_finite_in_one_run_only_differs() -> None:
     gap = VALUES.clone()
     gap[0, 0] = torch.nan
     assert difference(gap, gap, VALUES, rounding=1e-7).distance == 0
@@ -99,7 +99,7 @@ class Keeping(nn.Module):
         return inputs + torch.rand(())
 
 
-def test_what_a_network_keeps_is_put_back() -> None:
+def test_the_state_of_a_network_is_restored() -> None:
     network = Keeping()
     held, history = network.held, network.history
     torch.manual_seed(3)

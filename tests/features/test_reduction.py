@@ -82,7 +82,7 @@ PADDED = [RIGHT, RIGHT.flip(1), RIGHT.bool(), RIGHT.flip(1).bool(), RIGHT.float(
     ("how", "plain"),
     [("mean", lambda real: real.mean(0)), ("cls", lambda real: real[0]), ("last", lambda real: real[-1])],
 )
-def test_padding_on_either_side_never_counts_not_even_as_nan(how, plain, mask):
+def test_padding_never_counts_not_even_as_nan(how, plain, mask):
     activation = drawn(3, 4, 2)
     activation[mask == 0] = float("nan")
     expected = [plain(row[kept != 0].numpy()) for row, kept in zip(activation, mask, strict=True)]
@@ -123,7 +123,7 @@ def test_a_sample_that_is_all_padding_has_mean_zero():
         ("grid:2", (5, 2, 3, 4, 6), 1, "'grid:2' needs a map"),
     ],
 )
-def test_an_activation_of_another_form_is_refused(how, shape, channels, message):
+def test_an_activation_without_tokens_or_grid_is_refused(how, shape, channels, message):
     with pytest.raises(InvalidData, match=message):
         reduce(drawn(*shape), how, channels, Tokens())
 
@@ -135,7 +135,7 @@ def test_gap_counts_prefix_tokens_and_no_padding():
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
-def test_a_mask_holds_for_the_axes_that_follow_it():
+def test_a_mask_applies_to_the_axes_that_follow_it():
     series, maps = drawn(3, 5, 4), drawn(3, 4, 6, 5)
     of_series = reduce(series, "gap", 1, Tokens(RIGHT, axes=(2,)))
     of_maps = reduce(maps, "gap", -1, Tokens(RIGHT, axes=(1,)))
@@ -145,14 +145,14 @@ def test_a_mask_holds_for_the_axes_that_follow_it():
 
 
 @pytest.mark.parametrize("name", ["auto", "gap", "grid:7", "cls", "mean", "last", "flatten", "sketch:128"])
-def test_the_reductions_there_are(name):
+def test_known_reductions_pass(name):
     check_reduction(name)
 
 
 @pytest.mark.parametrize(
     "name", ["", "avg", "grid", "grid:", "grid:0", "grid:x", "grid:-1", "gap:2", "sketch", "grid:k"]
 )
-def test_other_reductions_are_refused(name):
+def test_unknown_reductions_are_refused(name):
     with pytest.raises(UnknownName, match="no reduction"):
         check_reduction(name)
 
@@ -170,5 +170,5 @@ def test_other_reductions_are_refused(name):
         ((9, 3), -1, "grid:2", "grid:2"),
     ],
 )
-def test_auto_is_the_networks_pooling_for_tokens_and_averaging_for_maps(shape, channels, name, expected):
+def test_auto_pools_tokens_like_the_network_and_averages_maps(shape, channels, name, expected):
     assert reduction_of(Layer("block", shape=shape, channels=channels), name, "cls") == expected

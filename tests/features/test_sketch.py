@@ -12,7 +12,7 @@ def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def test_the_same_seed_gives_the_same_projection_and_another_seed_another():
+def test_the_seed_determines_the_projection():
     features = drawn(3, 1000)
     first = Sketch(1000, 64, seed=1)(features)
     torch.manual_seed(99)
@@ -85,7 +85,7 @@ def test_a_linear_map_of_the_projection_is_lifted_to_one_of_the_features(feature
     torch.testing.assert_close(one @ sketch.lift(weights), sketch(one) @ weights, rtol=1e-10, atol=1e-10)
 
 
-def test_any_two_features_share_a_bucket_as_rarely_as_if_each_drew_its_own():
+def test_two_features_rarely_share_a_bucket():
     # Of 600 projections to 20 buckets two features meet in 30, whichever two: neighbours, far apart, one ring apart.
     features, width = 40_000, 20
     pairs = torch.tensor([(0, 1), (0, 20), (5, 8225), (0, 39_999), (100, 20_100), (8191, 8192)])

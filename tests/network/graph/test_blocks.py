@@ -62,11 +62,11 @@ class TestPlainNetworks:
         layers = blocks_of(net, torch.ones(2, 3, 4, 4))
         assert [(layer.name, layer.role) for layer in layers] == [("2", "features"), ("5", "logits")]
 
-    def test_the_classifiers_input_is_taken_where_no_module_gives_it(self) -> None:
+    def test_the_classifiers_input_is_a_layer_if_no_module_makes_it(self) -> None:
         layers = blocks_of(LoopedMLP(), torch.ones(2, 8))
         assert names(layers) == ["layers.0", "layers.1", "layers.2", "head:input", "head"]
 
-    def test_a_residual_stream_in_a_loop_is_seen_at_the_next_blocks_input(self) -> None:
+    def test_a_residual_stream_in_a_loop_is_the_next_blocks_input(self) -> None:
         layers = blocks_of(ResidualMLP(), torch.ones(2, 5))
         assert names(layers) == ["stem", "blocks.1:input", "blocks.2:input", "head:input", "head"]
 
@@ -123,28 +123,28 @@ class TestPlainNetworks:
         assert names(layers) == ["0.1", "0.2", *(f"{stage}.{block}" for stage in (1, 2, 3) for block in (0, 1))]
         assert names(layers, "stem") == ["0.1", "0.2"]
 
-    def test_of_two_streams_the_one_that_leads_to_the_first_output_is_named(self) -> None:
+    def test_the_stream_to_the_first_output_is_named(self) -> None:
         layers = blocks_of(TwoStreams(), torch.ones(2, 8))
         assert [(layer.name, layer.item) for layer in layers] == [("blocks.0", (0,)), ("blocks.1", (0,))]
 
-    def test_a_residual_round_most_of_the_network_makes_no_block_of_it(self) -> None:
+    def test_a_residual_around_most_of_the_network_makes_no_block(self) -> None:
         layers = blocks_of(Restorer(), torch.ones(2, 5))
         assert names(layers) == ["stem", *(f"blocks.{block}" for block in range(3)), "last", "Restorer"]
 
-    def test_what_is_refined_beside_the_stream_and_what_is_stacked_do_not_close_a_list(self) -> None:
+    def test_refined_and_stacked_outputs_do_not_close_a_list(self) -> None:
         layers = blocks_of(Refining(), torch.ones(2, 5))
         assert [name for name in names(layers) if "layers" in name] == [f"layers.{layer}" for layer in range(3)]
 
-    def test_a_loop_that_is_given_its_input_again_is_open(self) -> None:
+    def test_a_loop_that_adds_its_input_again_is_opened(self) -> None:
         layers = blocks_of(Reminded(), torch.ones(2, 5))
         calls = [f"blocks.{block}{turn}" for turn in ("", "#2") for block in (0, 1)]
         assert names(layers) == ["stem", *calls, "head"]
 
-    def test_a_tower_that_does_not_run_has_no_say(self) -> None:
+    def test_a_tower_that_does_not_run_counts_for_nothing(self) -> None:
         layers = blocks_of(nn.Sequential(OneOfTwo(), nn.Linear(8, 3)), torch.ones(2, 8))
         assert names(layers) == ["0.text.0", "0.text.1", "1"]
 
-    def test_unlike_weights_with_their_norms_between_blocks_and_classifier_are_blocks_each(self) -> None:
+    def test_unlike_weights_with_norms_are_blocks(self) -> None:
         def normed(width: int, after: int) -> nn.Sequential:
             return nn.Sequential(nn.Linear(width, after), nn.LayerNorm(after), nn.ReLU())
 
@@ -152,7 +152,7 @@ class TestPlainNetworks:
         net = nn.Sequential(*(Branches() for _ in range(6)), head, nn.Linear(24, 3))
         assert names(blocks_of(net, torch.ones(2, 8))) == [*map(str, range(6)), "6.0", "6.1", "7"]
 
-    def test_where_tokens_are_looked_up_twice_is_a_stem(self) -> None:
+    def test_a_repeated_lookup_of_tokens_is_a_stem(self) -> None:
         class Looked(nn.Module):
             def __init__(self) -> None:
                 super().__init__()
@@ -164,7 +164,7 @@ class TestPlainNetworks:
         layers = blocks_of(Looked(), TOKENS)
         assert names(layers, "stem") == ["table", "table#2"]
 
-    def test_finding_blocks_twice_gives_the_same(self) -> None:
+    def test_finding_blocks_is_repeatable(self) -> None:
         assert blocks_of(UNet(), torch.ones(2, 3, 16, 16)) == blocks_of(UNet(), torch.ones(2, 3, 16, 16))
 
 
@@ -230,7 +230,7 @@ class TestTimm:
         assert layers[-1].role == "features"
         assert layers[1].shape[0] - layers[0].shape[0] == 5  # the class token and four registers
 
-    def test_the_features_axis_is_that_of_the_operations(self) -> None:
+    def test_operations_determine_the_axis_of_features(self) -> None:
         assert {layer.channels for layer in self.found("swin_tiny_patch4_window7_224")} == {-1}
         assert {layer.channels for layer in self.found("convnext_atto") if len(layer.shape) == 3} == {1}
 
@@ -426,12 +426,12 @@ class TestChoosing:
         assert names(leaves(found)) == ["left", "right.0", "head"]
         assert names(all_calls(found)) == ["left", "right.0", "right", "head", "Idle"]
 
-    def test_every_call_is_there_with_parents_after_their_children(self, resnet: Trace) -> None:
+    def test_all_calls_list_parents_after_children(self, resnet: Trace) -> None:
         found = names(all_calls(resnet))
         assert found.index("layer1.0.conv2") < found.index("layer1.0.relu#2") < found.index("layer1.0")
         assert found[-1] == "ResNet"
 
-    def test_a_glob_is_held_against_the_blocks_first(self, resnet: Trace) -> None:
+    def test_a_glob_matches_blocks_first(self, resnet: Trace) -> None:
         assert names(choose(resnet, "layer3.*")) == ["layer3.0", "layer3.1"]
         assert names(choose(resnet, "layer3.*.conv1")) == ["layer3.0.conv1", "layer3.1.conv1"]
 
@@ -440,18 +440,18 @@ class TestChoosing:
             *("layer1.0.conv1", "layer1.1", "layer2.1", "layer3.1", "layer4.0", "layer4.1", "fc:input", "fc"),
         ]
 
-    def test_the_input_of_any_module_can_be_asked_for(self, resnet: Trace) -> None:
+    def test_the_input_of_any_module_can_be_chosen(self, resnet: Trace) -> None:
         (layer,) = choose(resnet, "layer2.0:input")
         assert (layer.side, layer.item, layer.shape) == ("input", (0,), (64, 16, 16))
 
     def test_a_function_sees_roles(self, resnet: Trace) -> None:
         assert names(choose(resnet, lambda layer: layer.role in ("features", "logits"))) == ["fc:input", "fc"]
 
-    def test_an_unknown_name_gets_the_nearest(self, resnet: Trace) -> None:
+    def test_an_unknown_name_is_an_error_with_the_nearest_layer(self, resnet: Trace) -> None:
         with pytest.raises(UnknownName, match=r"layer1\.2.*nearest: layer1\."):
             choose(resnet, "layer1.2")
 
-    def test_a_module_that_never_runs_is_told_from_one_that_is_not_there(self) -> None:
+    def test_a_module_that_never_runs_is_not_an_unknown_one(self) -> None:
         net = nn.MultiheadAttention(8, 2)
         net.norm = nn.LayerNorm(8)
         x = torch.ones(3, 2, 8)
