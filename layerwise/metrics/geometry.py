@@ -218,7 +218,7 @@ def class_norm(moments: Moments, convention: Convention) -> np.ndarray:
     Returns
     -------
     ndarray
-        In ``[0, inf)``, one number for each class; no direction is collapse. NaN for a class without samples.
+        In ``[0, inf)``, one number for each class; neither direction is collapse. NaN for a class without samples.
 
     References
     ----------

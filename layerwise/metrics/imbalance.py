@@ -27,7 +27,7 @@ def class_count(moments: Moments, sizes: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray
-        In ``[1, inf)``, one number for each class; no direction is collapse. NaN for a class without samples.
+        In ``[1, inf)``, one number for each class; neither direction is collapse. NaN for a class without samples.
     """
     return moments.by_label(sizes)
 

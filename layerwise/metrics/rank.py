@@ -29,7 +29,7 @@ def feature_norm(moments: Moments) -> float:
     Returns
     -------
     float
-        In ``[0, inf)``; no direction is collapse.
+        In ``[0, inf)``; neither direction is collapse.
     """
     return moments.norm
 

@@ -314,7 +314,7 @@ def target_dimensions(regression: TargetMoments) -> float:
     Returns
     -------
     float
-        In ``[0, q]``; no direction is collapse.
+        In ``[0, q]``; neither direction is collapse.
 
     References
     ----------

@@ -287,7 +287,7 @@ def between_rank(moments: Moments, span: Span, convention: Convention) -> int:
     Returns
     -------
     int
-        In ``[0, C - 1]``; no direction is collapse.
+        In ``[0, C - 1]``; neither direction is collapse.
 
     References
     ----------

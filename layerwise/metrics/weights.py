@@ -45,7 +45,7 @@ def condition_number(weights: Weights) -> float:
     Returns
     -------
     float
-        In ``[1, 1/eps]``; no direction is collapse. NaN where the layer feeds no linear map.
+        In ``[1, 1/eps]``; neither direction is collapse. NaN where the layer feeds no linear map.
 
     References
     ----------
