@@ -74,8 +74,8 @@ def test_any_number_of_samples_is_compared(samples: int) -> None:
     traced = wrapped.trace(batch).trace
     readings = readings_of(wrapped, traced, choose(traced), batch, "auto", 0)
     found = compare_company(wrapped, readings, batch, {reading.name: 1e-7 for reading in readings})
-    assert list(found.beside) == [reading.name for reading in readings]
-    assert not any(one.exceeds(0.05) for one in found.beside.values())
+    assert list(found.mixed) == [reading.name for reading in readings]
+    assert not any(one.exceeds(0.05) for one in found.mixed.values())
     assert (found.padded, found.padding) == ({}, None)
 
 
