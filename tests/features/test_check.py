@@ -97,8 +97,8 @@ def test_training_mode_passes_silently(name: str, kind: torch.dtype) -> None:
     pictures = torch.randn(6, 3, 32, 32)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        said = checked(network.train().to(kind), [(pictures.to(kind), torch.arange(6) % 2)])
-    assert said.startswith("features differ by at most")
+        attribute = checked(network.train().to(kind), [(pictures.to(kind), torch.arange(6) % 2)])
+    assert attribute.startswith("features differ by at most")
     assert network.training
 
 
@@ -121,14 +121,12 @@ class Turned(nn.Module):
         return self.inner(inputs.transpose(0, 1)).mean(0)
 
 
-def test_padding_without_a_mask_is_logged(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_padding_without_a_mask_is_logged(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr("layerwise.features.reading.mask_of_layer", lambda *_, **__: None)
     torch.manual_seed(0)
     with caplog.at_level(logging.WARNING, "layerwise"):
-        said = checked(Careless("nothing"), [texts("right")], reduce="mean", layers=["first", "second"])
-    assert said.startswith("padding changes features")
+        attribute = checked(Careless("nothing"), [texts("right")], reduce="mean", layers=["first", "second"])
+    assert attribute.startswith("padding changes features")
     assert any("differs: this network sees padding there" in line for line in caplog.messages)
 
 
@@ -157,11 +155,11 @@ def test_padding_in_front_that_moves_positions_is_refused() -> None:
 def test_padding_in_front_with_position_ids_passes() -> None:
     left = texts("left")
     positions = (left["attention_mask"].cumsum(1) - 1).clamp_min(0)
-    found = [
+    values = [
         profile(decoder(), [data], metrics=["nc1_trace"])["nc1_trace"].sel(layer="h.1").values
         for data in (texts("right"), {**left, "position_ids": positions})
     ]
-    torch.testing.assert_close(torch.from_numpy(found[0]), torch.from_numpy(found[1]), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(torch.from_numpy(values[0]), torch.from_numpy(values[1]), rtol=1e-4, atol=1e-6)
 
 
 class Careless(nn.Module):

@@ -63,9 +63,9 @@ def test_a_large_common_offset_leaves_the_sums_exact():
     sketch = Sketch(60_000, 100)
     offset = sketch(torch.full((1, 60_000), 1e6, dtype=torch.float64))
     exact = sketch(noise.double()) + offset
-    found = sketch(noise + 1e6)
-    assert found.dtype == torch.float32
-    assert torch.equal(found, exact.float())
+    projected = sketch(noise + 1e6)
+    assert projected.dtype == torch.float32
+    assert torch.equal(projected, exact.float())
 
 
 @pytest.mark.parametrize(
@@ -74,9 +74,9 @@ def test_a_large_common_offset_leaves_the_sums_exact():
 )
 def test_the_projection_is_at_least_single_precision(given, kept):
     features = drawn(2, 64).to(given)
-    found = Sketch(64, 8)(features)
-    assert found.dtype == kept
-    torch.testing.assert_close(found.double(), Sketch(64, 8)(features.double()), rtol=1e-6, atol=1e-6)
+    projected = Sketch(64, 8)(features)
+    assert projected.dtype == kept
+    torch.testing.assert_close(projected.double(), Sketch(64, 8)(features.double()), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(("features", "width"), [(30_000, 100), (96, 32), (50, 64)])

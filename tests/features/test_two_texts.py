@@ -146,5 +146,5 @@ def test_inputs_that_run_only_together_are_one_text() -> None:
 
 def test_inputs_that_run_at_different_lengths_are_two_texts() -> None:
     encoder = {0, 1, 2}
-    found = texts_of(LENGTH, NAMES, lambda part: part.axes.keys() in ({3}, encoder))
-    assert sorted((sorted(part.axes), part.masks) for part in found) == [([0, 1, 2], ("attention_mask",)), ([3], ())]
+    texts = texts_of(LENGTH, NAMES, lambda part: part.axes.keys() in ({3}, encoder))
+    assert sorted((sorted(part.axes), part.masks) for part in texts) == [([0, 1, 2], ("attention_mask",)), ([3], ())]

@@ -19,15 +19,15 @@ from layerwise.network.layer import Layer
 
 def captured(model: nn.Module, layers: Sequence[Layer | str], run: Callable[[], Any]) -> dict[str, Tensor]:
     """Copies of the activations of one quiet forward, by layer name."""
-    found: dict[str, Tensor] = {}
+    activations: dict[str, Tensor] = {}
     chosen = [Layer(item) if isinstance(item, str) else item for item in layers]
     with (
         evaluating(model),
-        Capture(model, chosen, lambda layer, value: found.update({layer.name: value.clone()})) as capture,
+        Capture(model, chosen, lambda layer, value: activations.update({layer.name: value.clone()})) as capture,
         capture.forward(),
     ):
         run()
-    return found
+    return activations
 
 
 def hooks(model: nn.Module) -> int:

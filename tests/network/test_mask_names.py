@@ -50,8 +50,8 @@ def expected(network: Pooled, x: Tensor, padding: Tensor, labels: Tensor) -> flo
     return oracle.nc1_trace(np.stack([row.mean(0) for row in rows]), labels.numpy())
 
 
-@pytest.mark.parametrize("how", ["by name", "by place", "added to scores"])
-def test_a_mask_may_be_true_of_padding(how: str) -> None:
+@pytest.mark.parametrize("form", ["by name", "by place", "added to scores"])
+def test_a_mask_may_be_true_of_padding(form: str) -> None:
     x, padding, labels = drawn()
     network = Pooled().eval()
     added = torch.zeros(padding.shape).masked_fill(padding, -torch.inf)
@@ -59,7 +59,7 @@ def test_a_mask_may_be_true_of_padding(how: str) -> None:
         "by name": {"x": x, "src_key_padding_mask": padding},
         "by place": (x, padding),
         "added to scores": {"x": x, "src_key_padding_mask": added},
-    }[how]
+    }[form]
     assert ratio(network, inputs, labels) == pytest.approx(expected(network, x, padding, labels), rel=1e-5)
 
 
