@@ -66,8 +66,8 @@ def measure(zoo: str, name: str) -> Measured:
         return Measured(name, error=f"{type(cause).__name__}: {' '.join(str(cause).split())[:120]}")
     if not traced.alone:
         return Measured(name, error="a few samples do not run alone")
-    blocks = [layer for layer in find_blocks(traced.trace, network.head) if layer.apart]
-    layers = [layer for layer in all_calls(traced.trace) if layer.apart]
+    blocks = [layer for layer in find_blocks(traced.trace, network.head) if layer.keeps_samples]
+    layers = [layer for layer in all_calls(traced.trace) if layer.keeps_samples]
     return Measured(
         name,
         len(blocks),

@@ -67,7 +67,7 @@ def examine(zoo: str, name: str, kind: torch.dtype) -> str:
         except Exception as error:
             said = f"{type(error).__name__}: {error}"
     told = "; ".join([said, *(str(one.message) for one in caught if "differ by" in str(one.message))])
-    return f"beside {_largest(found.beside)}, padded {_largest(found.padded)}, {seconds:.1f} s: {told}"
+    return f"mixed {_largest(found.mixed)}, padded {_largest(found.padded)}, {seconds:.1f} s: {told}"
 
 
 def _largest(differences: dict[str, Difference]) -> str:

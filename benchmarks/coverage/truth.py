@@ -6,7 +6,8 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from layerwise.network.graph.trace import Call, Trace
+from layerwise.network.graph.records import Call
+from layerwise.network.graph.trace import Trace
 from layerwise.network.layer import Layer
 
 __all__ = [

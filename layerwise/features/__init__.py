@@ -1,1 +1,1 @@
-"""From an activation to features of samples: readings, masks, poolings, and what features must not depend on."""
+"""From an activation to features of samples: readings, masks, poolings, and checks of the features."""

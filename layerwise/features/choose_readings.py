@@ -1,4 +1,4 @@
-"""Choose how each layer is read: ``auto`` made definite, and the features counted."""
+"""Choose how each layer is read: replace ``auto`` by a reduction, and count the features that it makes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from layerwise.features.reading import LayerReading
 from layerwise.features.reduction import DENSE, Tokens, is_tokens, positions, reduce, reduction_of
 from layerwise.features.sketch import Sketch
 from layerwise.network.graph.pooling import pooling_of
-from layerwise.network.graph.trace import Trace
+from layerwise.network.graph.records import Trace
 from layerwise.network.layer import Layer
 from layerwise.network.network import Network
 
@@ -29,28 +29,38 @@ def readings_of(
     traced: Trace,
     layers: Sequence[Layer],
     batch: Batch,
-    how: str,
+    requested: str,
     seed: int,
     poolings: Poolings | None = None,
 ) -> list[LayerReading]:
-    """How each layer is read: ``auto`` made definite, and the features counted.
+    """Choose the reading of each layer: its reduction, its number of features, and the tokens that it reads.
 
-    Where every token or pixel is read, layers that have none, or not as many as there are labels, are left out.
+    Where every token or pixel is read, layers without tokens or pixels, or with another number of them than the labels
+    have, are left out.
 
     Parameters
     ----------
     network : Network
     traced : Trace
-        Of a part of `batch`.
+        Trace of the network on a part of `batch`.
     layers : sequence of Layer
-        Those of the trace that are read.
+        The layers of the trace that are read.
     batch : Batch
-    how : str
-        The reduction that the caller asked for.
+    requested : str
+        The reduction that the caller asked for, such as ``auto`` or ``sketch:512``.
     seed : int
-        Of random projections.
+        Seed of random projections.
     poolings : Poolings, optional
-        How the network itself pools, as it was measured; else it is read off the trace.
+        How the network itself pools, as it was measured. By default the trace shows it.
+
+    Returns
+    -------
+    list of LayerReading
+
+    Raises
+    ------
+    InvalidData
+        If the end token was asked for, and nothing shows which it is.
     """
     prefixes = _prefixes(network, batch)
     virtual = network.adapter.virtual_tokens(network.model) > 0
@@ -61,35 +71,54 @@ def readings_of(
         poolings = Poolings((), None, default)
     flat = poolings.flattens(layers)
     lengths = {value.shape[1] for value in traced.values if len(value.shape) == 3 and value.floating}
-    labelled = next((values.shape[1:] for values in batch.labels.values()), ())
+    labelled = tuple(next((values.shape[1:] for values in batch.labels.values()), ()))
+    sketched = requested.startswith("sketch:")
     readings = []
     for layer in layers:
-        sketched = how.startswith("sketch:")
-        prefix = prefixes(layer)
-        # Where as many tokens and the prefix are found elsewhere, the prefix has still to be put in front.
-        headless = prefix > 0 and is_tokens(layer) and layer.shape[0] + prefix in lengths
-        own = 0 if headless or not is_tokens(layer) or layer.shape[0] <= prefix else prefix
-        rounding = roundings[layer]
+        model_prefix = prefixes(layer)
+        # If another layer has as many tokens and the prefix, the network puts the prefix in front later.
+        headless = model_prefix > 0 and is_tokens(layer) and layer.shape[0] + model_prefix in lengths
+        prefix = 0 if headless or not is_tokens(layer) or layer.shape[0] <= model_prefix else model_prefix
         empty = torch.empty(1, *layer.shape, device="meta", dtype=torch.complex64 if layer.is_complex else None)
-        if how in DENSE:
-            apart = positions(empty, how, layer.channels, own, tuple(labelled))
-            if apart is not None and (how == "pixels" or apart.shape[1:-1] == labelled[:1] or not labelled):
-                where = tuple(apart.shape[1:-1])
-                readings.append(LayerReading(layer, how, apart.shape[-1], None, own, where, rounding=rounding))
+        if requested in DENSE:
+            dense = _dense_reading(layer, requested, empty, prefix, labelled)
+            readings += [] if dense is None else [replace(dense, rounding=roundings[layer])]
             continue
         pooling = poolings.of(layer)
-        pooled = pooling.how if flat or pooling.how != "flatten" else "mean"
-        reduction = reduction_of(layer, "flatten" if sketched else how, pooled, headless=headless)
+        pooled = pooling.reduction if flat or pooling.reduction != "flatten" else "mean"
+        reduction = reduction_of(layer, "flatten" if sketched else requested, pooled, headless=headless)
         end = _end(pooling, reduction, layer, network)
-        width = reduce(empty, "last" if end else reduction, layer.channels, Tokens(prefix=own)).shape[1]
-        projection = Sketch(width, int(how[7:]), seed) if sketched and width > int(how[7:]) else None
-        features = projection.width if projection else width
-        readings.append(LayerReading(layer, reduction, features, projection, own, (), virtual, rescale, end, rounding))
+        width = reduce(empty, "last" if end else reduction, layer.channels, Tokens(prefix=prefix)).shape[1]
+        projected = int(requested[7:]) if sketched else width
+        projection = Sketch(width, projected, seed) if width > projected else None
+        readings.append(
+            LayerReading(
+                layer,
+                reduction,
+                min(width, projected),
+                projection,
+                prefix,
+                virtual=virtual,
+                rescale=rescale,
+                end=end,
+                rounding=roundings[layer],
+            )
+        )
     return readings
 
 
+def _dense_reading(
+    layer: Layer, reduction: str, empty: torch.Tensor, prefix: int, labelled: tuple[int, ...]
+) -> LayerReading | None:
+    """Return the reading of every token or pixel of a layer; None where it has none, or not those of the labels."""
+    rows = positions(empty, reduction, layer.channels, prefix, labelled)
+    if rows is None or (reduction == "tokens" and labelled and rows.shape[1:-1] != labelled[:1]):
+        return None
+    return LayerReading(layer, reduction, rows.shape[-1], None, prefix, tuple(rows.shape[1:-1]))
+
+
 def _prefixes(network: Network, batch: Batch) -> Callable[[Layer], int]:
-    """How many tokens a layer has in front of those of the input: of a picture, or of the text that the mask is of."""
+    """Count the tokens that a layer has in front of those of the input: of a picture, or of the text under the mask."""
     count = network.adapter.prefix_tokens
     picture = count(network.model, replace(batch, mask=None))
     text = picture if batch.mask is None else count(network.model, batch)
@@ -103,16 +132,16 @@ def _prefixes(network: Network, batch: Batch) -> Callable[[Layer], int]:
 
 
 def _end(pooling: Pooling, reduction: str, layer: Layer, network: Network) -> End | None:
-    """The rule that picks the token of a layer, where its reduction takes one by the numbers of the tokens.
+    """Return the rule that picks the token of a layer, where its reduction picks one by the numbers of the tokens.
 
     Raises
     ------
     InvalidData
-        If the end token was asked for, and nothing says which it is.
+        If the end token was asked for, and nothing shows which it is.
     """
     if not is_tokens(layer) or reduction not in ("last", "eos"):
         return None
-    if pooling.end is not None and pooling.how == reduction:
+    if pooling.end is not None and pooling.reduction == reduction:
         return pooling.end
     if reduction == "last":
         return None

@@ -1,4 +1,4 @@
-"""Complex activations as real ones: a complex feature is two real features, so that distances stay what they are."""
+"""Complex activations as real ones: a complex feature is two real features, so that distances are kept."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["real_features"]
 
 
 def real_features(activation: Tensor, channels: int) -> Tensor:
-    """The real parts of all features, then the imaginary parts; a real activation as it is.
+    """Return the real parts of all features, then the imaginary parts; a real activation as it is.
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ def real_features(activation: Tensor, channels: int) -> Tensor:
     Returns
     -------
     Tensor
-        Of real type, with twice as many features along `channels` where the activation is complex.
+        A real tensor, with twice as many features along `channels` where the activation is complex.
 
     Examples
     --------

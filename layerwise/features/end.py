@@ -1,4 +1,4 @@
-"""Which token of a text a network reads, where it picks it by the numbers of the tokens."""
+"""The token of a text that a network reads, where the network picks it by the numbers of the tokens."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ class End:
     Attributes
     ----------
     rule : {"greatest", "first", "last", "before"}
-        The first place of the greatest number; the first or the last place of `token`; the last that is not `token`.
+        Which place is picked: the first one of the greatest number; the first or the last one of `token`; the last one
+        that is not `token`.
     token : int
         The number of the token that ends a text, or pads it.
     """
@@ -32,7 +33,7 @@ class End:
     token: int = -1
 
     def mask(self, ids: Tensor) -> Tensor:
-        """1 at the one token that is picked, shape ``(n, tokens)``; the first where a text has none."""
+        """Return 1 at the token that is picked, shape ``(n, tokens)``; at the first one where the rule finds none."""
         place = torch.arange(ids.shape[1], device=ids.device)
         if self.rule == "greatest":
             picked = ids.argmax(1)
@@ -46,7 +47,7 @@ class End:
 
 
 def token_ids(inputs: Any) -> Tensor | None:
-    """The numbers of a batch's tokens, shape ``(n, tokens)``; None where the inputs are none."""
+    """Return the numbers of a batch's tokens, shape ``(n, tokens)``; None where its inputs have none."""
     if isinstance(inputs, Mapping):
         inputs = inputs.get("input_ids", next(iter(inputs.values())) if len(inputs) == 1 else None)
     elif isinstance(inputs, (tuple, list)) and inputs:
@@ -55,14 +56,14 @@ def token_ids(inputs: Any) -> Tensor | None:
 
 
 def possible_ends(ids: Tensor, picked: Tensor) -> list[End]:
-    """The rules under which tokens would be picked, the likeliest first.
+    """List the rules that would pick given tokens, the likeliest first.
 
     Parameters
     ----------
     ids : Tensor
-        Shape ``(n, tokens)``.
+        Numbers of the tokens, shape ``(n, tokens)``.
     picked : Tensor
-        Of the same shape: which tokens may be those that were picked.
+        Whether each token may be one that the network picks, in the same shape.
     """
     places = [(int(row), int(place)) for row, place in picked.nonzero()]
     tokens = dict.fromkeys(int(ids[row, place]) for row, place in places)

@@ -14,13 +14,13 @@ from layerwise.features.read_features import reading_features
 from layerwise.features.reading import LayerReading
 from layerwise.network.graph.blocks import choose
 from layerwise.network.graph.head_inputs import layers_before
-from layerwise.network.graph.trace import Trace
+from layerwise.network.graph.records import Trace
 from layerwise.network.layer import Layer
 from layerwise.network.network import Network
 
 __all__ = ["find_fed_heads"]
 
-# Sums over positions in another order round otherwise.
+# Sums over positions in another order round differently.
 _ROUNDINGS = 64.0
 
 
@@ -34,26 +34,26 @@ def find_fed_heads(
 ) -> set[tuple[str, str]]:
     """Find the heads that each layer feeds, by path of the head and name of the layer.
 
-    A layer feeds a head where its features, as they are reduced, are what the head reads, reduced likewise: the input
-    of the head itself, what a norm or a block gives to it, and maps that are pooled as the network pools them.
+    A layer feeds a head where its features, as they are reduced, equal those that the head reads, reduced likewise: the
+    input of the head itself, the norm or block before it, and maps that are pooled as the network pools them.
 
     Parameters
     ----------
     network : Network
     trace : Trace
-    readings : sequence of Reading
+    readings : sequence of LayerReading
         The layers that were chosen.
     heads : sequence of str
         Paths of linear maps.
     batch : Batch
         The samples that run.
     read : callable
-        Gives the readings of layers, as those of the chosen ones were made.
+        Returns the readings of layers, made as those of the chosen ones.
     """
     by_layer = {reading.layer: reading for reading in readings}
     inputs = {head: _inputs_of(trace, head, read) for head in heads}
     before = {head: layers_before(trace, list(by_layer), head) for head in heads if inputs[head]}
-    wanted = {own.layer: own for head, layers in before.items() if layers for own in inputs[head]}
+    wanted = {reading.layer: reading for head, layers in before.items() if layers for reading in inputs[head]}
     wanted |= {layer: by_layer[layer] for layers in before.values() for layer in layers}
     if not wanted:
         return set()
@@ -65,8 +65,8 @@ def find_fed_heads(
         (head, layer.name)
         for head, layers in before.items()
         for layer in layers
-        for own in inputs[head]
-        if {layer, own.layer} <= features.keys() and _same(features[layer], features[own.layer], rounding)
+        for head_input in (reading.layer for reading in inputs[head])
+        if {layer, head_input} <= features.keys() and _same(features[layer], features[head_input], rounding)
     }
 
 

@@ -1,4 +1,4 @@
-"""The attention mask of a batch at the positions of a layer: which of them are real, and not padding."""
+"""The attention mask of a batch at the positions of a layer: which of them are real, and which are padding."""
 
 from __future__ import annotations
 
@@ -22,15 +22,13 @@ def check_some_real(mask: Tensor | None) -> None:
     Raises
     ------
     InvalidData
-        With their number.
+        If there are any; the error names their number.
     """
     if mask is None:
         return
     empty = int((mask == 0).all(1).sum())
     if empty:
-        raise InvalidData(
-            f"{empty} of {len(mask)} samples of a batch have no token: all of them is padding. Leave them out"
-        )
+        raise InvalidData(f"{empty} of {len(mask)} samples of a batch have no token but padding; leave them out")
 
 
 def mask_that_follows(
@@ -41,25 +39,25 @@ def mask_that_follows(
     Parameters
     ----------
     mask : Tensor or None
-        The batch's own.
+        The batch's own mask.
     masks : mapping of str to Tensor
-        Those of a batch that has several.
+        The masks of a batch that has several.
     names : sequence of str
-        The masks that the layer was measured to follow (`layerwise.network.layer.Axes.masks`); none where it was not
-        measured: then it may follow any that has its length.
+        The masks that the layer was measured to follow (`layerwise.network.layer.Axes.masks`). Without a measurement it
+        has none, and may follow any mask of its length.
     length : int
-        Positions of the layer, without those of its own.
+        Positions of the layer, without those that it adds itself.
 
     Raises
     ------
     InvalidData
-        If the layer may follow several, and they differ.
+        If the layer may follow several masks, and they differ.
     """
-    known = [name for name in names if name in masks]
-    known = known or [name for name, one in masks.items() if one.shape[1] == length]
-    if not known:
+    candidates = [name for name in names if name in masks]
+    candidates = candidates or [name for name, other in masks.items() if other.shape[1] == length]
+    if not candidates:
         return mask
-    first, other = known[0], unlike_the_first(masks, known)
+    first, other = candidates[0], unlike_the_first(masks, candidates)
     if other is not None:
         raise InvalidData(
             f"padding may be by {first!r} or by {other!r}: both have {masks[first].shape[1]} positions, and the "
@@ -69,10 +67,10 @@ def mask_that_follows(
 
 
 def unlike_the_first(masks: Mapping[str, Tensor], names: Sequence[str]) -> str | None:
-    """The first of several masks that leaves out other positions than the first one; None where they agree."""
+    """Return the first of several masks that leaves out other positions than the first one; None where all agree."""
     for name in names[1:]:
-        one, other = masks[names[0]], masks[name]
-        if one.shape != other.shape or bool(((one != 0) != (other != 0)).any()):
+        first, other = masks[names[0]], masks[name]
+        if first.shape != other.shape or bool(((first != 0) != (other != 0)).any()):
             return name
     return None
 
@@ -87,7 +85,7 @@ def mask_of_layer(
     tokens: bool,
     virtual: bool = False,
 ) -> Tensor | None:
-    """The mask at a layer's positions; None where it says nothing of them.
+    """Return the mask at a layer's positions; None where it does not apply to them.
 
     Parameters
     ----------
@@ -98,13 +96,13 @@ def mask_of_layer(
     shape : sequence of int
         Shape of its activation, samples in front.
     prefix : int
-        Tokens in front of those that the mask knows.
+        Tokens in front of those that the mask has.
     rescale : callable
         Takes the mask to a layer whose positions are fewer or more by a factor.
     tokens : bool
-        Whether the activation is a sequence of tokens: where nothing was measured, the mask is taken to be of them.
+        Whether the activation is a sequence of tokens. Without a measurement, the mask is taken to be theirs.
     virtual : bool
-        Whether the prefix is none of the sample's, as the trained tokens of prompt tuning.
+        Whether the prefix belongs to no sample, as the trained tokens of prompt tuning.
 
     Returns
     -------
@@ -114,7 +112,7 @@ def mask_of_layer(
     Raises
     ------
     InvalidData
-        If the layer has another number of positions, and it is not known where those of the mask are among them.
+        If the layer has another number of positions, and it is unknown where those of the mask are among them.
     """
     if mask is None or axes.masked == () or (axes.masked is None and (not tokens or shape[1] == 1)):
         return None

@@ -1,4 +1,4 @@
-"""More padding for a batch: as its own padding is, and no further than the network has positions."""
+"""Add padding to a batch, like its own and within the positions that the network has, and describe its treatment."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import Tensor, nn
 from layerwise.adapters.protocol import Batch
 from layerwise.errors import listed
 from layerwise.features.reading import LayerReading
+from layerwise.network.graph.records import Trace, reached_from
 from layerwise.network.graph.shapes import key_of, slots_of
-from layerwise.network.graph.trace import Trace, reached_from
 from layerwise.network.graph.variations import padded
 from layerwise.network.mask_names import counted_masks, find_masks, named_inputs, named_tensors, true_of_real
 from layerwise.network.network import Network
 
 __all__ = ["Padding", "more_padding", "most_positions", "padding_of"]
 
-# What configurations call the number of positions that a network has been given.
+# Names of the number of positions in configurations of networks.
 _POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "seq_length")
 
 
@@ -31,17 +31,22 @@ class Padding:
     left: bool
 
     def strip(self, features: Tensor) -> Tensor:
-        """The features of the other positions, shape ``(n, positions, d)``."""
+        """Return the features of the other positions, shape ``(n, positions, d)``."""
         return features[:, self.count :] if self.left else features[:, : features.shape[1] - self.count]
 
 
 def more_padding(network: Network, batch: Batch) -> tuple[Batch, Padding] | None:
-    """The batch with a quarter more positions, on the side where its padding is; None where that cannot be done.
+    """Add a quarter more positions to a batch, on the side where its padding is.
 
     Parameters
     ----------
     network : Network
     batch : Batch
+
+    Returns
+    -------
+    (Batch, Padding) or None
+        None where the batch has no mask, or the network has no more positions.
     """
     mask = batch.mask
     if mask is None:
@@ -64,14 +69,14 @@ def more_padding(network: Network, batch: Batch) -> tuple[Batch, Padding] | None
 
 
 def padding_of(network: Network, traced: Trace, readings: Sequence[LayerReading], batch: Batch) -> str:
-    """What becomes of padding in the features of a batch, as a profile says it.
+    """Describe what becomes of padding in the features of a batch, as a profile records it.
 
     Parameters
     ----------
     network : Network
     traced : Trace
-        Of a part of the batch.
-    readings : sequence of Reading
+        Trace of the network on a part of the batch.
+    readings : sequence of LayerReading
     batch : Batch
     """
     named = named_inputs(network.model, batch.inputs)
@@ -85,16 +90,16 @@ def padding_of(network: Network, traced: Trace, readings: Sequence[LayerReading]
     if not used:
         return "no mask"
     fixed = _of_fixed_length(traced, named, batch, readings)
-    beside = f", and counted, if there is any, in layers that follow no mask: {listed(fixed)}" if fixed else ""
-    return f"left out by {listed([repr(name) for name in used])}{beside}"
+    exceptions = f", and counted, if there is any, in layers that follow no mask: {listed(fixed)}" if fixed else ""
+    return f"left out by {listed([repr(name) for name in used])}{exceptions}"
 
 
 def _of_fixed_length(
     traced: Trace, named: Mapping[str, Any], batch: Batch, readings: Sequence[LayerReading]
 ) -> list[str]:
-    """Layers that are made of what the mask is of, have several positions, and whose number of them does not follow it.
+    """List the layers made of masked inputs that have several positions, the number of which does not follow the mask.
 
-    They may be latents, which have no padding, or tokens that the network itself pads to a length of its own.
+    They may be latents, which have no padding, or tokens that the network itself pads to a fixed length.
     """
     assert batch.mask is not None
     masked = {
@@ -115,25 +120,26 @@ def _of_fixed_length(
 
 
 def most_positions(model: nn.Module, length: int) -> int | None:
-    """The greatest length that a network has positions for, from one that it takes; None where it does not say.
+    """Return the greatest length that a network has positions for, given one that it takes; None if unknown.
 
-    The least of several tables of positions that has so many is taken: others are of other inputs, such as pictures.
+    Of several tables with that many positions the shortest counts: longer ones may belong to other inputs, such as
+    pictures.
     """
     config: Any = getattr(model, "config", None)
     text = getattr(config, "text_config", config)
-    said = [getattr(text, name, None) for name in _POSITIONS]
-    found = [number for number in said if isinstance(number, int) and number > 0]
+    configured = [getattr(text, name, None) for name in _POSITIONS]
+    lengths = [number for number in configured if isinstance(number, int) and number > 0]
     for name, module in model.named_modules():
         last = name.rpartition(".")[2]
         if isinstance(module, nn.Embedding) and (last in ("wpe", "embed_positions") or "position_embedding" in last):
-            # RoBERTa counts from behind its padding's index.
+            # RoBERTa counts positions from the one after its padding's index.
             skipped = 0 if module.padding_idx is None else module.padding_idx + 1
-            found.append(module.num_embeddings - skipped)
-    return min((positions for positions in found if positions >= length), default=None)
+            lengths.append(module.num_embeddings - skipped)
+    return min((positions for positions in lengths if positions >= length), default=None)
 
 
 def _filler(network: Network, name: str, value: Tensor) -> float:
-    """What padding is in an input that has none yet."""
+    """Return the value of padding in an input that has none yet."""
     real = true_of_real(name, network.adapter.masks)
     if real is not None:
         return 0 if real else float("-inf") if value.is_floating_point() else 1

@@ -1,4 +1,4 @@
-"""How a network itself pools its positions, measured: which reduction gives what the network goes on with."""
+"""How a network itself pools its positions, measured: which reduction equals the vector that it goes on with."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["Pooling", "Poolings", "measured_poolings", "poolings_of", "unlike_sa
 #: Maps and tokens are flattened, as the network does, up to so many features.
 WIDEST_FLAT = 8192
 
-# Enough to tell the rules apart, and unlike most lengths.
+# Enough to distinguish the rules, and unlike most lengths.
 _SAMPLES = 4
 
 
@@ -37,15 +37,15 @@ class Pooling:
 
     Attributes
     ----------
-    how : str
-        A reduction; empty where none gives what the network makes of them.
+    reduction : str
+        The reduction that the network makes of them; empty where it is none of ours.
     operation : str
         The operation that makes one vector of positions.
     end : End, optional
-        The token that is picked, where it is by the numbers of the tokens.
+        The rule that picks a token, where the network picks one by the numbers of the tokens.
     """
 
-    how: str
+    reduction: str
     operation: str
     end: End | None = None
 
@@ -56,112 +56,118 @@ class Poolings:
 
     Attributes
     ----------
-    found : tuple of (Junction, Pooling)
+    measured : tuple of (Junction, Pooling)
         Where positions become one vector, nearest to the output first.
     live : Graph or None
-        Of the trace that they were found in.
+        Graph of the trace in which they were found.
     default : str
-        What is taken where the network's own pooling is not followed.
+        The reduction where the network's own pooling cannot be followed.
     """
 
-    found: tuple[tuple[Junction, Pooling], ...]
+    measured: tuple[tuple[Junction, Pooling], ...]
     live: Graph | None
     default: str
 
     def of(self, layer: Layer) -> Pooling:
-        """How the network pools what a layer leads to; the default where that cannot be followed."""
-        own = self._leads_to(layer)
-        if own is None or not own.how:
-            return Pooling(self.default, "" if own is None else own.operation)
-        return own
+        """Return how the network pools the positions that a layer leads to; the default where that is unknown."""
+        pooling = self._leads_to(layer)
+        if pooling is None or not pooling.reduction:
+            return Pooling(self.default, "" if pooling is None else pooling.operation)
+        return pooling
 
     def flattens(self, layers: Sequence[Layer]) -> bool:
-        """Whether layers that the network flattens are few enough features to be flattened, all of them."""
+        """Return whether every layer with positions is narrow enough to be flattened."""
         return all(math.prod(layer.shape) <= WIDEST_FLAT for layer in layers if len(layer.shape) > 1)
 
     def told(self, layers: Sequence[Layer]) -> tuple[str, str]:
-        """What the network does, in a word or two; and a line where ``auto`` differs from it, else nothing."""
-        own = dict.fromkeys(pooling for pooling in map(self._leads_to, layers) if pooling is not None)
-        own = own or dict.fromkeys(pooling for _, pooling in self.found)
-        if not own or not any(sum(size > 1 for size in layer.shape) > 1 for layer in layers):
+        """Describe the network's pooling in a word or two, and in a line how ``auto`` differs from it, if it does."""
+        poolings = dict.fromkeys(pooling for pooling in map(self._leads_to, layers) if pooling is not None)
+        poolings = poolings or dict.fromkeys(pooling for _, pooling in self.measured)
+        if not poolings or not any(sum(size > 1 for size in layer.shape) > 1 for layer in layers):
             return "none", ""
-        said = ", ".join(dict.fromkeys(pooling.how or f"by {pooling.operation}" for pooling in own))
-        missed = [pooling.operation for pooling in own if not pooling.how]
+        names = ", ".join(dict.fromkeys(pooling.reduction or f"by {pooling.operation}" for pooling in poolings))
+        missed = [pooling.operation for pooling in poolings if not pooling.reduction]
         several = self._several()
         if missed or several:
-            what = f"by the operation {missed[0]!r}" if missed else f"in several ways ({several}) that it joins"
-            return f"not followed: {several or said}", (
-                f"the network makes one vector of its positions {what}, which no one reduction follows: "
-                f"reduce='auto' takes {(self.default if missed else next(iter(own)).how)!r}, which differs from it"
+            way = f"by the operation {missed[0]!r}" if missed else f"in several ways ({several}) that it joins"
+            taken = self.default if missed else next(iter(poolings)).reduction
+            return f"not followed: {several or names}", (
+                f"the network makes one vector of its positions {way}, which no one reduction follows: "
+                f"reduce='auto' takes {taken!r}, which differs from it"
             )
-        if "flatten" in said and not self.flattens(layers):
+        if "flatten" in names and not self.flattens(layers):
             return "not followed: flatten", (
                 f"the network flattens its positions, and layers here would have more than {WIDEST_FLAT:,} features: "
                 "reduce='auto' averages over positions, which differs from it; reduce='flatten' or 'grid:k' keeps them"
             )
-        return said, ""
+        return names, ""
 
     def _several(self) -> str:
-        """Ways that one tower pools in at once; nothing where there is one."""
+        """Name the ways in which one tower pools at once; empty where there is one."""
         if self.live is None:
             return ""
-        ways: dict[int, dict[str, None]] = {}
-        for junction, pooling in self.found:
+        towers: dict[int, dict[str, None]] = {}
+        for junction, pooling in self.measured:
             source = self.live.same(junction.source)
-            ways.setdefault(self.live.seeds.get(source, 0), {})[pooling.how] = None
-        return next((", ".join(how or "another" for how in own) for own in ways.values() if len(own) > 1), "")
+            towers.setdefault(self.live.seeds.get(source, 0), {})[pooling.reduction] = None
+        several = next((reductions for reductions in towers.values() if len(reductions) > 1), {})
+        return ", ".join(reduction or "another" for reduction in several)
 
     def _leads_to(self, layer: Layer) -> Pooling | None:
-        """The pooling of the junction that a layer leads to, or the nearest where that is not known."""
-        if not self.found or self.live is None:
+        """Return the pooling of the junction that a layer leads to; of the nearest one where that is unknown."""
+        if not self.measured or self.live is None:
             return None
         value = slots_of(self.live.trace).get(key_of(layer))
         if value is not None and self.live.flows(value):
-            for junction, pooling in self.found:
+            for junction, pooling in self.measured:
                 source = self.live.same(junction.source)
                 if self.live.flows(source) and (self.live.same(value) == source or self.live.leads(value, source)):
                     return pooling
-        return self.found[0][1]
+        return self.measured[0][1]
 
 
 def poolings_of(network: Network, batch: Batch) -> Poolings:
-    """How a network pools its positions, measured on a few samples of a batch."""
+    """Measure how a network pools its positions, on a few samples of a batch."""
     prefix = network.adapter.prefix_tokens(network.model, replace(batch, mask=None))
     return measured_poolings(network.model, network.adapter, batch, network.head, prefix)
 
 
 def measured_poolings(model: nn.Module, adapter: Adapter, batch: Batch, head: str | None, prefix: int) -> Poolings:
-    """Run a few samples, and see which reduction of the network's positions gives the vector that it goes on with.
+    """Run a few samples, and find the reduction of the network's positions that equals the vector it goes on with.
 
     Parameters
     ----------
     model : Module
     adapter : Adapter
     batch : Batch
-        Of its samples those of the least and the greatest length are taken.
+        Samples of the least and the greatest length are taken.
     head : str, optional
         Path of the classifier, where it is known.
     prefix : int
         Class and register tokens in front.
+
+    Returns
+    -------
+    Poolings
     """
     default = adapter.pooling(model)
     few = unlike_samples(batch)
     try:
         traced, values = trace_with_tensors(model, lambda: adapter.forward(model, few))
     except Exception:
-        # Networks that take no other batch than the whole: nothing is known of how they pool.
+        # How a network pools that runs only on the whole batch stays unknown.
         return Poolings((), None, default)
-    found = []
+    measured = []
     for junction in junctions(traced, few.size, head):
-        how, end = _match(junction, values, few, prefix)
-        found.append((junction, Pooling(how, junction.operation, end)))
+        reduction, end = _match(junction, values, few, prefix)
+        measured.append((junction, Pooling(reduction, junction.operation, end)))
     default = pooling_of(traced, head) or default
-    live = graph(traced, [slot for call in traced.calls for slot in call.outputs]) if found else None
-    return Poolings(tuple(found), live, default)
+    live = graph(traced, [slot for call in traced.calls for slot in call.outputs]) if measured else None
+    return Poolings(tuple(measured), live, default)
 
 
 def unlike_samples(batch: Batch) -> Batch:
-    """Take the shortest, the longest, a middle sample and another, as far as a mask or the tokens tell."""
+    """Take the shortest, the longest, a middle sample and another, as far as a mask or the tokens show lengths."""
     ids = token_ids(batch.inputs)
     if batch.mask is not None:
         lengths = batch.mask.sum(1)
@@ -175,7 +181,7 @@ def unlike_samples(batch: Batch) -> Batch:
 
 
 def _match(junction: Junction, values: Sequence[Tensor], batch: Batch, prefix: int) -> tuple[str, End | None]:
-    """The reduction of the source that the network's own vector is, and the token that it picks; "" for none."""
+    """Find the reduction of the source that equals the network's vector, and the token that it picks; "" for none."""
     source = _samples_first(values[junction.source], batch.size)
     pooled = [_samples_first(values[value], batch.size) for value in junction.pooled]
     if source is None:
@@ -184,21 +190,21 @@ def _match(junction: Junction, values: Sequence[Tensor], batch: Batch, prefix: i
     best: tuple[str, End | None] = ("", None)
     least = math.inf
     picks = junction.operation in PICKS
-    for how, end, features in _candidates(source, vectors, batch, prefix, picks=picks):
+    for reduction, end, features in _candidates(source, vectors, batch, prefix, picks=picks):
         for vector in vectors:
             if features.shape != vector.shape:
                 continue
             error = _difference(features, vector)
-            # The first of several that fit alike is the plainest.
+            # Of several that fit alike, the first is the plainest.
             if error < 0.5 * least - 1e-7 and error < _tolerance(source):
-                best, least = (how, end), error
+                best, least = (reduction, end), error
     return best
 
 
 def _candidates(
     source: Tensor, vectors: Sequence[Tensor], batch: Batch, prefix: int, *, picks: bool
 ) -> Iterator[tuple[str, End | None, Tensor]]:
-    """Reductions of a source, the plainest first: their names, the token that they pick, and their features."""
+    """Yield reductions of a source, the plainest first: their name, the rule that picks their token, their features."""
     widths = {vector.shape[1] for vector in vectors}
     if source[0].numel() in widths:
         for order in (source, source.movedim(1, -1), source.movedim(-1, 1)):
@@ -217,22 +223,22 @@ def _of_tokens(
 ) -> Iterator[tuple[str, End | None, Tensor]]:
     length = source.shape[1]
     mask = batch.mask if batch.mask is not None and length - batch.mask.shape[1] in (0, prefix) else None
-    # Tokens that the mask knows one by one have none in front.
+    # Where the mask has every token, there are none in front.
     ahead = 0 if mask is None else length - mask.shape[1]
     if mask is not None and ahead:
         mask = torch.cat([mask.new_ones(len(mask), ahead), mask], dim=1)
     tokens = Tokens(mask, ahead if mask is not None else prefix if length > prefix else 0)
-    for how in ("cls", "mean", "max", "last"):
-        yield how, None, reduce(source, how, -1, tokens).double()
+    for reduction in ("cls", "mean", "max", "last"):
+        yield reduction, None, reduce(source, reduction, -1, tokens).double()
     # A fixed position is no end of a text, whatever token stands there.
     ids = token_ids(batch.inputs) if picks else None
     if ids is not None and ids.shape == source.shape[:2]:
         ids = for_statistics(ids)
         same = [(source.double() == vector[:, None]).all(-1) for vector in vectors if _is_of(source, vector)]
         for end in possible_ends(ids, torch.stack(same).any(0)) if same else ():
-            how = "last" if end.rule == "before" else "eos"
-            yield how, end, reduce(source, "eos", -1, Tokens(end.mask(ids), 0)).double()
-    # Prefix tokens among the rest; padding is never meant to count.
+            reduction = "last" if end.rule == "before" else "eos"
+            yield reduction, end, reduce(source, "eos", -1, Tokens(end.mask(ids), 0)).double()
+    # The mean may include prefix tokens, but never padding.
     if mask is None:
         yield "gap", None, source.double().mean(1)
 
@@ -242,7 +248,7 @@ def _is_of(source: Tensor, vector: Tensor) -> bool:
 
 
 def _samples_first(value: Tensor, samples: int) -> Tensor | None:
-    """A tensor of real numbers with its samples along the first axis; None where it has none."""
+    """Return a tensor of real numbers with its samples along the first axis; None where it has none."""
     value = for_statistics(value.detach())
     value = real_features(value, -1) if value.ndim else value
     if value.ndim and len(value) == samples:
@@ -250,9 +256,9 @@ def _samples_first(value: Tensor, samples: int) -> Tensor | None:
     return value.transpose(0, 1) if value.ndim > 1 and value.shape[1] == samples else None
 
 
-def _difference(one: Tensor, two: Tensor) -> float:
-    scale = two.pow(2).mean().sqrt()
-    return float((one - two).pow(2).mean().sqrt() / scale.clamp_min(1e-30))
+def _difference(features: Tensor, vector: Tensor) -> float:
+    scale = vector.pow(2).mean().sqrt()
+    return float((features - vector).pow(2).mean().sqrt() / scale.clamp_min(1e-30))
 
 
 def _tolerance(source: Tensor) -> float:

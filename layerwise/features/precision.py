@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from layerwise.network.graph.records import Trace
 from layerwise.network.graph.shapes import key_of, slots_of
-from layerwise.network.graph.trace import Trace
 from layerwise.network.layer import Layer
 
 __all__ = ["autocast_type", "coarsest_rounding", "rounding_of_arithmetic", "roundings_of"]
@@ -20,49 +20,50 @@ _TF32 = 2.0**-11
 
 
 def roundings_of(model: nn.Module, traced: Trace, layers: Sequence[Layer]) -> dict[Layer, float]:
-    """The relative rounding error of each layer: that of its coarsest arithmetic, times the square root of its depth.
+    """Return the relative rounding error of each layer: that of its coarsest arithmetic, grown with its depth.
 
-    The coarsest of the types of the layer, of the weights, of autocast, and of products that are rounded on the way
-    (TF32). The depth counts the weights that the network has met by then.
+    The coarsest arithmetic is that of the type of the layer, of the weights, of autocast, or of products that are
+    rounded on the way (TF32). It is multiplied by the square root of the depth, the number of weights that the network
+    has used up to the layer.
 
     Parameters
     ----------
     model : Module
     traced : Trace
     layers : sequence of Layer
-        Those of the trace that are asked for.
+        Layers of the trace.
     """
     coarsest = rounding_of_arithmetic(model, traced, layers)
-    met = [call.start for call in traced.calls if call.leaf and traced.modules[call.path].matrix]
+    weights = [call.start for call in traced.calls if call.leaf and traced.modules[call.path].matrix]
     calls = {(call.path, call.number): call for call in traced.calls}
-    found = {}
+    roundings = {}
     for layer in layers:
         call = calls[layer.path, layer.call]
-        before = bisect_left(met, call.stop if layer.side == "output" else call.start)
-        found[layer] = coarsest[layer] * math.sqrt(max(before, 1))
-    return found
+        depth = bisect_left(weights, call.stop if layer.side == "output" else call.start)
+        roundings[layer] = coarsest[layer] * math.sqrt(max(depth, 1))
+    return roundings
 
 
 def rounding_of_arithmetic(model: nn.Module, traced: Trace, layers: Sequence[Layer]) -> dict[Layer, float]:
-    """The relative rounding error of the coarsest arithmetic that makes each layer, or that the layer is kept in."""
+    """Return the relative rounding error of the coarsest arithmetic that makes each layer, or of its type."""
     coarsest, values = coarsest_rounding(model), slots_of(traced)
     types = {layer: getattr(torch, traced.values[values[key_of(layer)]].dtype) for layer in layers}
-    return {layer: max(coarsest, _rounding(own)) for layer, own in types.items()}
+    return {layer: max(coarsest, _rounding(dtype)) for layer, dtype in types.items()}
 
 
 def coarsest_rounding(model: nn.Module) -> float:
-    """The rounding error of the coarsest of the weights, of autocast, and of products that are rounded on the way."""
+    """Return the rounding error of the coarsest of weights, autocast, and products that are rounded on the way."""
     weights = [value for value in model.parameters() if value.is_floating_point()]
-    found = [_rounding(value.dtype) for value in weights]
+    roundings = [_rounding(value.dtype) for value in weights]
     for kind in {value.device.type for value in weights} or {"cpu"}:
         cast = autocast_type(kind)
-        found += [] if cast is None else [_rounding(cast)]
-        found += [_TF32] if kind == "cuda" and _rounds_to_tf32(model) else []
-    return max(found, default=0.0)
+        roundings += [] if cast is None else [_rounding(cast)]
+        roundings += [_TF32] if kind == "cuda" and _rounds_to_tf32(model) else []
+    return max(roundings, default=0.0)
 
 
 def autocast_type(kind: str) -> torch.dtype | None:
-    """What autocast makes of products on devices of a kind; None where it is off."""
+    """Return the type of products under autocast on devices of a kind; None where autocast is off."""
     on = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
     return torch.get_autocast_dtype(kind) if on else None
 

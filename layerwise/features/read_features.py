@@ -1,4 +1,4 @@
-"""Run a network and read the features of its layers on the way."""
+"""Run a network and read the features of its layers in the same forward."""
 
 from __future__ import annotations
 
@@ -27,14 +27,24 @@ __all__ = ["reading_features"]
 def reading_features(
     network: Network, readings: Sequence[LayerReading], receive: Callable[[LayerReading, Tensor], None]
 ) -> Iterator[Callable[[Batch], Answer]]:
-    """Open the hooks, and yield a function that runs a batch and returns the network's answer.
+    """Hook the layers of a network; yield a function that runs a batch and returns the network's answer.
+
+    While a batch runs, `receive` takes the features of each layer as soon as the layer has fired. Nothing is kept. The
+    hooks are removed at the end of the context.
 
     Parameters
     ----------
-    readings : sequence of Reading
+    network : Network
+    readings : sequence of LayerReading
     receive : callable
-        Called with a reading and its features (`Reading.read`) from within the forward, on the device on which
-        statistics are kept (`layerwise.runtime.statistics_device`).
+        Called with a reading and its features (`LayerReading.read`) from within the forward, on the device that keeps
+        statistics (`layerwise.runtime.statistics_device`).
+
+    Yields
+    ------
+    callable
+        ``run(batch)``, which returns the `Answer` of the network. It raises `InvalidData` if a sample is nothing but
+        padding, or if the network's output has a row for every sample in some batches only.
     """
     by_layer = {reading.layer: reading for reading in readings}
     dense = next((reading.reduction for reading in readings if reading.reduction in DENSE), None)
@@ -44,7 +54,7 @@ def reading_features(
     masks: Mapping[str, Tensor] = {}
     ids: Tensor | None = None
     size = 0
-    # Whether the network gave class scores and an output of samples so far; None before the first batch.
+    # Whether the last batch had class scores and an output with a row for every sample; None before the first batch.
     answered: tuple[bool, bool] | None = None
 
     def take(layer: Layer, activation: Tensor) -> None:
@@ -64,8 +74,8 @@ def reading_features(
             nonlocal mask, masks, ids, size, answered
             mask, masks, ids, size = batch.mask, batch.masks, token_ids(batch.inputs), batch.size
             if dense is None:
-                for one in masks.values() or [mask]:
-                    check_some_real(one)
+                for padding in masks.values() or [mask]:
+                    check_some_real(padding)
             with capture.forward():
                 output = network.adapter.forward(network.model, batch)
             if dense is not None:

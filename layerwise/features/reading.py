@@ -35,14 +35,14 @@ class LayerReading:
     prefix : int
         Class and register tokens in front of the layer's other tokens.
     positions : tuple of int
-        Height and width, or none, of what a layer holds of a sample where every pixel is read; of tokens only their
-        number, which may differ from batch to batch.
+        Height and width of the layer where every pixel is read, its number of tokens where every token is (another
+        batch may have another number), else empty.
     virtual : bool
-        Whether the prefix is none of the sample's, as the trained tokens of prompt tuning.
+        Whether the prefix belongs to no sample, as the trained tokens of prompt tuning.
     rescale : callable
         Takes an attention mask to a layer whose positions are fewer or more by a factor.
     end : End or None
-        The rule that picks the token to read, where it is picked by the numbers of the tokens.
+        The rule that picks the token to read, where the numbers of the tokens decide.
     rounding : float
         Relative rounding of the coarsest arithmetic that makes the layer.
     """
@@ -60,12 +60,12 @@ class LayerReading:
 
     @property
     def name(self) -> str:
-        """The layer's name."""
+        """Name of the layer."""
         return self.layer.name
 
     @property
     def stated(self) -> str:
-        """The reduction as the Dataset states it."""
+        """The reduction as the Dataset records it."""
         return f"sketch:{self.projection.width}" if self.projection else self.reduction
 
     def read(
@@ -75,24 +75,38 @@ class LayerReading:
         ids: Tensor | None = None,
         masks: Mapping[str, Tensor] = MappingProxyType({}),
     ) -> Tensor:
-        """Features of shape ``(n, d)`` from an activation with its samples in front, and its batch's masks and tokens.
+        """Read features from an activation with its samples in front.
 
-        Where every token or pixel is read, of shape ``(n, tokens, d)`` or ``(n, h, w, d)``.
+        Parameters
+        ----------
+        activation : Tensor
+        mask : Tensor, optional
+            The mask of padding of the batch, shape ``(n, tokens)``.
+        ids : Tensor, optional
+            The numbers of its tokens, shape ``(n, tokens)``.
+        masks : mapping of str to Tensor
+            The masks of a batch that has several.
+
+        Returns
+        -------
+        Tensor
+            Shape ``(n, d)``; ``(n, tokens, d)`` or ``(n, h, w, d)`` where every token or pixel is read.
 
         Raises
         ------
         InvalidData
-            If they are not as many as in the first batch: a flattened layer of texts of unequal length, say.
+            If the features or pixels are not as many as in the first batch, as in a flattened layer of texts of unequal
+            length.
         """
         if self.reduction in DENSE:
-            apart = positions(activation, self.reduction, self.layer.channels, self.prefix, self.positions)
-            found = () if apart is None else apart.shape[1:-1]
-            if apart is None or (self.reduction == "pixels" and found != self.positions):
+            rows = positions(activation, self.reduction, self.layer.channels, self.prefix, self.positions)
+            shape = () if rows is None else tuple(rows.shape[1:-1])
+            if rows is None or (self.reduction == "pixels" and shape != self.positions):
                 raise InvalidData(
-                    f"layer {self.name!r} has pixels of shape {tuple(found)} in this batch and had {self.positions}; "
+                    f"layer {self.name!r} has pixels of shape {shape} in this batch and had {self.positions}; "
                     "reduction 'pixels' needs pictures of one size"
                 )
-            return apart
+            return rows
         mask = self._end_mask(ids) if self.end else self._mask(activation, mask, masks)
         tokens = Tokens(mask, self.prefix, self.layer.axes.masked or (1,))
         features = reduce(activation, self.reduction, self.layer.channels, tokens)
@@ -106,15 +120,16 @@ class LayerReading:
         return features
 
     def _mask(self, activation: Tensor, mask: Tensor | None, masks: Mapping[str, Tensor]) -> Tensor | None:
-        """The mask at the layer's positions."""
+        """Return the mask at the layer's positions."""
         axes, tokens = self.layer.axes, is_tokens(self.layer)
         if masks and axes.masked != () and (axes.masked or tokens):
             mask = mask_that_follows(mask, masks, axes.masks, activation.shape[1] - self.prefix)
-        form = (mask, axes, activation.shape, self.prefix, self.rescale)
-        return mask_of_layer(*form, tokens=tokens, virtual=self.virtual)
+        return mask_of_layer(
+            mask, axes, activation.shape, self.prefix, self.rescale, tokens=tokens, virtual=self.virtual
+        )
 
     def _end_mask(self, ids: Tensor | None) -> Tensor:
-        """The mask of the one position that is picked by the numbers of the tokens."""
+        """Return the mask of the one position that the numbers of the tokens pick."""
         assert self.end is not None
         if ids is None:
             raise InvalidData(

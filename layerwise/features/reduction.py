@@ -1,4 +1,4 @@
-"""An activation becomes samples by features: ``(n, ...)`` to ``(n, d)``, or to ``(n, positions, d)``."""
+"""Reductions: an activation ``(n, ...)`` becomes samples by features, ``(n, d)``, or keeps its positions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from layerwise.network.layer import Layer
 
 __all__ = ["DENSE", "REDUCTIONS", "Tokens", "check_reduction", "is_tokens", "positions", "reduce", "reduction_of"]
 
-#: The reductions that keep every token or pixel apart.
+#: The reductions that keep every token or pixel.
 DENSE = ("tokens", "pixels")
 
 #: The reductions by name. ``grid:k`` and ``sketch:k`` take a number.
@@ -24,7 +24,7 @@ REDUCTIONS = ("auto", "gap", "grid:k", "cls", "mean", "max", "last", "eos", "fla
 
 @dataclass(frozen=True)
 class Tokens:
-    """What a reduction over tokens must know of the batch.
+    """The tokens of a batch, as a reduction needs to know them.
 
     Attributes
     ----------
@@ -32,9 +32,9 @@ class Tokens:
         Mask of the activation's own positions, shape ``(n, positions)``: 0 for padding
         (`layerwise.features.masks.mask_of_layer`).
     prefix : int
-        Class and register tokens in front of the tokens that the input itself gives.
+        Class and register tokens in front of the tokens that come from the input.
     axes : tuple of int
-        The axes of the activation that the mask is of.
+        The axes of the activation that the mask covers.
     """
 
     mask: Tensor | None = None
@@ -48,7 +48,7 @@ def check_reduction(name: str) -> None:
     Raises
     ------
     UnknownName
-        Naming the reductions that there are.
+        If it is none; the error lists the reductions.
     """
     kind, _, number = name.partition(":")
     wants_number = f"{kind}:k" in REDUCTIONS
@@ -57,76 +57,80 @@ def check_reduction(name: str) -> None:
         raise UnknownName("reduction", name, REDUCTIONS)
 
 
-def reduction_of(layer: Layer, name: str, pooling: str, *, headless: bool = False) -> str:
-    """What ``auto`` means for a layer: the network's own pooling for tokens; for maps averaging, or its own too.
+def reduction_of(layer: Layer, requested: str, pooling: str, *, headless: bool = False) -> str:
+    """Return the reduction of a layer, with ``auto`` replaced: tokens and maps are reduced as the network pools them.
+
+    A map is averaged unless the network takes its maximum or flattens it.
 
     Parameters
     ----------
     layer : Layer
-    name : str
-        The reduction that was asked for.
+    requested : str
+        The reduction that the caller asked for.
     pooling : str
         How the network itself pools: ``"cls"``, ``"mean"``, ``"max"``, ``"last"``, ``"eos"``, ``"gap"`` or
-        ``"flatten"``; of maps only ``"max"`` and ``"flatten"`` say anything.
+        ``"flatten"``.
     headless : bool
-        Whether the class token that others have is not among this layer's tokens: then it is the mean that is taken.
+        Whether this layer lacks the class token that others have: then its mean is taken instead.
     """
     if len(layer.shape) <= 1:
         return "flatten"
     tokens = is_tokens(layer)
-    own = pooling if tokens or pooling in ("max", "flatten") else "gap"
-    chosen = name if name != "auto" else own
-    return "mean" if chosen == "cls" and tokens and headless else chosen
+    auto = pooling if tokens or pooling in ("max", "flatten") else "gap"
+    reduction = auto if requested == "auto" else requested
+    return "mean" if reduction == "cls" and tokens and headless else reduction
 
 
-def positions(activation: Tensor, how: str, channels: int, prefix: int, picture: tuple[int, ...] = ()) -> Tensor | None:
-    """Every token or pixel of an activation apart, features last; None if it has none. No copy is made of real ones.
+def positions(
+    activation: Tensor, reduction: str, channels: int, prefix: int, picture: tuple[int, ...] = ()
+) -> Tensor | None:
+    """Return every token or pixel of an activation as a row, features last; a real activation is not copied.
 
     Parameters
     ----------
     activation : Tensor
         Shape ``(n, ...)``.
-    how : {"tokens", "pixels"}
+    reduction : {"tokens", "pixels"}
     channels : int
         Axis of the features.
     prefix : int
-        Tokens in front that are none of the input's.
+        Tokens in front that do not come from the input.
     picture : tuple of int
         Height and width of the label maps: tokens are pixels where they fill a grid of that form.
 
     Returns
     -------
     Tensor or None
-        Shape ``(n, tokens, d)`` or ``(n, h, w, d)``.
+        Shape ``(n, tokens, d)`` or ``(n, h, w, d)``; None if the activation has no tokens or pixels.
     """
     activation = real_features(activation, channels)
     if activation.ndim == 3:
-        apart = activation.movedim(channels, -1)[:, prefix:]
-        if how == "tokens":
-            return apart
-        grid = _grid_like(apart.shape[1], picture)
-        return None if grid is None else apart.unflatten(1, grid)
-    if how == "tokens" or activation.ndim != 4:
+        tokens = activation.movedim(channels, -1)[:, prefix:]
+        if reduction == "tokens":
+            return tokens
+        grid = _grid_like(tokens.shape[1], picture)
+        return None if grid is None else tokens.unflatten(1, grid)
+    if reduction == "tokens" or activation.ndim != 4:
         return None
     return activation.movedim(channels, -1)
 
 
 def is_tokens(layer: Layer) -> bool:
-    """Whether a layer's activation is a sequence of tokens, ``(n, tokens, d)``."""
+    """Return whether a layer's activation is a sequence of tokens, ``(n, tokens, d)``."""
     return _is_tokens(len(layer.shape) + 1, layer.channels)
 
 
-def reduce(activation: Tensor, how: str, channels: int, tokens: Tokens) -> Tensor:
-    """Reduce an activation to one row of features a sample.
+def reduce(activation: Tensor, reduction: str, channels: int, tokens: Tokens) -> Tensor:
+    """Reduce an activation to one row of features for each sample.
 
     Parameters
     ----------
     activation : Tensor
         Shape ``(n, ...)``.
-    how : str
+    reduction : str
         ``gap``: mean over all positions but padding; ``mean``, ``max``: the same without prefix tokens; ``cls``:
         the first real token; ``last``: the last real token; ``eos``: the token that ends the text, the only one in the
-        mask; ``grid:k``: means over a k x k grid; ``flatten``: as it is.
+        mask; ``grid:k``: means over a k x k grid; ``flatten``: all positions, side by side.
     channels : int
         Axis of the features.
     tokens : Tokens
@@ -147,30 +151,31 @@ def reduce(activation: Tensor, how: str, channels: int, tokens: Tokens) -> Tenso
         return activation[:, None]
     if activation.ndim == 2:
         return activation
-    if how == "flatten":
+    if reduction == "flatten":
         return activation.flatten(1)
-    if how.startswith("grid:"):
-        return _grid(activation, int(how[5:]), channels, tokens.prefix)
+    if reduction.startswith("grid:"):
+        return _grid(activation, int(reduction[5:]), channels, tokens.prefix)
     if not _is_tokens(activation.ndim, channels):
-        if how in ("cls", "last", "eos"):
-            raise InvalidData(f"reduction {how!r} needs tokens; the activation has shape {tuple(activation.shape)}")
-        return (_max if how == "max" else _mean)(activation, channels, tokens)
-    if how == "gap":
+        if reduction in ("cls", "last", "eos"):
+            shape = tuple(activation.shape)
+            raise InvalidData(f"reduction {reduction!r} needs tokens; the activation has shape {shape}")
+        return (_max if reduction == "max" else _mean)(activation, channels, tokens)
+    if reduction == "gap":
         return _mean(activation, channels, tokens)
-    if how in ("mean", "max"):
+    if reduction in ("mean", "max"):
         mask = None if tokens.mask is None else tokens.mask[:, tokens.prefix :]
-        own = Tokens(mask, axes=(1,))
-        return (_max if how == "max" else _mean)(activation[:, tokens.prefix :], channels, own)
+        rest = Tokens(mask, axes=(1,))
+        return (_max if reduction == "max" else _mean)(activation[:, tokens.prefix :], channels, rest)
     mask = None if tokens.mask is None else tokens.mask.to(activation.device)
-    if mask is None or (how == "cls" and tokens.prefix):
-        return activation[:, 0 if how == "cls" else -1]
+    if mask is None or (reduction == "cls" and tokens.prefix):
+        return activation[:, 0 if reduction == "cls" else -1]
     position = torch.arange(activation.shape[1], device=activation.device)
-    place = (mask != 0).int().argmax(1) if how == "cls" else ((mask != 0) * position).argmax(1)
+    place = (mask != 0).int().argmax(1) if reduction == "cls" else ((mask != 0) * position).argmax(1)
     return activation[torch.arange(len(activation), device=activation.device), place]
 
 
 def _grid_like(count: int, picture: tuple[int, ...]) -> tuple[int, int] | None:
-    """Height and width of so many tokens, cut from a picture of that form; None if they fill no such grid."""
+    """Return height and width of a number of tokens cut from a picture of a form; None if they fill no such grid."""
     if len(picture) != 2:
         return None
     rows = max(round(math.sqrt(count * picture[0] / picture[1])), 1)
@@ -186,7 +191,7 @@ def _precise(dtype: torch.dtype) -> torch.dtype:
 
 
 def _mean(activation: Tensor, channels: int, tokens: Tokens) -> Tensor:
-    """The mean over all positions that are real."""
+    """Return the mean over all real positions."""
     positions = _positions(activation, channels)
     real = _real(activation, positions, tokens)
     if real is None:
@@ -199,7 +204,7 @@ def _mean(activation: Tensor, channels: int, tokens: Tokens) -> Tensor:
 
 
 def _max(activation: Tensor, channels: int, tokens: Tokens) -> Tensor:
-    """The greatest over all positions that are real; 0 where a sample has none."""
+    """Return the maximum over all real positions; 0 where a sample has none."""
     positions = _positions(activation, channels)
     real = _real(activation, positions, tokens)
     if real is None:
@@ -213,16 +218,16 @@ def _positions(activation: Tensor, channels: int) -> list[int]:
 
 
 def _real(activation: Tensor, positions: list[int], tokens: Tokens) -> Tensor | None:
-    """Which positions are real, in a form that goes with the activation's; None where all are."""
+    """Return which positions are real, in a shape that broadcasts with the activation's; None where all are."""
     masked = [axis for axis in tokens.axes if axis in positions]
     if tokens.mask is None or not masked:
         return None
     mask = (tokens.mask != 0).to(activation.device)
     real = mask.new_ones(())
     for axis in masked:
-        form = [1] * activation.ndim
-        form[0], form[axis] = mask.shape
-        real = real & mask.reshape(form)
+        shape = [1] * activation.ndim
+        shape[0], shape[axis] = mask.shape
+        real = real & mask.reshape(shape)
     return real
 
 

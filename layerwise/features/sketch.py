@@ -1,4 +1,4 @@
-"""A fixed-seed random projection for features too wide to keep a covariance of."""
+"""A random projection of fixed seed, for features too wide to keep a covariance of."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from layerwise.runtime.statistics_device import for_statistics
 
 __all__ = ["Sketch"]
 
-# Features that are added up side by side before they are folded: enough to keep every core busy.
+# Features that are summed side by side before they are folded: enough to keep every core busy.
 _RING = 1 << 13
 
 
 class Sketch:
     """Random projection to `width` features: every feature is added, with a random sign, to a random one of them.
 
-    A count sketch (Charikar, Chen & Farach-Colton 2002) with equally filled buckets. The features are added up a few
-    thousand at a time, each time from another place on, and only those sums are shuffled into buckets, so that the
-    features are read as they lie. Two of them share a bucket with probability at most ``1 / k``, which is all that the
-    count sketch asks for: squared distances are kept in expectation, with relative standard deviation `error`. It costs
-    one addition a feature and keeps no matrix.
+    A count sketch (Charikar, Chen & Farach-Colton 2002, doi:10.1007/3-540-45465-9_59) with equally filled buckets. The
+    features are summed a few thousand at a time, each time from another place on, and only those sums are shuffled into
+    buckets, so that the features are read in the order of memory. Two features share a bucket with probability at most
+    ``1 / k``, which is all that the count sketch needs: squared distances are kept in expectation, with relative
+    standard deviation `error`. It costs one addition a feature and keeps no matrix.
 
     Parameters
     ----------
     features : int
-        Width of what is projected, ``d``.
+        Number of features that are projected, ``d``.
     width : int
         Width of the projection, ``k``.
     seed : int
-        The same seed gives the same projection on every device.
+        The same seed makes the same projection on every device.
 
     Examples
     --------
@@ -60,13 +60,13 @@ class Sketch:
 
     def __call__(self, features: Tensor) -> Tensor:
         """Project features of shape ``(n, d)`` to ``(n, k)``, at least single precision."""
-        # Summed in double precision: a common offset of the features cancels here.
+        # Sums are in double precision: a common offset of the features cancels in them.
         features = for_statistics(features)
         ring = torch.zeros(len(features), self._ring, dtype=torch.float64, device=features.device)
         signs = self._signs.to(features.device, torch.promote_types(features.dtype, torch.float32))
         for number, shift in enumerate(self._shifts):
-            own = slice(number * self._ring, (number + 1) * self._ring)
-            piece = features[:, own] * signs[own]
+            part = slice(number * self._ring, (number + 1) * self._ring)
+            piece = features[:, part] * signs[part]
             before = self._ring - shift
             ring[:, shift : shift + piece.shape[1]].add_(piece[:, :before])
             if piece.shape[1] > before:
@@ -76,7 +76,7 @@ class Sketch:
         return shuffled.view(len(features), -1, self.width).sum(1).to(signs.dtype)
 
     def lift(self, weights: Tensor) -> Tensor:
-        """The weights of a linear map of the projection as those of a map of the features: ``(k, c)`` to ``(d, c)``."""
+        """Turn the weights of a linear map of the projection, ``(k, c)``, into those for the features, ``(d, c)``."""
         ring = weights.new_empty(self._ring, weights.shape[1])
         ring[self._order.to(weights.device)] = weights.repeat(self._ring // self.width, 1)
         pieces = [part for shift in self._shifts for part in (ring[shift:], ring[:shift])]

@@ -1,4 +1,10 @@
-"""Metrics: pure functions from finished statistics to numbers, and their registry."""
+"""Metrics: functions from finished statistics to numbers, and the registry of them.
+
+The parameters of a metric name the statistics that it takes; `EVIDENCE` lists them. ``C`` is the number of classes,
+``N`` that of samples, ``d`` that of features; ``mu_c`` is the mean of class c, ``m_c`` the same less the global mean,
+``v_c`` the variance within the class. ``S_W`` and ``S_B`` are the scatter within and between classes, ``S_T`` their
+sum.
+"""
 
 from layerwise.metrics import (
     complexity,

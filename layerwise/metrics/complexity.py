@@ -1,4 +1,4 @@
-"""How fast the features of a layer change with the input; measured only where asked for by name."""
+"""How fast the features of a layer change with the input. These metrics are measured only by name."""
 
 from __future__ import annotations
 
@@ -23,10 +23,19 @@ _complexity = partial(
 
 @_complexity("geometric complexity", direction="down", dims=_LAYER)
 def geometric_complexity(complexity: Complexity) -> float:
-    """Mean squared norm of the derivative with respect to the input, ``mean ||dh_i/dx_i||_F^2``; at least 0.
+    """Mean squared norm of the derivative of the features with respect to the input, ``mean ||dh_i/dx_i||_F^2``.
 
     For inputs of Gaussian classes of variance ``s^2`` in every direction, ``s^2 (GC_c + GC_k) / (2 ||mu_c - mu_k||^2)``
-    bounds `cdnv` of the pair.
+    bounds the `cdnv` of a pair of classes.
+
+    Returns
+    -------
+    float
+        In ``[0, inf)``; falls with collapse.
+
+    References
+    ----------
+    Dherin 2022, arXiv:2209.13083; Munn 2024, arXiv:2405.15706.
     """
     return complexity.mean
 
@@ -35,14 +44,31 @@ def geometric_complexity(complexity: Complexity) -> float:
     "standard error of the geometric complexity", direction="none", dims=_LAYER, measured_with="geometric_complexity"
 )
 def geometric_complexity_se(complexity: Complexity) -> float:
-    """Standard error of `geometric_complexity` from the random directions, for the samples as they are; at least 0.
+    """Standard error of `geometric_complexity` that comes from its random directions; the samples are taken as fixed.
 
-    It is 0 where the derivatives are exact.
+    Returns
+    -------
+    float
+        In ``[0, inf)``; 0 where the derivatives are exact.
+
+    References
+    ----------
+    Dherin 2022, arXiv:2209.13083; Munn 2024, arXiv:2405.15706.
     """
     return complexity.error
 
 
 @_complexity("geometric complexity of a class", direction="down", dims=("epoch", "split", "target", "layer", "class"))
 def class_geometric_complexity(complexity: Complexity) -> np.ndarray:
-    """Mean squared norm of the derivative over the samples of a class, ``mean_{i in c} ||dh_i/dx_i||_F^2``."""
+    """Mean squared norm of the derivative over the samples of a class, ``mean_{i in c} ||dh_i/dx_i||_F^2``.
+
+    Returns
+    -------
+    ndarray
+        In ``[0, inf)``, one number for each class; falls with collapse. NaN for a class without samples.
+
+    References
+    ----------
+    Dherin 2022, arXiv:2209.13083; Munn 2024, arXiv:2405.15706.
+    """
     return complexity.by_class

@@ -1,4 +1,4 @@
-"""Conventions: where papers disagree on means, weights and tolerances, by name."""
+"""Conventions: named choices of means, weights and tolerances, on which papers disagree."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FROM_MEANS = (
 )
 _SCATTERS = ("nc1", "nc1_trace", "vci")
 
-#: The metrics that each field of a convention reaches.
+#: The metrics that each field of a convention changes.
 REACHES: dict[str, tuple[str, ...]] = {
     "global_mean": (*_SCATTERS, *_FROM_MEANS),
     "within": _SCATTERS,
@@ -31,15 +31,15 @@ REACHES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Convention:
-    """How class means, scatters and spreads are weighted; all of it follows from the same statistics.
+    """How class means, scatters and spreads are weighted; every choice is computed from the same statistics.
 
-    Other metrics than those that `REACHES` names for a field are the same under every convention: `separation` has
-    its own, `cdnv` knows no weights, and `h_score` takes the covariance of all samples.
+    `REACHES` names the metrics that each field changes. All others are the same under every convention: `separation`
+    has its own, `cdnv` uses no weights, and `h_score` takes the covariance of all samples.
 
     Attributes
     ----------
     name : str
-        What the Dataset calls it.
+        The name that the Dataset records.
     global_mean : {"classes", "samples"}
         Whether ``mu_G`` is the mean of the class means or of the samples.
     within, between : {"samples", "classes"}
@@ -51,10 +51,16 @@ class Convention:
     ddof : {0, 1}
         Delta degrees of freedom of standard deviations.
     shrinkage : {"none", "ledoit_wolf"}
-        Whether `h_score` inverts the covariance itself, or as Ledoit & Wolf shrink it; that takes a second pass.
+        Whether `h_score` inverts the covariance itself, or the one that Ledoit & Wolf shrink, which takes a second
+        pass.
     debiased : bool
-        Whether `nc1`, `nc1_trace` and `cdnv` are freed of what the sampling error of class means adds to ``S_B``, and
-        `vci` and `h_score` of what features fitted to labels explain by chance.
+        Whether `nc1`, `nc1_trace` and `cdnv` are corrected for the sampling error of the class means, and `vci` and
+        `h_score` for what features fitted to labels explain by chance.
+
+    Raises
+    ------
+    UnknownName
+        If a choice is none of those above.
     """
 
     name: str
@@ -91,20 +97,20 @@ CONVENTIONS: dict[str, Convention] = {
 }
 
 
-def reached(own: Convention) -> list[str]:
-    """Names of the metrics that a convention changes from the default, where classes are unequal."""
-    usual = CONVENTIONS["default"]
-    fields = [field for field in REACHES if getattr(own, field) != getattr(usual, field)]
+def reached(convention: Convention) -> list[str]:
+    """Return the names of the metrics that a convention changes from the default where classes are unequal."""
+    default = CONVENTIONS["default"]
+    fields = [field for field in REACHES if getattr(convention, field) != getattr(default, field)]
     return list(dict.fromkeys(name for field in fields for name in REACHES[field]))
 
 
 def convention(name: str | Convention) -> Convention:
-    """Look a convention up by name; one of the caller's own is passed through.
+    """Return a convention by name; a `Convention` is returned as it is.
 
     Raises
     ------
     UnknownName
-        Naming the conventions that there are.
+        If there is no convention of that name; the error lists those that there are.
     """
     if isinstance(name, Convention):
         return name

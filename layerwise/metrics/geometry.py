@@ -1,4 +1,4 @@
-"""NC2: how the class means stand to one another."""
+"""NC2: the norms of the class means, and the angles and distances between them."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ __all__ = [
 
 
 def centered(moments: Moments, convention: Convention) -> np.ndarray:
-    """Class means less the global mean of the convention, shape ``(k, d)``."""
+    """Return the class means less the global mean of the convention, shape ``(k, d)``."""
     if convention.global_mean == "samples":
         return np.asarray(moments.centered - moments.shares @ moments.centered)
     return moments.centered
 
 
 def _frame_error(vectors: np.ndarray, *, centring: bool) -> float:
-    """Distance of the rows' Gram matrix, at norm one, from that of a simplex ETF or of an orthogonal frame."""
+    """Return the distance of the rows' Gram matrix from that of a simplex ETF or an orthogonal frame, at norm one."""
     count, width = vectors.shape
     if count <= 2 * width:
         ideal = frames.simplex_etf_gram(count) if centring else np.eye(count)
         return frames.frame_distance(vectors, ideal)
-    # So many vectors cannot come near the frame: the inner product of the two matrices, which no class by class matrix
-    # takes, leaves all digits.
+    # So many vectors cannot come near the frame: the inner product of the two matrices keeps all digits, and needs no
+    # matrix of classes by classes.
     inner = (vectors**2).sum() - centring * (vectors.sum(0) ** 2).sum() / count
     cosine = inner / (np.linalg.norm(vectors.T @ vectors) * np.sqrt(count - centring))
     return float(np.sqrt(2 - 2 * cosine))
@@ -56,9 +56,16 @@ def _mean_over_pairs(sums: Iterable[float], count: int) -> float:
 
 @metric("spread of class-mean norms", direction="down", reference="Papyan 2020 (NC2)")
 def equinorm(moments: Moments, convention: Convention) -> float:
-    """Coefficient of variation of the class means' norms, ``std_c ||m_c|| / mean_c ||m_c||``.
+    """Coefficient of variation of the norms of the class means, ``std_c ||m_c|| / mean_c ||m_c||``.
 
-    In ``[0, inf)``; 0 where all class means are equally far from their mean. Papyan, Han & Donoho 2020.
+    Returns
+    -------
+    float
+        In ``[0, inf)``; 0 at collapse, where all class means are equally far from the global mean.
+
+    References
+    ----------
+    Papyan 2020, doi:10.1073/pnas.2015509117.
     """
     norms = np.linalg.norm(centered(moments, convention), axis=1)
     return float(norms.std(ddof=convention.ddof) / norms.mean())
@@ -68,7 +75,14 @@ def equinorm(moments: Moments, convention: Convention) -> float:
 def equiangularity(moments: Moments, convention: Convention) -> float:
     """Standard deviation over pairs of classes of ``cos(m_c, m_k)``.
 
-    In ``[0, 1]``; 0 where all pairs of class means form the same angle. Papyan, Han & Donoho 2020.
+    Returns
+    -------
+    float
+        In ``[0, 1]``; 0 at collapse, where all pairs of class means form the same angle.
+
+    References
+    ----------
+    Papyan 2020, doi:10.1073/pnas.2015509117.
     """
     means = centered(moments, convention)
     count = len(means)
@@ -81,7 +95,14 @@ def equiangularity(moments: Moments, convention: Convention) -> float:
 def max_angle(moments: Moments, convention: Convention) -> float:
     """Mean over pairs of classes of ``|cos(m_c, m_k) + 1/(C-1)|``.
 
-    In ``[0, 2]``; 0 where the class means are as far apart as C directions can be. Papyan, Han & Donoho 2020.
+    Returns
+    -------
+    float
+        In ``[0, 2]``; 0 at collapse, where the class means are as far apart as C directions can be.
+
+    References
+    ----------
+    Papyan 2020, doi:10.1073/pnas.2015509117.
     """
     means = centered(moments, convention)
     least = 1 / (len(means) - 1)
@@ -97,8 +118,16 @@ def max_angle(moments: Moments, convention: Convention) -> float:
 def etf_error(moments: Moments, convention: Convention) -> float:
     """Distance of the Gram matrix of the class means from that of a simplex equiangular tight frame.
 
-    ``|| G/||G||_F - (I - 11^T/C)/sqrt(C-1) ||_F`` with ``G = M M^T`` of the ``m_c``. In ``[0, 2]``; 0 at collapse.
-    Zhu et al. 2021.
+    ``|| G/||G||_F - (I - 11^T/C)/sqrt(C-1) ||_F`` with ``G = M M^T`` of the ``m_c``.
+
+    Returns
+    -------
+    float
+        In ``[0, 2]``; 0 at collapse.
+
+    References
+    ----------
+    Zhu 2021, arXiv:2105.02375.
     """
     return _frame_error(centered(moments, convention), centring=True)
 
@@ -112,8 +141,16 @@ def etf_error(moments: Moments, convention: Convention) -> float:
 def orthogonality_error(moments: Moments) -> float:
     """Distance of the Gram matrix of the uncentred class means from that of an orthogonal frame.
 
-    ``|| G/||G||_F - I/sqrt(C) ||_F``. In ``[0, 2]``; 0 at the collapse of ReLU features and of networks without bias.
-    Dang et al. 2023, 2024.
+    ``|| G/||G||_F - I/sqrt(C) ||_F`` with ``G`` of the ``mu_c``.
+
+    Returns
+    -------
+    float
+        In ``[0, 2]``; 0 at the collapse of ReLU features and of networks without bias.
+
+    References
+    ----------
+    Dang 2023, arXiv:2301.00437; Dang 2024, arXiv:2401.02058.
     """
     return _frame_error(moments.means, centring=False)
 
@@ -128,9 +165,19 @@ def orthogonality_error(moments: Moments) -> float:
 def frame_distance(moments: Moments, frame: frames.Frame) -> float:
     """Distance of the Gram matrix of the class means from that of a given frame.
 
-    ``|| G/||G||_F - I/||I||_F ||_F``, with the ``m_c`` in G where the frame's vectors sum to zero, as those of a
-    simplex ETF do, and else the uncentred ``mu_c``. In ``[0, sqrt(2)]``; 0 where the class means are the frame, up to
-    rotation and scale. What frame the theory expects of a training, `layerwise.theory.predict` tells.
+    ``|| G/||G||_F - I/||I||_F ||_F`` with ``I`` the Gram matrix of the frame. ``G`` is that of the ``m_c`` where the
+    vectors of the frame sum to zero, as those of a simplex ETF do, else that of the uncentred ``mu_c``.
+    `layerwise.theory.predict` returns the frame that the theory expects of a training.
+
+    Returns
+    -------
+    float
+        In ``[0, sqrt(2)]``; 0 at collapse, where the class means are the frame, up to rotation and scale.
+
+    References
+    ----------
+    Zhu 2021, arXiv:2105.02375; Zhou 2022, arXiv:2203.01238; Dang 2023, arXiv:2301.00437; Dang 2024,
+    arXiv:2401.02058.
     """
     return frame.distance(moments.means, moments.classes)
 
@@ -144,8 +191,15 @@ def frame_distance(moments: Moments, frame: frames.Frame) -> float:
 def hyperspherical_energy(moments: Moments, convention: Convention) -> float:
     """Mean over pairs of classes of ``log(1 / ||u_c - u_k||)`` with ``u_c = m_c/||m_c||``.
 
-    In ``[-log 2, inf)``; lowest where the directions are spread as evenly as they can be, also where there are more
-    classes than dimensions. Jiang et al. 2023; Wu & Papyan 2024.
+    Returns
+    -------
+    float
+        In ``[-log 2, inf)``; lowest at collapse, where the directions are spread as evenly as they can be, also with
+        more classes than dimensions.
+
+    References
+    ----------
+    Jiang 2023, arXiv:2310.05351; Wu & Papyan 2024, arXiv:2405.17767.
     """
     unit = unit_rows(centered(moments, convention))
     return _mean_over_pairs((-np.log(squares).sum() / 2 for _, _, squares in pair_distances(unit)), len(unit))
@@ -159,5 +213,15 @@ def hyperspherical_energy(moments: Moments, convention: Convention) -> float:
     reference="Dang 2023, 2024; Hong & Ling 2023",
 )
 def class_norm(moments: Moments, convention: Convention) -> np.ndarray:
-    """Distance of each class mean from the global mean, ``||m_c||``; NaN for a class without samples."""
+    """Distance of each class mean from the global mean, ``||m_c||``.
+
+    Returns
+    -------
+    ndarray
+        In ``[0, inf)``, one number for each class; neither direction is collapse. NaN for a class without samples.
+
+    References
+    ----------
+    Dang 2023, arXiv:2301.00437; Dang 2024, arXiv:2401.02058; Hong & Ling 2023, arXiv:2309.09725.
+    """
     return moments.by_label(np.linalg.norm(centered(moments, convention), axis=1))

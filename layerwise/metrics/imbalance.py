@@ -1,4 +1,4 @@
-"""Unequal classes: how many samples each has, and how the means of frequent and of rare ones stand to one another."""
+"""Unequal classes: how many samples each has, and the angles among the means of frequent and of rare classes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,13 @@ __all__ = ["class_count", "majority_cosine", "minority_cosine"]
     least_classes=1,
 )
 def class_count(moments: Moments, sizes: np.ndarray) -> np.ndarray:
-    """Samples of each class that the layer has, tokens or pixels where they are, drawn or not; NaN for none."""
+    """Samples of each class that the layer has: tokens or pixels where those are the samples, drawn or not.
+
+    Returns
+    -------
+    ndarray
+        In ``[1, inf)``, one number for each class; neither direction is collapse. NaN for a class without samples.
+    """
     return moments.by_label(sizes)
 
 
@@ -30,7 +36,14 @@ def class_count(moments: Moments, sizes: np.ndarray) -> np.ndarray:
 def majority_cosine(moments: Moments, sizes: np.ndarray, convention: Convention) -> float:
     """Mean of ``cos(m_c, m_k)`` over pairs of classes with at least the average number of samples.
 
-    In ``[-1, 1]``; ``-1/(C-1)`` on a simplex ETF; NaN with fewer than two such classes.
+    Returns
+    -------
+    float
+        In ``[-1, 1]``; ``-1/(C-1)`` on a simplex ETF. NaN with fewer than two such classes.
+
+    References
+    ----------
+    Fang 2021, arXiv:2101.12699; Thrampoulidis 2022, arXiv:2208.05512.
     """
     return _mean_cosine(centered(moments, convention)[sizes >= sizes.mean()])
 
@@ -39,14 +52,21 @@ def majority_cosine(moments: Moments, sizes: np.ndarray, convention: Convention)
 def minority_cosine(moments: Moments, sizes: np.ndarray, convention: Convention) -> float:
     """Mean of ``cos(m_c, m_k)`` over pairs of classes with fewer samples than the average.
 
-    In ``[-1, 1]``; ``-1/(C-1)`` on a simplex ETF, and 1 at minority collapse, where rare classes are no longer told
-    apart; NaN with fewer than two such classes, as where all are equal. Fang et al. 2021.
+    Returns
+    -------
+    float
+        In ``[-1, 1]``; ``-1/(C-1)`` on a simplex ETF, and 1 at minority collapse, where the means of rare classes
+        coincide. NaN with fewer than two such classes, and so where all classes are equal.
+
+    References
+    ----------
+    Fang 2021, arXiv:2101.12699; Thrampoulidis 2022, arXiv:2208.05512.
     """
     return _mean_cosine(centered(moments, convention)[sizes < sizes.mean()])
 
 
 def _mean_cosine(means: np.ndarray) -> float:
-    """Mean over pairs of rows ``(k, d)``; ``||sum u||^2`` is that over all pairs at once."""
+    """Mean cosine over pairs of rows ``(k, d)``, from ``||sum u||^2`` over all pairs at once."""
     count = len(means)
     if count < 2:
         return np.nan

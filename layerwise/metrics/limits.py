@@ -1,4 +1,4 @@
-"""From how many samples on a metric says anything of the features: with fewer it is NaN in a profile."""
+"""The number of samples from which on a metric depends on the features; with fewer it is NaN in a profile."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["has_enough_samples", "is_empty_fit"]
 
 
 def has_enough_samples(metric: Metric, evidence: Mapping[str, Any], *, itself: bool) -> bool:
-    """Whether there are enough samples for a metric to depend on more than their number.
+    """Return whether a metric depends on more than the number of samples.
 
-    With one sample in every class nothing is seen of what lies within a class, and every sample is its own class mean.
-    A fit to no more samples than features explains labels by chance as well as any.
+    With one sample in every class, nothing is known of the scatter within a class, and every sample is its own class
+    mean. A fit to no more samples than features explains any labels as well as the true ones.
 
     Parameters
     ----------
@@ -24,7 +24,11 @@ def has_enough_samples(metric: Metric, evidence: Mapping[str, Any], *, itself: b
     evidence : mapping
         As for `compute`.
     itself : bool
-        Whether class means and fits are of the same samples: those of other samples are judged by them.
+        Whether class means and fits come from the same samples. Samples that others judge are always enough.
+
+    Returns
+    -------
+    bool
     """
     if {"nearest", "probe", "readout"} & set(metric.needs) and not itself:
         return True
@@ -35,7 +39,7 @@ def has_enough_samples(metric: Metric, evidence: Mapping[str, Any], *, itself: b
 
 
 def is_empty_fit(metric: Metric, evidence: Mapping[str, Any], *, itself: bool) -> bool:
-    """Whether a metric rests on a fit to no more samples than features, and those are the samples it is told of."""
+    """Return whether a metric is measured on the very samples of a fit that has no more samples than features."""
     covariance: Moments | None = evidence.get("covariance")
     judged = bool({"probe", "readout"} & set(metric.needs)) and not itself
     if covariance is None or judged or not _is_fit(metric, evidence["convention"]):

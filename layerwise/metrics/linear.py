@@ -1,4 +1,4 @@
-"""NC3 and linear readout: how the features stand to linear maps, the network's own and a fitted one."""
+"""NC3 and linear readout: how features align with the network's linear maps, and how well a fitted map reads them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,15 @@ __all__ = ["probe_error", "self_duality", "weight_alignment"]
 def self_duality(moments: Moments, classifier: np.ndarray, convention: Convention) -> float:
     """Squared distance of the classifier from the class means, ``|| W^T/||W||_F - M/||M||_F ||_F^2``.
 
-    In ``[0, 4]``; 0 where each row of the classifier points along its class mean. NaN where the layer does not feed
-    the network's own classifier for the target. Papyan, Han & Donoho 2020.
+    Returns
+    -------
+    float
+        In ``[0, 4]``; 0 at collapse, where each row of the classifier points along its class mean. NaN where the layer
+        does not feed the network's own classifier for the target.
+
+    References
+    ----------
+    Papyan 2020, doi:10.1073/pnas.2015509117.
     """
     weight, means = classifier[moments.classes], centered(moments, convention)
     return float(((weight / np.linalg.norm(weight) - means / np.linalg.norm(means)) ** 2).sum())
@@ -37,10 +44,19 @@ def _workspace_of_alignment(sizes: Sizes) -> int:
     workspace=_workspace_of_alignment,
 )
 def weight_alignment(moments: Moments, weights: Weights) -> float:
-    """Mean cosine of the principal angles between the class means and what the next linear map reads best.
+    """Mean cosine of the principal angles between the class means and the directions that the next map reads best.
 
-    Between the span of the ``m_c`` and the top right-singular subspace, of the same dimension, of the linear map that
-    the layer feeds. In ``[0, 1]``; 1 at collapse. NaN where the layer feeds no linear map. Rangamani et al. 2023.
+    The angles are those between the span of the ``m_c`` and the top right-singular subspace, of the same dimension, of
+    the linear map that the layer feeds.
+
+    Returns
+    -------
+    float
+        In ``[0, 1]``; 1 at collapse. NaN where the layer feeds no linear map.
+
+    References
+    ----------
+    Rangamani 2023, https://proceedings.mlr.press/v202/rangamani23a.html.
     """
     count = len(moments.classes)
     _, spread, spanned = np.linalg.svd(moments.centered / np.sqrt(count), full_matrices=False)
@@ -58,6 +74,15 @@ def weight_alignment(moments: Moments, weights: Weights) -> float:
 def probe_error(probe: float) -> float:
     """Share of samples that the ridge classifier on one-hot targets, fitted on the training split, gets wrong.
 
-    In ``[0, 1]``. Fitted in closed form (`layerwise.statistics.fit_ridge`); its regularisation is an attribute.
+    The fit has a closed form (`layerwise.statistics.fit_ridge`); its regularisation is an attribute of the Dataset.
+
+    Returns
+    -------
+    float
+        In ``[0, 1]``; 0 at collapse.
+
+    References
+    ----------
+    Alain & Bengio 2016, arXiv:1610.01644.
     """
     return probe

@@ -1,4 +1,4 @@
-"""The registry: a metric is one decorated function, and its parameters say which statistics it needs."""
+"""The registry of metrics: a metric is one decorated function, and its parameters name the statistics that it needs."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ __all__ = [
     "select",
 ]
 
-#: What a metric can ask for by naming a parameter so, and the pass over the data after which it is there.
+#: The statistics that a parameter of a metric can name, and the pass over the data after which each is available.
 EVIDENCE: dict[str, int] = {
     "convention": 0,  # metrics.convention.Convention
-    "frame": 0,  # theory.Frame that the class means should reach, where one was asked for
+    "frame": 0,  # theory.Frame that the class means are compared with, where the caller names one
     "classifier": 0,  # (C, d) weight of the network's own classifier, where the layer feeds it
     "next_map": 0,  # (out, d) weight of the linear map that the layer feeds
     "head": 0,  # (q, d) weight of the network's own regression head, where the layer feeds it
     "weights": 0,  # Weights of the linear maps beside the layer
     "moments": 1,  # statistics.Moments
-    "sizes": 1,  # (k,) samples of the classes in `moments`, those too that were not drawn
+    "sizes": 1,  # (k,) samples of the classes in `moments`, drawn or not
     "regression": 1,  # statistics.TargetMoments
     "readout": 1,  # statistics.Readout, fitted on the training split
-    "complexity": 1,  # statistics.Complexity, of a pass of its own that derives
-    "covariance": 1,  # statistics.Moments with S_W, of a random projection where the layer is too wide
+    "complexity": 1,  # statistics.Complexity, from a pass of its own that differentiates
+    "covariance": 1,  # statistics.Moments with S_W; from a random projection where the layer is too wide
     "span": 2,  # statistics.Span
     "nearest": 2,  # statistics.NearestCenters
     "probe": 2,  # share of samples that the ridge classifier gets wrong
 }
 
-#: When a metric is a fit of the labels to the features.
+#: When a metric fits the labels to the features.
 Fitted = Literal["never", "always", "unless shrunk"]
 
 _REGISTRY: dict[str, Metric] = {}
@@ -56,7 +56,10 @@ _REGISTRY: dict[str, Metric] = {}
 
 @dataclass(frozen=True)
 class Metric:
-    """A registered metric: the function, what the Dataset says of it, and the statistics that it needs."""
+    """A registered metric: the function, the variable that it is in the Dataset, and the statistics that it needs.
+
+    `metric` describes the other attributes.
+    """
 
     function: Callable[..., Any]
     variable: Variable
@@ -72,42 +75,42 @@ class Metric:
 
     @property
     def name(self) -> str:
-        """The metric's name, which is the variable's in the Dataset."""
+        """Name of the metric, and of its variable in the Dataset."""
         return self.variable.name
 
     @property
     def passes(self) -> int:
-        """Passes over the data after which the metric can be computed."""
+        """Number of passes over the data after which the metric can be computed."""
         return max(EVIDENCE[need] for need in self.needs)
 
     @property
     def has_standard_error(self) -> bool:
-        """Whether it varies with the samples as an estimate does, and so has a standard error.
+        """Whether the metric varies with the samples as an estimate does, and so has a standard error.
 
-        Weights know no samples, a whole number of directions jumps, and a derivative takes a pass of its own.
+        Weights depend on no samples, an integer-valued metric jumps, and a derivative takes a pass of its own.
         """
         return "split" in self.variable.dims and not self.integer_valued and "complexity" not in self.needs
 
     @property
     def has_bias(self) -> bool:
-        """Whether it moves smoothly with the samples, so that leaving some of them out tells its bias.
+        """Whether the metric changes smoothly with the samples, so that leaving some of them out estimates its bias.
 
-        A share of mistakes jumps as class means or a probe move past single samples.
+        A share of mistakes jumps when a class mean or a probe moves past a single sample.
         """
         return self.has_standard_error and not {"nearest", "probe"} & set(self.needs)
 
     @property
     def has_chance(self) -> bool:
-        """Whether it measures collapse onto a target, and so has a value by chance, under shuffled labels or targets.
+        """Whether the metric measures collapse onto a target, and so has a value under shuffled labels or targets.
 
-        Of regression only what depends on which target goes with which sample.
+        A regression metric does only if it depends on which target belongs to which sample.
         """
         dims = self.variable.dims
         of_targets = "target" in dims and "class" not in dims and (self.needs_pairing or "regression" not in self.needs)
         return self.has_standard_error and of_targets and self.variable.direction != "none"
 
     def applies(self, *, classes: bool, regression: bool) -> bool:
-        """Whether it can be measured where there are such targets; what knows no target is measured of any."""
+        """Return whether the metric can be measured with such targets; one that uses no target is measured with any."""
         if "regression" in self.needs:
             return regression
         return classes or (regression and "target" not in self.variable.dims)
@@ -131,39 +134,44 @@ def metric(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function as a metric under its own name.
 
-    The names of its parameters are keys of `EVIDENCE`; the passes over the data are planned from them. It returns a
-    number, or one number per class where ``class`` is among `dims`.
+    The names of its parameters are keys of `EVIDENCE`; the passes over the data are planned from them. It returns one
+    number, or one number for each class where `dims` has ``"class"``.
 
     Parameters
     ----------
     long_name, units, reference, direction, dims
-        What the Dataset says of the variable (`layerwise.schema.Variable`).
+        Attributes of the variable in the Dataset (`layerwise.schema.Variable`).
     least_classes : int
-        With fewer classes than this the metric is NaN; 0 for what knows no classes.
+        Number of classes below which the metric is NaN; 0 for a metric that uses no classes.
     default : bool
-        Whether it is measured when no metric is named: what is costly is not (see `select`).
+        Whether the metric is measured when none is named; False for what is costly (see `select`).
     measured_with : str
         Name of the metric that it is always measured with.
     integer_valued : bool
-        Whether it is a whole number of directions, which has no standard error.
+        Whether the value is a whole number, such as one of directions, which has no standard error.
     needs_pairing : bool
-        Of regression, whether it depends on which target goes with which sample; the spread of each alone does not.
+        Whether a regression metric depends on which target belongs to which sample, not only on the spread of each.
     within : bool
-        Whether it compares what lies within classes with what lies between them: of no class of two samples nothing is
-        known (`layerwise.metrics.limits`).
+        Whether the metric compares the scatter within classes with that between them; it is NaN where no class has two
+        samples (`layerwise.metrics.limits`).
     fitted : {"never", "always", "unless shrunk"}
-        Whether it is a fit of the labels, which says nothing of no more samples than features; "unless shrunk" where a
-        convention may regularise it.
+        Whether the metric fits the labels, so that it means nothing with no more samples than features; "unless shrunk"
+        where a convention may regularise the fit.
     workspace : callable
-        Numbers that it takes for the moment beside its statistics, so that the planner knows; three copies of the class
-        means, or of the covariance, by default.
+        Numbers of float64 that the computation takes beside its statistics, from the `Sizes` of the layer; the planner
+        uses it. Three copies of the class means, or of the covariance, by default.
+
+    Returns
+    -------
+    callable
+        The decorator, which returns the function as it is.
 
     Raises
     ------
     UnknownName
-        If a parameter is no statistic, or the direction is none.
+        If a parameter names no statistic, or the direction is unknown.
     InvalidData
-        If it asks for nothing, or another module has a metric of its name.
+        If the function has no parameter, or another module has a metric of its name.
 
     Examples
     --------
@@ -185,8 +193,8 @@ def metric(
         if name in _REGISTRY and _REGISTRY[name].function.__module__ != function.__module__:
             raise InvalidData(f"there is a metric {name!r} already; give the function another name")
         variable = Variable(name, dims, long_name, units, direction, reference)
-        asked = (least_classes, default, measured_with, integer_valued, needs_pairing, within, fitted, workspace)
-        _REGISTRY[name] = Metric(function, variable, needs, *asked)
+        options = (least_classes, default, measured_with, integer_valued, needs_pairing, within, fitted, workspace)
+        _REGISTRY[name] = Metric(function, variable, needs, *options)
         return function
 
     return register
@@ -194,18 +202,36 @@ def metric(
 
 @checked()
 def list_metrics(pattern: str = "*") -> list[str]:
-    """Names of the registered metrics that match a glob pattern, in the order of registration."""
+    """Return the names of the registered metrics that match a glob pattern, in the order of registration.
+
+    Parameters
+    ----------
+    pattern : str
+        ``"*"`` matches all.
+
+    Returns
+    -------
+    list of str
+    """
     return [name for name in _REGISTRY if fnmatchcase(name, pattern)]
 
 
 @checked()
 def get(name: str) -> Metric:
-    """The metric of that name.
+    """Return the metric of a name.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    Metric
 
     Raises
     ------
     UnknownName
-        With the nearest names.
+        If there is no metric of that name; the error lists the nearest names.
     """
     if name not in _REGISTRY:
         raise UnknownName("metric", name, _REGISTRY)
@@ -213,9 +239,19 @@ def get(name: str) -> Metric:
 
 
 def select(chosen: str | Iterable[str] | None = None) -> list[Metric]:
-    """Metrics by name or glob pattern, in the order of registration; for None all that are measured by default.
+    """Return metrics by name or glob pattern, in the order of registration.
 
-    A pattern chooses what is not measured by default only if it matches nothing else: its name, or ``geometric_*``.
+    A pattern chooses a metric that is not measured by default only if it matches no other: by its name, or by
+    ``geometric_*``.
+
+    Parameters
+    ----------
+    chosen : str or iterable of str, optional
+        Names and patterns; all that are measured by default, if None.
+
+    Returns
+    -------
+    list of Metric
 
     Raises
     ------
@@ -225,30 +261,38 @@ def select(chosen: str | Iterable[str] | None = None) -> list[Metric]:
     patterns = ["*"] if chosen is None else [chosen] if isinstance(chosen, str) else list(chosen)
     names: set[str] = set()
     for pattern in patterns:
-        found = list_metrics(pattern)
-        names.update([name for name in found if _REGISTRY[name].default] or found or [get(pattern).name])
+        matches = list_metrics(pattern)
+        names.update([name for name in matches if _REGISTRY[name].default] or matches or [get(pattern).name])
     names.update([name for name, item in _REGISTRY.items() if item.measured_with in names])
     return [_REGISTRY[name] for name in _REGISTRY if name in names]
 
 
 def needs_of(metrics: Iterable[Metric], convention: Convention) -> frozenset[str]:
-    """The statistics that metrics ask for under a convention.
+    """Return the statistics that metrics need under a convention.
 
-    Those are keys of `EVIDENCE`, and ``"fourth"`` where the convention shrinks the covariance that one of them takes,
-    ``"noise"`` where it takes the sampling error out of the span of the class means.
+    Parameters
+    ----------
+    metrics : iterable of Metric
+    convention : Convention
+
+    Returns
+    -------
+    frozenset of str
+        Keys of `EVIDENCE`; also ``"fourth"`` where the convention shrinks a covariance that is needed, and ``"noise"``
+        where it corrects the span of the class means for their sampling error.
     """
     chosen = list(metrics)
     needs = {need for metric in chosen for need in metric.needs}
-    together = [set(metric.needs) for metric in chosen if "convention" in metric.needs]
-    if convention.shrinkage != "none" and any("covariance" in own for own in together):
+    with_convention = {need for metric in chosen if "convention" in metric.needs for need in metric.needs}
+    if convention.shrinkage != "none" and "covariance" in with_convention:
         needs |= {"fourth"}
-    if convention.debiased and any("span" in own for own in together):
+    if convention.debiased and "span" in with_convention:
         needs |= {"noise", "covariance"}
     return frozenset(needs)
 
 
 def compute(metric: Metric, evidence: Mapping[str, Any], classes: int) -> np.ndarray:
-    """One metric from finished statistics; NaN where what it needs is None or too few classes are present.
+    """Compute one metric from finished statistics.
 
     Parameters
     ----------
@@ -257,28 +301,33 @@ def compute(metric: Metric, evidence: Mapping[str, Any], classes: int) -> np.nda
         A value for every key of `EVIDENCE` that the metric needs.
     classes : int
         Number of classes of the target, the length of a per-class result.
+
+    Returns
+    -------
+    ndarray
+        One number, or one for each class; NaN where a statistic is None or too few classes are present.
     """
     per_class = "class" in metric.variable.dims
     missing = any(evidence.get(need) is None for need in metric.needs)
     if missing or (metric.least_classes and _classes_seen(metric, evidence) < metric.least_classes):
         return no_value(metric, classes)
-    # A degenerate layer (all class means equal, say) has no value: NaN or infinity says so.
+    # A degenerate layer, such as one whose class means are all equal, has NaN or infinity for a value.
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         value = metric.function(**{need: evidence[need] for need in metric.needs})
     if not per_class:
         return np.asarray(value, dtype=np.float64)
-    spread = np.full(classes, np.nan)
-    spread[: len(value)] = value
-    return spread
+    values = np.full(classes, np.nan)
+    values[: len(value)] = value
+    return values
 
 
 def no_value(metric: Metric, classes: int) -> np.ndarray:
-    """NaN in the shape of a metric's values."""
+    """Return NaN in the shape of the metric's values."""
     return np.full(classes if "class" in metric.variable.dims else (), np.nan)
 
 
 def _classes_seen(metric: Metric, evidence: Mapping[str, Any]) -> int:
-    """Classes that the metric compares: those with a centre for what is judged by centres, else the split's own."""
+    """Count the classes that the metric compares: those with a centre if it uses centres, else those of the split."""
     if {"nearest", "probe"} & set(metric.needs):
         return int(evidence["nearest"].centers)
     moments = evidence.get("moments")

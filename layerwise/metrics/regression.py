@@ -1,9 +1,8 @@
 """Regression: how far the features have collapsed onto as many directions as the target has, and onto which.
 
-``t`` is a target of ``q`` dimensions, ``S`` the covariance of the features, ``T`` that of the targets. Of layers that
-are too wide for a covariance all of it is measured on a random projection (``covariance_features``, with errors that
-are measured too), except `nrc2` and `nrc3_alignment`, which are NaN there: the next linear map reads the features
-themselves.
+``t`` is a target of ``q`` dimensions, ``S`` the covariance of the features, ``T`` that of the targets. Layers that are
+too wide for a covariance are measured on a random projection (``covariance_features``), and the error of the projection
+is measured too. Only `nrc2` and `nrc3_alignment` are NaN there: the next linear map reads the features themselves.
 """
 
 from __future__ import annotations
@@ -50,19 +49,19 @@ _metric = partial(metric, least_classes=0, workspace=_workspace)
 
 
 def _largest(values: np.ndarray, share: float = 0.99) -> int:
-    """How many of descending values hold a share of their sum; none where all are zero."""
+    """Count the descending values that hold a share of their sum; 0 where all of them are zero."""
     total = values.sum()
     return int(np.searchsorted(np.cumsum(values), share * total)) + 1 if total > 0 else 0
 
 
 def _filled(regression: TargetMoments) -> int:
-    """The top ``q`` directions, or as many as have any variance: of the others no one is before another."""
+    """Count the top ``q`` directions, or those with any variance if they are fewer; the others have no order."""
     values, _ = regression.principal
     return min(len(regression.target_mean), int((values > values[0] * len(values) * _EPS).sum()))
 
 
 def _row_space(weight: np.ndarray) -> tuple[np.ndarray, int]:
-    """Right-singular vectors, shape ``(d, d)``, by descending singular value, and the rank of a map ``(out, d)``."""
+    """Return the right-singular vectors ``(d, d)`` of a map ``(out, d)`` by descending singular value, and its rank."""
     square = weight if len(weight) <= weight.shape[1] else np.linalg.qr(weight, mode="r")
     _, values, read = np.linalg.svd(square, full_matrices=True)
     return read, int((values > values[0] * max(weight.shape) * _EPS).sum())
@@ -72,8 +71,17 @@ def _row_space(weight: np.ndarray) -> tuple[np.ndarray, int]:
 def nrc1(regression: TargetMoments) -> float:
     """Share of the feature variance outside the top ``q`` principal directions, ``1 - sum_{k<=q} l_k / sum_k l_k``.
 
-    ``l_k`` are the eigenvalues of ``S``. In ``[0, 1]``; 0 where the features fill no more directions than the target
-    has, and wherever ``q >= d``. Rotation and scale leave it as it is. Deep NRC (Rangamani & Unal 2026).
+    ``l_k`` are the eigenvalues of ``S``. Rotation and scale leave the value unchanged.
+
+    Returns
+    -------
+    float
+        In ``[0, 1]``; 0 at collapse, where the features fill no more directions than the target has, and trivially for
+        ``q >= d``.
+
+    References
+    ----------
+    Rangamani & Unal 2026, arXiv:2603.23805.
     """
     values, _ = regression.principal
     return float(values[len(regression.target_mean) :].sum() / values.sum())
@@ -83,9 +91,17 @@ def nrc1(regression: TargetMoments) -> float:
 def nrc1_normalized(regression: TargetMoments) -> float:
     """Squared distance of the normalised features from the top principal directions, ``mean ||h~_i - P h~_i||^2``.
 
-    ``h~ = h/||h||``, not centred, and ``P`` projects on the top ``q`` eigenvectors of ``S``, fewer where fewer have
-    any variance. In ``[0, 1]``; 0 at collapse. Unlike `nrc1` it sees the mean of the features. Andriopoulos et al.
-    2024.
+    ``h~ = h/||h||`` is not centred, and ``P`` projects on the top ``q`` eigenvectors of ``S``, or on those with any
+    variance if they are fewer. Unlike `nrc1` it depends on the mean of the features.
+
+    Returns
+    -------
+    float
+        In ``[0, 1]``; 0 at collapse.
+
+    References
+    ----------
+    Andriopoulos 2024, arXiv:2409.04180.
     """
     outside = regression.principal[1][_filled(regression) :]
     return float((outside @ regression.directions * outside).sum())
@@ -95,9 +111,18 @@ def nrc1_normalized(regression: TargetMoments) -> float:
 def nrc2(regression: TargetMoments, next_map: np.ndarray) -> float:
     """Squared distance of the normalised features from what the next linear map reads, ``mean ||h~_i - P_W h~_i||^2``.
 
-    ``P_W`` projects on the row space of the linear map that the layer feeds: the network's own regression head where
-    that is the one. In ``[0, 1]``; 0 at collapse, and trivially where the map has full column rank, as hidden layers
-    of equal width mostly have. NaN where the layer feeds no linear map. Andriopoulos et al. 2024.
+    ``P_W`` projects on the row space of the linear map that the layer feeds, which may be the network's own regression
+    head.
+
+    Returns
+    -------
+    float
+        In ``[0, 1]``; 0 at collapse, and trivially where the map has full column rank, as most hidden layers of equal
+        width do. NaN where the layer feeds no linear map.
+
+    References
+    ----------
+    Andriopoulos 2024, arXiv:2409.04180.
     """
     if next_map.shape[1] != len(regression.mean):
         return np.nan
@@ -109,8 +134,16 @@ def nrc2(regression: TargetMoments, next_map: np.ndarray) -> float:
 def nrc2_cka(regression: TargetMoments) -> float:
     """Linear centred kernel alignment of features and targets, ``||cov(h, t)||_F^2 / (||S||_F ||T||_F)``.
 
-    In ``[0, 1]``; 1 where the features are the targets up to rotation and scale. Standardising the targets changes it.
-    Deep NRC (Rangamani & Unal 2026).
+    Standardising the targets changes the value.
+
+    Returns
+    -------
+    float
+        In ``[0, 1]``; 1 at collapse, where the features are the targets up to rotation and scale.
+
+    References
+    ----------
+    Rangamani & Unal 2026, arXiv:2603.23805.
     """
     norms = np.linalg.norm(regression.covariance) * np.linalg.norm(regression.target_covariance)
     return float(np.linalg.norm(regression.cross) ** 2 / norms)
@@ -122,8 +155,16 @@ def nrc3(regression: TargetMoments, head: np.ndarray) -> float:
 
     The least, over ``g`` in ``(0, lambda_min(T))``, of ``|| W W^T/||.||_F - (T^(1/2) - sqrt(g) I)/||.||_F ||_F^2``,
     found in closed form; at the ends of the interval the limit counts. ``W``, shape ``(q, d)``, is the network's own
-    regression head, in the units of the targets; NaN where the layer does not feed it. In ``[0, 4]``; 0 at collapse,
-    and trivially for ``q = 1``. Andriopoulos et al. 2024.
+    regression head, in the units of the targets.
+
+    Returns
+    -------
+    float
+        In ``[0, 4]``; 0 at collapse, and trivially for ``q = 1``. NaN where the layer does not feed the head.
+
+    References
+    ----------
+    Andriopoulos 2024, arXiv:2409.04180.
     """
     weight = head / regression.unit[:, None]
     gram = weight @ weight.T
@@ -136,20 +177,29 @@ def nrc3(regression: TargetMoments, head: np.ndarray) -> float:
     above, below = trace * roots @ roots - along * roots.sum(), trace * roots.sum() - along * len(roots)
     inner = above / below if below != 0 else 0.0
     ideals = [np.diag(roots - s) for s in (0.0, float(np.clip(inner, 0.0, roots[0])), roots[0])]
-    # Of a round covariance nothing but rounding is left at the upper end.
+    # At the upper end nothing but rounding is left of a covariance that is a multiple of the identity.
     sizes = [np.linalg.norm(ideal) for ideal in ideals]
     floor = 1e3 * _EPS * sizes[0]
-    found = [((rotated - ideal / size) ** 2).sum() for ideal, size in zip(ideals, sizes, strict=True) if size > floor]
-    return float(min(found, default=np.nan))
+    squares = [((rotated - ideal / size) ** 2).sum() for ideal, size in zip(ideals, sizes, strict=True) if size > floor]
+    return float(min(squares, default=np.nan))
 
 
 @_metric("alignment of features with the next linear map", direction="up", reference=_DEEP)
 def nrc3_alignment(regression: TargetMoments, next_map: np.ndarray) -> float:
-    """Mean cosine of the principal angles between the main feature directions and what the next linear map reads best.
+    """Mean cosine of the principal angles between the main feature directions and those that the next map reads best.
 
-    Between the top ``q`` principal directions of the features and the top ``q`` right-singular vectors of the linear
-    map that the layer feeds (the network's own head or a hidden map); fewer where either has less rank. In ``[0, 1]``;
-    1 at collapse. NaN where the layer feeds no linear map. Deep NRC (Rangamani & Unal 2026).
+    The angles are those between the top ``q`` principal directions of the features and the top ``q`` right-singular
+    vectors of the linear map that the layer feeds, the network's own head or a hidden map; fewer where either has less
+    rank.
+
+    Returns
+    -------
+    float
+        In ``[0, 1]``; 1 at collapse. NaN where the layer feeds no linear map.
+
+    References
+    ----------
+    Rangamani & Unal 2026, arXiv:2603.23805.
     """
     if next_map.shape[1] != len(regression.mean):
         return np.nan
@@ -170,8 +220,16 @@ def nrc3_alignment(regression: TargetMoments, next_map: np.ndarray) -> float:
 def linear_mse(regression: TargetMoments, readout: Readout) -> float:
     """Mean squared error, over samples and target dimensions, of the best affine map from features to targets.
 
-    Fitted on the training split in closed form, without regularisation (`layerwise.statistics.fit_readout`). In
-    ``[0, inf)``; what is below some 1e-13 of the targets' variance is rounding. Deep NRC (Rangamani & Unal 2026).
+    The map is fitted on the training split in closed form, without regularisation (`layerwise.statistics.fit_readout`).
+
+    Returns
+    -------
+    float
+        In ``[0, inf)``; falls with collapse. Below some 1e-13 of the variance of the targets it is rounding.
+
+    References
+    ----------
+    Rangamani & Unal 2026, arXiv:2603.23805.
     """
     return float(readout.errors(regression).mean())
 
@@ -186,8 +244,16 @@ def linear_mse(regression: TargetMoments, readout: Readout) -> float:
 def linear_r2(regression: TargetMoments, readout: Readout) -> float:
     """Share of the targets' variance that the map of `linear_mse` explains, ``1 - sum_k mse_k / tr T``.
 
-    In ``(-inf, 1]``, on the training split in ``[0, 1]``; wide target dimensions count for more, unless targets are
-    standardised. Deep NRC (Rangamani & Unal 2026).
+    Target dimensions of greater variance count for more, unless targets are standardised.
+
+    Returns
+    -------
+    float
+        In ``(-inf, 1]``, on the training split in ``[0, 1]``; rises with collapse.
+
+    References
+    ----------
+    Rangamani & Unal 2026, arXiv:2603.23805.
     """
     return float(1 - readout.errors(regression).sum() / np.trace(regression.target_covariance))
 
@@ -203,19 +269,34 @@ def linear_r2(regression: TargetMoments, readout: Readout) -> float:
 def linear_logme(regression: TargetMoments) -> float:
     """Largest log evidence of a Bayesian linear model of each target dimension, over N, averaged over dimensions.
 
-    What `logme` is of classes: ``max over a, b of log p(t | F, a, b) / N`` with ``t = F w + noise``, ``w ~ N(0, I/a)``,
-    ``noise ~ N(0, I/b)`` and no intercept. In ``(-inf, inf]``; infinite where the features give the targets in every
-    digit. Rotation and scale of the features leave it as it is; a unit of the targets c times as large adds ``log c``.
-    You et al. 2021.
+    ``max over a, b of log p(t | F, a, b) / N`` with ``t = F w + noise``, ``w ~ N(0, I/a)``, ``noise ~ N(0, I/b)`` and
+    no intercept, as `logme` has it for classes. Rotation and scale of the features leave the value unchanged; a unit of
+    the targets c times as large adds ``log c``.
+
+    Returns
+    -------
+    float
+        In ``(-inf, inf]``; rises with collapse. Infinite where the features determine the targets in every digit.
+
+    References
+    ----------
+    You 2021, arXiv:2102.11005.
     """
     return float(target_evidence(regression).mean())
 
 
 @_metric("feature directions that hold 99% of the variance", direction="down", reference=_DEEP, integer_valued=True)
 def target_rank(regression: TargetMoments) -> float:
-    """Number of principal directions that hold 99% of the feature variance; in ``[0, d]``.
+    """Number of principal directions that hold 99% of the feature variance.
 
-    At collapse it is the target's own, `target_dimensions`. Deep NRC (Rangamani & Unal 2026).
+    Returns
+    -------
+    float
+        In ``[0, d]``; at collapse it is that of the target, `target_dimensions`.
+
+    References
+    ----------
+    Rangamani & Unal 2026, arXiv:2603.23805.
     """
     return float(_largest(regression.principal[0]))
 
@@ -228,5 +309,15 @@ def target_rank(regression: TargetMoments) -> float:
     integer_valued=True,
 )
 def target_dimensions(regression: TargetMoments) -> float:
-    """Number of principal directions that hold 99% of the targets' variance; in ``[0, q]``."""
+    """Number of principal directions that hold 99% of the targets' variance.
+
+    Returns
+    -------
+    float
+        In ``[0, q]``; neither direction is collapse.
+
+    References
+    ----------
+    Rangamani & Unal 2026, arXiv:2603.23805.
+    """
     return float(_largest(regression.target_spectrum))

@@ -33,33 +33,33 @@ def _workspace_of_span(sizes: Sizes) -> int:
 
 
 def workspace_of_ratios(sizes: Sizes) -> int:
-    """What `discriminant_ratios` takes."""
+    """Workspace of `discriminant_ratios`."""
     width = sizes.covariance
     return of_eigh(width) + 3 * width**2 + 2 * sizes.classes * width + of_svd(sizes.classes, width)
 
 
 def _weights(moments: Moments, counted: str) -> np.ndarray:
-    """Weight of each class where every sample counts once, or every class."""
+    """Return the weight of each class, where every sample or every class counts once."""
     count = len(moments.classes)
     return moments.shares if counted == "samples" else np.full(count, 1 / count)
 
 
 def _from_origin(moments: Moments, means: np.ndarray, convention: Convention) -> np.ndarray:
-    """Class means, given less their own mean, less the global mean of the convention."""
+    """Return class means less the global mean of the convention, from class means less their own mean."""
     return means - moments.shares @ means if convention.global_mean == "samples" else means
 
 
 def _between_directions(
     moments: Moments, span: Span, convention: Convention
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which directions of ``S_B`` its pseudo-inverse keeps, their variances, and the directions as rows."""
+    """Return which directions of ``S_B`` its pseudo-inverse keeps, their variances, and the directions as rows."""
     count = len(moments.classes)
     means = _from_origin(moments, span.coordinates, convention)
     weights = _weights(moments, convention.between)
     left, values, directions = np.linalg.svd(np.sqrt(weights)[:, None] * means, full_matrices=False)
     kept = (values > 0) & (np.arange(len(values)) < count - 1)
     if convention.rank == "tolerance":
-        # The same directions among all features, each as what the class means make of it.
+        # The same directions among all features, as combinations of the class means.
         rows = left.T @ (np.sqrt(weights)[:, None] * _from_origin(moments, moments.centered, convention))
         lengths = np.linalg.norm(rows, axis=1, keepdims=True)
         axes = rows / np.where(lengths > 0, lengths, 1.0)
@@ -69,7 +69,7 @@ def _between_directions(
 
 
 def _fuzziness(moments: Moments, span: Span, convention: Convention) -> float:
-    """``tr(S_W S_B^+)``, from the scatter in the span of the class means."""
+    """Compute ``tr(S_W S_B^+)`` from the scatter in the span of the class means."""
     kept, variances, directions = _between_directions(moments, span, convention)
     if not kept.any():
         return np.nan
@@ -97,11 +97,20 @@ def _fuzziness(moments: Moments, span: Span, convention: Convention) -> float:
     workspace=_workspace_of_span,
 )
 def nc1(moments: Moments, span: Span, convention: Convention) -> float:
-    """Within-class scatter measured in units of the between-class scatter, ``tr(S_W S_B^+) / C``.
+    """Within-class scatter in units of the between-class scatter, ``tr(S_W S_B^+) / C``.
 
-    In ``[0, inf)``; 0 where every sample sits on its class mean. Rotation, scale and zero-padding leave it as it is.
-    Papyan, Han & Donoho 2020; the division by C follows Zhu et al. 2021. Debiased, it is infinite where class means are
-    not told apart, NaN where a class has one sample.
+    Papyan et al. define the trace, Zhu et al. divide it by C. Rotation, scale and zero-padding leave the value
+    unchanged. Debiased, it is infinite where class means differ by no more than their sampling error, and NaN where a
+    class has one sample.
+
+    Returns
+    -------
+    float
+        In ``[0, inf)``; 0 at collapse, where every sample lies on its class mean.
+
+    References
+    ----------
+    Papyan 2020, doi:10.1073/pnas.2015509117; Zhu 2021, arXiv:2105.02375.
     """
     value = _fuzziness(moments, span, convention)
     return value / len(moments.classes) if convention.divided else value
@@ -113,16 +122,24 @@ def nc1(moments: Moments, span: Span, convention: Convention) -> float:
 def nc1_trace(moments: Moments, convention: Convention) -> float:
     """Ratio of the within-class to the between-class variance, ``tr S_W / tr S_B``.
 
-    In ``[0, inf)``; 0 where every sample sits on its class mean. Unlike `nc1` it needs one pass and no
-    pseudo-inverse, and is ruled by the widest directions. Tirer, Huang & Niles-Weed 2022.
+    Unlike `nc1` it needs one pass and no pseudo-inverse, and the widest directions dominate it.
+
+    Returns
+    -------
+    float
+        In ``[0, inf)``; 0 at collapse, where every sample lies on its class mean.
+
+    References
+    ----------
+    Tirer 2022, arXiv:2210.16658; Kothapalli 2022, arXiv:2206.04041.
     """
     means = _from_origin(moments, moments.centered, convention)
     weights = _weights(moments, convention.between)
-    of_samples = _weights(moments, convention.within)
-    within = of_samples @ moments.variances
+    within_weights = _weights(moments, convention.within)
+    within = within_weights @ moments.variances
     between = weights @ np.einsum("kd,kd->k", means, means)
     if convention.debiased:
-        within = unbiased(moments, of_samples) * within
+        within = unbiased(moments, within_weights) * within
         between = debiased_between(moments, between, weights, _weights(moments, convention.global_mean))
     return float(within / between)
 
@@ -135,20 +152,29 @@ def nc1_trace(moments: Moments, convention: Convention) -> float:
     workspace=of_pairs,
 )
 def cdnv(moments: Moments, convention: Convention) -> float:
-    """Mean over pairs of classes of ``(v_c + v_k) / (2 ||mu_c - mu_k||^2)``.
+    """Class-distance normalised variance: mean over pairs of classes of ``(v_c + v_k) / (2 ||mu_c - mu_k||^2)``.
 
-    In ``[0, inf)``; 0 at collapse. Rotation, scale and zero-padding leave it as it is. Galanti, György & Hutter 2021.
-    Debiased, it is infinite where two class means are not told apart, NaN where a class has one sample.
+    Rotation, scale and zero-padding leave the value unchanged. Debiased, it is infinite where two class means differ by
+    no more than their sampling error, and NaN where a class has one sample.
+
+    Returns
+    -------
+    float
+        In ``[0, inf)``; 0 at collapse.
+
+    References
+    ----------
+    Galanti 2021, arXiv:2112.15121; Galanti 2022, arXiv:2202.09028.
     """
     variances, noise = moments.variances, None
     if convention.debiased:
         noise = noise_of_means(moments)
         variances = noise * moments.counts
     total = 0.0
-    for first, second, apart in pair_distances(moments.centered):
-        # Class means that lie no further apart than their own sampling error are not told apart.
-        squares = apart if noise is None else (apart - noise[first] - noise[second]).clip(min=0.0)
-        total += ((variances[first] + variances[second]) / (2 * squares)).sum()
+    for first, second, squares in pair_distances(moments.centered):
+        # A distance of no more than the sampling error of both class means is taken as zero.
+        distances = squares if noise is None else (squares - noise[first] - noise[second]).clip(min=0.0)
+        total += ((variances[first] + variances[second]) / (2 * distances)).sum()
     count = len(moments.classes)
     return float(total / (count * (count - 1) / 2))
 
@@ -164,8 +190,17 @@ def cdnv(moments: Moments, convention: Convention) -> float:
 def separation(moments: Moments, span: Span) -> float:
     """Logarithm of the separation fuzziness, ``log10 tr(S_W S_B^+)`` under the convention ``he_su``.
 
-    Where classes are unequal, under ``he_su_imbalanced``. The law of data separation says that it falls linearly in
-    the layer index. In ``(-inf, inf)``. He & Su 2022.
+    Where classes are unequal, the convention is ``he_su_imbalanced``. The law of data separation predicts that the
+    value falls linearly in the layer index.
+
+    Returns
+    -------
+    float
+        In ``(-inf, inf)``; falls with collapse.
+
+    References
+    ----------
+    He & Su 2022, doi:10.1073/pnas.2221704120.
     """
     balanced = bool((moments.counts == moments.counts[0]).all())
     name = "he_su" if balanced else "he_su_imbalanced"
@@ -173,7 +208,7 @@ def separation(moments: Moments, span: Span) -> float:
 
 
 def discriminant_ratios(covariance: Moments, between: np.ndarray, *, keep: float = 1.0, add: float = 0.0) -> np.ndarray:
-    """Between-class over within-class variance of every discriminant direction, ``eig(S_W^{-1} S_B)``.
+    """Compute the between-class over within-class variance of every discriminant direction, ``eig(S_W^{-1} S_B)``.
 
     Parameters
     ----------
@@ -187,7 +222,7 @@ def discriminant_ratios(covariance: Moments, between: np.ndarray, *, keep: float
     Returns
     -------
     ndarray
-        As many as there are directions above rounding, ``C - 1`` at most, ``(r,)``.
+        One ratio for each direction above rounding, ``C - 1`` at most, shape ``(r,)``.
     """
     count = len(between)
     if add:
@@ -196,7 +231,7 @@ def discriminant_ratios(covariance: Moments, between: np.ndarray, *, keep: float
     else:
         spread, axes = covariance.within_axes
         between = between @ covariance.range.axes
-    # Directions without within-class variance are collapsed: any tiny variance says so, zero cannot be divided by.
+    # Directions without within-class variance are collapsed: any tiny variance shows it, and can be divided by.
     floor = max(len(spread) * np.finfo(np.float64).eps * spread.max(initial=0.0), np.finfo(np.float64).tiny)
     scaled = (axes.T @ between.T) / np.sqrt(spread.clip(min=floor))[:, None]
     return np.asarray(np.linalg.svd(scaled, compute_uv=False)[: count - 1] ** 2)
@@ -213,10 +248,19 @@ def discriminant_ratios(covariance: Moments, between: np.ndarray, *, keep: float
 def vci(covariance: Moments, convention: Convention) -> float:
     """Variability collapse index, ``1 - tr(S_T^+ S_B) / min(d, C - 1)`` with ``S_T = S_W + S_B`` of the convention.
 
-    ``d`` is the rank of ``S_T``. In ``[0, 1]``; 0 at collapse. Any invertible linear map of the features leaves it as
-    it is. NaN where classes are unequal and each counts once in ``S_W`` (``he_su``): no such scatter is kept. Computed
+    ``d`` is the rank of ``S_T``. Any invertible linear map of the features leaves the value unchanged. It is computed
     as ``tr((I + B^T S_W^{-1} B)^{-1})`` with ``S_B = B B^T``, which stays exact where the difference from one does not.
-    Xu & Liu 2023. Debiased, it is 1 in expectation under labels by chance, and NaN with no more samples than features.
+    Debiased, it is 1 in expectation under labels by chance, and NaN with no more samples than features.
+
+    Returns
+    -------
+    float
+        In ``[0, 1]``; 0 at collapse. NaN where classes are unequal and each counts once in ``S_W`` (``he_su``): that
+        scatter is not kept.
+
+    References
+    ----------
+    Xu & Liu 2023, arXiv:2306.03440.
     """
     if convention.within == "classes" and (covariance.counts != covariance.counts[0]).any():
         return np.nan
@@ -238,7 +282,17 @@ def vci(covariance: Moments, convention: Convention) -> float:
     workspace=_workspace_of_span,
 )
 def between_rank(moments: Moments, span: Span, convention: Convention) -> int:
-    """Rank that the pseudo-inverse of ``S_B`` keeps: directions above rounding, at most ``C - 1``."""
+    """Number of directions that the pseudo-inverse of ``S_B`` keeps: those above rounding.
+
+    Returns
+    -------
+    int
+        In ``[0, C - 1]``; neither direction is collapse.
+
+    References
+    ----------
+    Papyan 2020, doi:10.1073/pnas.2015509117.
+    """
     return int(_between_directions(moments, span, convention)[0].sum())
 
 
@@ -251,5 +305,15 @@ def between_rank(moments: Moments, span: Span, convention: Convention) -> int:
     least_classes=1,
 )
 def class_variance(moments: Moments) -> np.ndarray:
-    """Variance within each class, ``v_c = mean ||h_i - mu_c||^2``; NaN for a class without samples."""
+    """Variance within each class, ``v_c = mean ||h_i - mu_c||^2``.
+
+    Returns
+    -------
+    ndarray
+        In ``[0, inf)``, one number for each class; 0 at collapse. NaN for a class without samples.
+
+    References
+    ----------
+    Dang 2023, arXiv:2301.00437; Dang 2024, arXiv:2401.02058; Hong & Ling 2023, arXiv:2309.09725.
+    """
     return moments.by_label(moments.variances)

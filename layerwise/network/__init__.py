@@ -1,1 +1,1 @@
-"""A module made ready to be watched: its layers, its captured activations, its answer."""
+"""A module ready to be watched: its layers, its captured activations, and the answer of the network itself."""

@@ -1,4 +1,4 @@
-"""What the network itself makes of a batch: its predictions, class scores and other outputs."""
+"""The answer of a network to a batch: its predictions, class scores and other outputs."""
 
 from __future__ import annotations
 
@@ -14,21 +14,20 @@ __all__ = ["Answer", "dense_scores", "values_of"]
 
 @dataclass(frozen=True)
 class Answer:
-    """What the network itself makes of a batch.
+    """The answer of a network to a batch.
 
     Attributes
     ----------
     predicted : Tensor or None
-        The class with the largest score, shape ``(n,)``; of every token ``(n, tokens)`` or pixel ``(n, h, w)`` where
-        those are read. None if the network gives no class scores.
+        The class with the largest score, shape ``(n,)``; for every token ``(n, tokens)`` or pixel ``(n, h, w)`` where
+        those are read. None if the network has no class scores.
     scores : int
-        How many class scores it gives; 0 for none.
-    values : dict of str to Tensor
-        Its vectors and matrices with a row for each sample, or for each token, by the key that they have in a mapping
-        of several outputs or by their place in a tuple (``"0"``); the only output, or its entry ``logits``, under the
-        empty name; those of layers that judge a target under the layers' names.
-    heads : dict of str to str
-        The name that a target's values have, where the caller says another than the target's own.
+        Number of class scores; 0 for none.
+    values : mapping of str to Tensor
+        Outputs with a row for each sample, or for each token, by name (`values_of`), and the layers that judge a
+        target, by the layer's name.
+    heads : mapping of str to str
+        The name in `values` of a target's output, where the caller names another than the target's own.
     """
 
     predicted: Tensor | None
@@ -38,13 +37,13 @@ class Answer:
 
     @cached_property
     def _classes(self) -> dict[str, Tensor]:
-        """The class with the largest score by every output that is a matrix, however often it is asked for."""
+        """The class with the largest score by every output that is a matrix; each is computed once."""
         return {name: value.argmax(1) for name, value in self.values.items() if value.ndim == 2}
 
     def of_target(self, target: str) -> tuple[Tensor | None, int]:
-        """The class that the network predicts for a target, and of how many.
+        """Return the class that the network predicts for a target, and the number of classes.
 
-        Of several outputs, that which is called as the target has its scores; else they are the network's own.
+        The output of the target's name has its scores, where there is one; else they are the network's own.
         """
         name = self.name_of(target)
         if not self.has_scores_of(target):
@@ -52,26 +51,51 @@ class Answer:
         return self._classes[name], self.values[name].shape[1]
 
     def name_of(self, target: str) -> str:
-        """The name that a target's values have."""
+        """Return the name in `values` of a target's output."""
         return self.heads.get(target, target)
 
     def has_scores_of(self, target: str) -> bool:
-        """Whether one of several outputs has the class scores of a target, and they are not the network's own."""
-        own = self.values.get(self.name_of(target))
-        return own is not None and own.ndim == 2
+        """Return whether one of several outputs has the class scores of a target, instead of the network's own."""
+        values = self.values.get(self.name_of(target))
+        return values is not None and values.ndim == 2
 
     @classmethod
     def of(
         cls, logits: Tensor | None, axis: int, values: Mapping[str, Tensor], heads: Mapping[str, str] | None = None
     ) -> Answer:
-        """What a network makes of a batch by its class scores along an axis."""
+        """Make an answer from class scores along an axis, and from the other outputs.
+
+        Parameters
+        ----------
+        logits : Tensor or None
+        axis : int
+            Axis of the classes.
+        values, heads : mapping
+            As the attributes.
+        """
         if logits is None:
             return cls(None, 0, values, heads or {})
         return cls(logits.argmax(axis), logits.shape[axis], values, heads or {})
 
 
 def values_of(output: Any, size: int, axes: tuple[int, ...] = (1, 2)) -> dict[str, Tensor]:
-    """The outputs that may be values of a target, by name: those of so many axes with a row for every sample."""
+    """Return the outputs that may be values of a target: tensors of real numbers with a row for every sample.
+
+    Parameters
+    ----------
+    output : object
+        Output of a network: a tensor, a mapping, a tuple or a list.
+    size : int
+        Samples in the batch.
+    axes : tuple of int
+        Numbers of axes that the tensors may have.
+
+    Returns
+    -------
+    dict of str to Tensor
+        By key in a mapping, or by place in a tuple (``"0"``). The only output, or the entry ``logits`` of several, has
+        the empty name.
+    """
     if isinstance(output, Mapping):
         named = dict(output)
     elif isinstance(output, (tuple, list)):
@@ -86,10 +110,10 @@ def values_of(output: Any, size: int, axes: tuple[int, ...] = (1, 2)) -> dict[st
     }
 
 
-def dense_scores(output: Any, how: str) -> Tensor | None:
-    """Class scores of every token, shape ``(n, tokens, C)``, or pixel, ``(n, C, h, w)``, where the output has them."""
+def dense_scores(output: Any, reduction: str) -> Tensor | None:
+    """Return class scores of every token ``(n, tokens, C)`` or pixel ``(n, C, h, w)``; None without any."""
     if isinstance(output, Mapping):
         output = output.get("logits", output.get("out"))
     output = getattr(output, "logits", output)
-    wanted = 3 if how == "tokens" else 4
-    return output if isinstance(output, Tensor) and output.is_floating_point() and output.ndim == wanted else None
+    axes = 3 if reduction == "tokens" else 4
+    return output if isinstance(output, Tensor) and output.is_floating_point() and output.ndim == axes else None

@@ -1,4 +1,4 @@
-"""One forward: every chosen layer's activation goes straight to its consumer."""
+"""One forward: the activation of every chosen layer goes to its receiver as soon as the layer has fired."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from layerwise.network.layer import Layer, pick
 
 __all__ = ["Capture", "unwrap"]
 
-#: Takes a layer and its activation, at once: an in-place operation may change the activation right after.
+#: Takes a layer and its activation. It must use the activation at once: an in-place operation may change it afterwards.
 Receiver = Callable[[Layer, Tensor], None]
 
 
 class Capture:
-    """Hands the activations of chosen layers to a receiver, from within the forward, and keeps none of them.
+    """Pass the activations of chosen layers to a receiver, from within the forward, and keep none of them.
 
-    A context manager: its hooks are on the model while it is open and are gone afterwards, on exceptions too.
+    A context manager: its hooks are on the model while it is open, and are removed at the end, on exceptions too.
 
     Parameters
     ----------
@@ -77,12 +77,12 @@ class Capture:
 
     @contextmanager
     def forward(self) -> Iterator[None]:
-        """Around one forward: counts the calls from one, and checks that every layer fired.
+        """Wrap one forward: count the calls from one, and check that every layer fired.
 
         Raises
         ------
         LayerNeverFired
-            Naming the layers whose module was not called, or not as often as was asked for.
+            If a layer's module was not called, or not often enough; the error names the first such layer.
         """
         self._calls.clear()
         self._fired.clear()
@@ -90,8 +90,8 @@ class Capture:
         silent = [layer.name for layer in self._layers if layer not in self._fired]
         if silent:
             fired = nearest(silent[0], [layer.name for layer in self._fired])
-            beside = f"; nearest that did: {', '.join(fired)}" if fired else ""
-            raise LayerNeverFired(f"the forward never called layer {silent[0]!r}{beside}")
+            hint = f"; nearest that did: {', '.join(fired)}" if fired else ""
+            raise LayerNeverFired(f"the forward never called layer {silent[0]!r}{hint}")
 
     def _input_hook(self, path: str, calls: Mapping[int, list[Layer]]) -> Callable[..., None]:
         def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -105,26 +105,26 @@ class Capture:
 
         return hook
 
-    def _take(self, key: tuple[str, str], calls: Mapping[int, list[Layer]], given: Any) -> None:
+    def _take(self, key: tuple[str, str], calls: Mapping[int, list[Layer]], tensors: Any) -> None:
         self._calls[key] += 1
         for layer in calls.get(self._calls[key], ()):
             try:
-                activation = pick(given, layer.item)
+                activation = pick(tensors, layer.item)
             except (LookupError, AttributeError, TypeError):
                 activation = None
             if not isinstance(activation, Tensor):
-                kind = type(given if activation is None else activation).__name__
+                kind = type(tensors if activation is None else activation).__name__
                 raise LayerNeverFired(f"layer {layer.name!r} gave a {kind} where its tensor was expected")
-            # To detach what needs no gradient would only take off the tangent that it may carry.
+            # An activation without gradient is not detached: it may carry a tangent, which would be lost.
             detached = activation.requires_grad and not self._attached
             self._receive(layer, activation.detach() if detached else activation)
             self._fired.add(layer)
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The module to run: the original under a compiled model, whose code skips hooks, and under a data-parallel one.
+    """Return the module to run: the original inside a compiled model, which skips hooks, or a data-parallel one.
 
-    `DataParallel` would cut the batch into pieces, `DistributedDataParallel` wait for the other processes.
+    `DataParallel` would split the batch, `DistributedDataParallel` wait for the other processes.
     """
     while True:
         if isinstance(getattr(model, "_orig_mod", None), nn.Module):

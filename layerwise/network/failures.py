@@ -1,4 +1,4 @@
-"""Name where a run failed in the caller's network or data: split, batch, pass and layer."""
+"""Name the place where a run failed in the caller's network or data: split, batch, pass and layer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def read_batches(batches: Iterable[Any], split: str, step: str) -> Iterator[Any]
     Raises
     ------
     RunFailed
-        From what the loader, its dataset or the split into inputs and labels raises.
+        From an error of the loader, its dataset, or the split into inputs and labels.
     """
     number = 0
     with in_reading(split, step, number):
@@ -39,7 +39,7 @@ def read_batches(batches: Iterable[Any], split: str, step: str) -> Iterator[Any]
 @contextmanager
 def in_reading(split: str, step: str, number: int) -> Iterator[None]:
     """Wrap the reading of one batch."""
-    with _told(split, number, step, "reading the data failed"):
+    with _placed(split, number, step, "reading the data failed"):
         yield
 
 
@@ -50,14 +50,14 @@ def in_batch(model: nn.Module, split: str, step: str, number: int) -> Iterator[N
     Raises
     ------
     RunFailed
-        From what the network, or what takes its features in, raises.
+        From an error of the network, or of the receiver of its features.
     """
-    with _told(split, number, step, "the network failed", model):
+    with _placed(split, number, step, "the network failed", model):
         yield
 
 
 def where_it_failed(model: nn.Module, error: BaseException) -> str:
-    """The module of a network whose forward an error is from, in words; empty where it is from none."""
+    """Describe the module of a network in whose forward an error was raised; empty where it was in none."""
     paths = {id(module): path for path, module in model.named_modules()}
     inner: nn.Module | None = None
     for frame in _frames(error.__traceback__):
@@ -72,7 +72,8 @@ def where_it_failed(model: nn.Module, error: BaseException) -> str:
 
 
 @contextmanager
-def _told(split: str, number: int, step: str, what: str, model: nn.Module | None = None) -> Iterator[None]:
+def _placed(split: str, number: int, step: str, what: str, model: nn.Module | None = None) -> Iterator[None]:
+    """Raise an error of the caller's code again, with its place in front."""
     try:
         yield
     except LayerwiseError:
@@ -84,7 +85,7 @@ def _told(split: str, number: int, step: str, what: str, model: nn.Module | None
 
 
 def _frames(trace: TracebackType | None) -> Iterator[dict[str, Any]]:
-    """The local names of every frame of a traceback, the outermost first."""
+    """Yield the local names of every frame of a traceback, the outermost first."""
     while trace is not None:
         yield trace.tb_frame.f_locals
         trace = trace.tb_next

@@ -1,4 +1,4 @@
-"""A network given back as it was: buffers, what its modules keep between forwards, and random numbers."""
+"""Restore a network after it ran: buffers, the attributes of its modules, and random numbers."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from layerwise.network.inference import kept_buffers, put_back
 
 __all__ = ["kept_state"]
 
-# What a module holds of itself, and not of the data that went through it.
-_OWN = frozenset(("_parameters", "_buffers", "_modules", "training"))
+# Attributes of every module, which are restored elsewhere or do not depend on the data.
+_STANDARD = frozenset(("_parameters", "_buffers", "_modules", "training"))
 
 
 @contextmanager
 def kept_state(model: nn.Module) -> Iterator[None]:
-    """Run a network in here and leave no trace: its buffers, other attributes and random numbers are put back."""
-    held = [(module, _attributes(module)) for module in model.modules()]
+    """Restore the buffers, other attributes and random numbers of a network after it ran in this context."""
+    saved = [(module, _attributes(module)) for module in model.modules()]
     with kept_buffers(model), same_draws(model):
         try:
             yield
         finally:
-            for module, attributes in held:
+            for module, attributes in saved:
                 _put_back(vars(module), attributes)
 
 
 def _attributes(module: nn.Module) -> dict[str, tuple[Any, Any]]:
-    """Every attribute that a forward may change, and what it holds."""
-    names = (name for name in vars(module) if name not in _OWN and not name.endswith("_hooks"))
+    """Return every attribute that a forward may change, and a copy of its content."""
+    names = (name for name in vars(module) if name not in _STANDARD and not name.endswith("_hooks"))
     return {name: (value, _content(value)) for name in names for value in [vars(module)[name]]}
 
 
@@ -41,8 +41,8 @@ def _content(value: Any) -> Any:
     return value.copy() if type(value) in (list, dict) else None
 
 
-def _put_back(attributes: dict[str, Any], held: dict[str, tuple[Any, Any]]) -> None:
-    for name, (value, content) in held.items():
+def _put_back(attributes: dict[str, Any], saved: dict[str, tuple[Any, Any]]) -> None:
+    for name, (value, content) in saved.items():
         if attributes.get(name) is not value:
             attributes[name] = value
         if isinstance(value, Tensor):
@@ -53,5 +53,5 @@ def _put_back(attributes: dict[str, Any], held: dict[str, tuple[Any, Any]]) -> N
         elif type(value) is dict:
             value.clear()
             value.update(content)
-    for name in [name for name, value in attributes.items() if name not in held and isinstance(value, Tensor)]:
+    for name in [name for name, value in attributes.items() if name not in saved and isinstance(value, Tensor)]:
         del attributes[name]

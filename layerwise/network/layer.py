@@ -1,4 +1,4 @@
-"""What a layer is: one captured activation, the output or input of one call of one module."""
+"""The layer: one captured activation, the output or input of one call of one module."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ __all__ = ["Axes", "Layer", "chosen_text", "depths", "pick", "select"]
 
 @dataclass(frozen=True)
 class Axes:
-    """Which axis of an activation is what.
+    """The meaning of the axes of an activation.
 
     Attributes
     ----------
     samples : int
         The axis that has one row for each sample, or several.
     folded : bool
-        Whether it has several: the windows of a picture, say. They become an axis of their own, behind the samples.
+        Whether it has several, such as the windows of a picture. They become an axis of their own, after the samples.
     positions : tuple of int or None
         Axes that follow the length or size of the input, in the activation with its samples in front; None where the
         network did not run on inputs of another size.
     masked : tuple of int or None
-        Those that follow the length of an attention mask; None where that was not measured.
+        Axes that follow the length of an attention mask; None where that was not measured.
     masks : tuple of str
-        The masks that they follow, by the names of their inputs; more than one where masks of one length could not be
-        told apart.
+        The masks that they follow, by the names of their inputs; several where masks of one length could not be
+        distinguished.
     ahead : int
         How many more positions there are than the mask has.
     scaled : bool
-        Whether the positions are fewer or more than the mask's by a factor, as behind a strided convolution.
+        Whether the positions are fewer or more than the mask's by a factor, as after a strided convolution.
     measured : bool
         Whether the axis of the samples was found by running the network on two numbers of samples.
     """
@@ -60,7 +60,7 @@ class Layer:
     Attributes
     ----------
     path : str
-        The module's path in the model as it was given, wrappers and all (`torch.nn.Module.get_submodule`).
+        The module's path in the model as it was given, with its wrappers (`torch.nn.Module.get_submodule`).
     call : int
         Which call of the module within one forward, from 1.
     side : {"output", "input"}
@@ -71,18 +71,18 @@ class Layer:
     kind : str
         The module's class.
     shape : tuple of int
-        Shape of the activation without the samples, as `samples_first` gives it.
+        Shape of the activation without the samples, as `samples_first` returns it.
     channels : int
         Axis of the activation, samples included and in front, along which the features lie (1 for ``(n, c, h, w)``, -1
         for ``(n, tokens, c)``); the other axes are positions.
     parameters : int
         Number of parameters of the module.
     role : {"stem", "block", "features", "logits", "inner"}
-        What the layer is to the network; ``features`` is the classifier's input.
-    apart : bool
+        The layer's part in the network; ``features`` is the classifier's input.
+    keeps_samples : bool
         Whether it has rows for every sample; a table of positions has not.
     axes : Axes
-        Which axis is what.
+        The meaning of its axes.
     is_complex : bool
         Whether its numbers are complex: each counts as two real features.
     """
@@ -96,19 +96,19 @@ class Layer:
     channels: int = -1
     parameters: int = 0
     role: Literal["stem", "block", "features", "logits", "inner"] = "inner"
-    apart: bool = True
+    keeps_samples: bool = True
     axes: Axes = Axes()
     is_complex: bool = False
 
     @property
     def name(self) -> str:
-        """The layer's name in a profile: the path in the user's own model, ``:input`` and ``#2`` where they apply."""
+        """Name of the layer in a profile: the path in the user's model, with ``:input`` and ``#2`` where they apply."""
         side = ":input" if self.side == "input" else ""
         call = f"#{self.call}" if self.call > 1 else ""
         return f"{clean_name(self.path) or self.kind}{side}{call}"
 
     def samples_first(self, activation: Tensor, size: int) -> Tensor:
-        """Put the samples in front of an activation of a batch of so many; no copy is made.
+        """Move the samples to the front of an activation of a batch of `size`; no copy is made.
 
         Raises
         ------
@@ -117,10 +117,10 @@ class Layer:
         """
         rows = activation.shape[self.axes.samples] if activation.ndim > self.axes.samples else 0
         whole = rows % size == 0 if self.axes.folded else rows == size
-        if not whole or not self.apart:
+        if not whole or not self.keeps_samples:
             why = (
                 "a squeeze may have dropped the axis of a batch of one: squeeze(1), or drop_last=True, keeps it"
-                if size == 1 and self.apart
+                if size == 1 and self.keeps_samples
                 else "it does not keep samples apart and cannot be profiled"
             )
             raise InvalidData(f"layer {self.name!r} gives {rows} rows for a batch of {size} samples; {why}")
@@ -129,7 +129,7 @@ class Layer:
 
 
 def depths(layers: Sequence[Layer]) -> list[float]:
-    """Position of every layer in execution order, scaled to [0, 1].
+    """Return the position of every layer in execution order, scaled to [0, 1].
 
     Examples
     --------
@@ -154,7 +154,7 @@ def pick(structure: Any, item: Iterable[str | int]) -> Any:
 
 
 def chosen_text(chosen: str | Sequence[str] | Callable[[Layer], bool]) -> str:
-    """What was chosen, as text: for messages, and to choose it again.
+    """Return the caller's choice as text, for messages and to choose it again.
 
     Examples
     --------
@@ -174,21 +174,25 @@ def select(
     groups: Mapping[str, Callable[[], Sequence[Layer]]] | None = None,
     silent: Collection[str] = (),
 ) -> list[Layer]:
-    """The layers that were chosen, in the order of `layers`, each once.
+    """Select layers, in the order of `layers`, each once.
 
     Parameters
     ----------
     layers : sequence of Layer
-        All that there are, in execution order.
+        All layers, in execution order.
     chosen : str, sequence of str or callable
-        A name, a glob, a key of `groups`, several of those, or a function of a layer. Only by its own name is a layer
-        chosen that does not keep samples apart.
+        A name, a glob, a key of `groups`, several of those, or a function of a layer. A layer that does not keep
+        samples is selected only by its own name.
     preferred : sequence of Layer
-        Those that a glob is held against first.
+        Layers that a glob is matched against first.
     groups : mapping of str to callable, optional
         Words that stand for several layers.
     silent : collection of str
         Paths of modules that the forward never called.
+
+    Returns
+    -------
+    list of Layer
 
     Raises
     ------
@@ -198,12 +202,12 @@ def select(
         If only modules that never ran do.
     """
     if callable(chosen):
-        known = [layer for layer in layers if layer.side == "output" or layer in preferred]
-        return [layer for layer in known if layer.apart and chosen(layer)]
+        offered = [layer for layer in layers if layer.side == "output" or layer in preferred]
+        return [layer for layer in offered if layer.keeps_samples and chosen(layer)]
     wanted: list[Layer] = []
     for pattern in [chosen] if isinstance(chosen, str) else chosen:
         if groups is not None and pattern in groups:
-            wanted += [layer for layer in groups[pattern]() if layer.apart]
+            wanted += [layer for layer in groups[pattern]() if layer.keeps_samples]
         else:
             wanted += _matching(layers, pattern, preferred, silent)
     names = {layer.name for layer in wanted}
@@ -213,20 +217,21 @@ def select(
 def _matching(
     layers: Sequence[Layer], pattern: str, preferred: Sequence[Layer], silent: Collection[str]
 ) -> list[Layer]:
+    """Return the layers that one name or glob matches."""
     inputs = ":" in pattern
     for layer in layers:
         if pattern == layer.name or (pattern == layer.path and (layer.side, layer.call) == ("output", 1)):
             return [layer]
     for pool in (preferred, [layer for layer in layers if inputs == (layer.side == "input")]):
-        found = [layer for layer in pool if layer.apart and fnmatchcase(layer.name, pattern)]
-        if found:
-            return found
+        matches = [layer for layer in pool if layer.keeps_samples and fnmatchcase(layer.name, pattern)]
+        if matches:
+            return matches
     names = [layer.name for layer in layers if layer.side == "output"]
-    never = [path for path in silent if fnmatchcase(clean_name(path), pattern) or path == pattern]
-    if never:
+    uncalled = [path for path in silent if fnmatchcase(clean_name(path), pattern) or path == pattern]
+    if uncalled:
         near = nearest(pattern, names) or names[:3]
         raise LayerNeverFired(
-            f"{never[0]!r} is a module of this network, but its forward is never called; "
+            f"{uncalled[0]!r} is a module of this network, but its forward is never called; "
             f"nearest that are: {', '.join(near)}"
         )
     raise UnknownName("layer", pattern, names)

@@ -1,4 +1,4 @@
-"""Which input of a network is the mask of padding: by its name, in a mapping or in the forward's signature."""
+"""Find the masks of padding among a network's inputs, by their names in a mapping or in the forward's signature."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from layerwise.runtime.tensors import tensors_of
 
 __all__ = ["counted_masks", "find_masks", "named_inputs", "named_tensors", "true_of_real", "with_masks"]
 
-# Masks that say something else of the positions than which of them are padding.
+# Names of inputs that may be masks, and of masks that mark something else than padding.
 _CALLED_MASK = re.compile(r"mask_?\d*$")
 _OTHERS = frozenset(("head_mask", "global_attention_mask", "special_tokens_mask", "mask_time_indices"))
 
 
 def named_inputs(model: nn.Module, inputs: Any) -> dict[str, Any]:
-    """What goes into a network, by the names that its forward has for it."""
+    """Return a network's inputs by the names that its forward has for them."""
     if isinstance(inputs, Mapping):
         return dict(inputs)
     if not isinstance(inputs, tuple | list):
         return {}
-    taken = inspect.signature(model.forward).parameters.values()
-    names = [item.name for item in taken if item.kind in (item.POSITIONAL_ONLY, item.POSITIONAL_OR_KEYWORD)]
+    arguments = inspect.signature(model.forward).parameters.values()
+    names = [item.name for item in arguments if item.kind in (item.POSITIONAL_ONLY, item.POSITIONAL_OR_KEYWORD)]
     return dict(zip(names, inputs, strict=False))
 
 
 def named_tensors(model: nn.Module, inputs: Any) -> list[tuple[str, Tensor]]:
-    """The tensors of a network's inputs, each with the name of its input, in the order of
-    `layerwise.runtime.tensors.tensors_of`.
+    """Return the tensors of a network's inputs, each with the name of its input.
 
-    Tensors of a tuple that the forward has no name for have none.
+    They are in the order of `layerwise.runtime.tensors.tensors_of`. Tensors that the forward has no name for have an
+    empty one.
     """
     named = named_inputs(model, inputs)
     names = [str(name) for name, value in named.items() for _ in tensors_of(value)]
@@ -58,31 +58,31 @@ def find_masks(inputs: Mapping[str, Any], names: Mapping[str, bool], size: int) 
     Returns
     -------
     dict of str to Tensor
-        Each mask has the shape ``(n, positions)`` and is 0 for padding. Those of a known name come first; those whose
-        name has more words, as ``decoder_attention_mask`` has, follow.
+        Each mask has the shape ``(n, positions)`` and is 0 for padding. Masks of a known name come first; names with
+        more words, such as ``decoder_attention_mask``, follow.
     """
-    found: dict[str, Tensor] = {}
+    masks: dict[str, Tensor] = {}
     for name in [*names, *inputs]:
         real, mask = true_of_real(name, names), inputs.get(name)
         if real is not None and isinstance(mask, Tensor) and mask.ndim == 2 and len(mask) == size:
-            # One that is added to scores is 0 where positions are real, as one that is true of padding.
-            found.setdefault(name, mask if real else (mask == 0).long())
-    return found
+            # A mask that is added to scores is 0 at real positions, like one that is true of padding.
+            masks.setdefault(name, mask if real else (mask == 0).long())
+    return masks
 
 
 def with_masks(batch: Batch, inputs: Mapping[str, Any], names: Mapping[str, bool]) -> Batch:
-    """The batch with its masks of padding, as `find_masks` finds them among its named inputs."""
-    found = find_masks(inputs, names, batch.size)
-    if not found:
+    """Return the batch with its masks of padding, as `find_masks` finds them among its named inputs."""
+    masks = find_masks(inputs, names, batch.size)
+    if not masks:
         return batch
-    mask = next(iter(found.values()))
+    mask = next(iter(masks.values()))
     if batch.mask is not None and not torch.equal(batch.mask, mask):
         return batch
-    return replace(batch, mask=mask, masks=found)
+    return replace(batch, mask=mask, masks=masks)
 
 
 def true_of_real(name: str, names: Mapping[str, bool]) -> bool | None:
-    """Whether a mask of that name is true of real positions, by the name that it has or contains; None if unknown.
+    """Return whether a mask of a name is true of real positions, by the name that it has or contains; None if unknown.
 
     Examples
     --------
@@ -99,7 +99,7 @@ def true_of_real(name: str, names: Mapping[str, bool]) -> bool | None:
 
 
 def counted_masks(inputs: Mapping[str, Any], used: Collection[str]) -> list[str]:
-    """Names of masks among the inputs by which something is left out in the network, and nothing in its features."""
+    """Return the names of inputs that look like masks and leave out something, but are not used for the features."""
     return [name for name, mask in _masks(inputs) if name not in used and bool((mask == 0).any() and (mask != 0).any())]
 
 

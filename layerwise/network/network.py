@@ -1,4 +1,4 @@
-"""A model made ready to be measured: its adapter, its device, and its heads."""
+"""A model with its adapter, its device and its heads: batches are prepared for it, and one is traced through it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from layerwise.errors import InvalidData, LayerwiseError, cause_text
 from layerwise.network.answer import values_of
 from layerwise.network.failures import where_it_failed
 from layerwise.network.graph.axes import measured_trace
-from layerwise.network.graph.trace import Trace, trace
+from layerwise.network.graph.records import Trace
+from layerwise.network.graph.trace import trace
 from layerwise.network.layer import Layer
 from layerwise.network.mask_names import named_inputs, named_tensors, with_masks
 
@@ -29,9 +30,9 @@ class Traced:
     ----------
     trace : Trace
     scored : bool
-        Whether the network's output tells the class scores.
+        Whether the adapter finds class scores in the network's output.
     outputs : tuple of str
-        Names of the network's outputs that have a row for every sample.
+        Names of the network's outputs that have a row for every sample (`layerwise.network.answer.values_of`).
     alone : bool
         Whether a few samples of the batch ran by themselves; if not, the whole batch was traced, and no axis measured.
     """
@@ -44,7 +45,7 @@ class Traced:
 
 @dataclass(frozen=True)
 class Network:
-    """A model, the adapter that runs it, and where.
+    """A model, the adapter that runs it, and the device that it runs on.
 
     Attributes
     ----------
@@ -52,9 +53,9 @@ class Network:
     adapter : Adapter
     device : device
     scores : Layer, optional
-        Where the class scores are, for networks whose output does not say so.
+        The layer with the class scores, for networks whose output does not show them.
     heads : mapping of str to str, optional
-        The output or layer that judges a target, by target, where the caller says so.
+        The output or layer that judges a target, by target, where the caller names it.
     judges : sequence of Layer, optional
         The layers among those.
     """
@@ -68,11 +69,13 @@ class Network:
 
     @property
     def head(self) -> str | None:
-        """Path of the module that makes the logits, as far as the adapter knows it."""
+        """Path of the module that makes the logits, if the adapter knows it."""
         return self.adapter.head(self.model)
 
     def trace(self, batch: Batch) -> Traced:
-        """Trace a few samples of a batch, and measure the axes of all layers; all of it, where a few cannot run alone.
+        """Trace a few samples of a batch, and measure the axes of all layers.
+
+        Where a few samples cannot run alone, the whole batch is traced, and no axis is measured.
 
         Raises
         ------
@@ -95,7 +98,7 @@ class Network:
         except LayerwiseError:
             raise
         except Exception:
-            # Nodes of one graph, a state that is kept for the batch, a program exported for one size.
+            # The whole batch may still run: nodes of one graph, a state for the batch, a program exported for one size.
             pass
         try:
             return Traced(trace(self.model, lambda: run(batch)), scored, outputs, alone=False)
@@ -106,11 +109,11 @@ class Network:
             raise InvalidData(f"the network fails on the first batch: {cause_text(error)} {where}".strip()) from error
 
     def batch(self, raw: Any) -> Batch:
-        """What a loader gives, split and moved to the device, with its mask of padding."""
+        """Split a loader's batch into inputs and labels, move it to the device, and find its masks of padding."""
         pick = getattr(self.adapter, "pick", None)
         batch = self.adapter.batch(raw if pick is None else pick(raw, self.model), self.device)
         return with_masks(batch, named_inputs(self.model, batch.inputs), self.adapter.masks)
 
     def batches(self, loader: Any) -> Iterator[Batch]:
-        """The loader's batches, as `batch` gives them."""
+        """Yield the loader's batches, as `batch` prepares them."""
         return map(self.batch, loader)

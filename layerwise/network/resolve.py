@@ -1,4 +1,4 @@
-"""Resolve a model or the name of one to a network on a device."""
+"""Resolve a model, or the name of one, to a network on a device."""
 
 from __future__ import annotations
 
@@ -20,16 +20,30 @@ __all__ = ["find_network"]
 def find_network(
     model: nn.Module | str, device: str | torch.device | None, *, trust_remote_code: bool = False
 ) -> tuple[Network, str]:
-    """A network and what to call it, from a model or a model's name; code that comes with it runs where it is trusted.
+    """Resolve a model, or the name of one, to a network on a device.
+
+    Parameters
+    ----------
+    model : Module or str
+        A module, or a name such as ``"timm/resnet50"``.
+    device : str, device or None
+        Where the network is moved; None leaves a module where it is, and puts a named one on the CPU.
+    trust_remote_code : bool
+        Whether code that comes with a named model may run.
+
+    Returns
+    -------
+    (Network, str)
+        The network, and the name of the model in a profile.
 
     Raises
     ------
     InvalidData
-        If it is neither, or cannot be brought to the device.
+        If `model` is neither, has weights without values, or cannot be moved to the device.
     """
     if isinstance(model, str):
         loaded, _ = load(model, trust_remote_code=trust_remote_code)
-        # What a function gives may be a model of timm's, which knows its own preprocessing.
+        # A function may return a model of timm, which has its own preprocessing: its class decides on the adapter.
         network, _ = find_network(loaded, device or "cpu")
         return network, model
     if not isinstance(model, nn.Module):
@@ -44,26 +58,29 @@ def find_network(
         try:
             module.to(device)
         except Exception as error:
-            # Some of the weights may have gone before one did not.
+            # Some of the weights may have been moved before one failed.
             with suppress(Exception):
                 module.to(before)
-            there = f"there are cpu and {torch.cuda.device_count()} CUDA devices"
-            raise InvalidData(f"the network cannot be brought to {str(device)!r}; {there}: {reason(error)}") from error
+            devices = f"there are cpu and {torch.cuda.device_count()} CUDA devices"
+            raise InvalidData(
+                f"the network cannot be brought to {str(device)!r}; {devices}: {reason(error)}"
+            ) from error
     return Network(module, adapter, before if device is None else torch.device(device)), _name_of(module)
 
 
 def _refuse_without_values(module: nn.Module) -> None:
-    """Refuse weights on the device meta, unless accelerate brings their values when they are needed."""
+    """Refuse weights on the device meta, unless accelerate loads their values when they are needed."""
     offloaded = any(hasattr(part, "_hf_hook") for part in module.modules())
-    lacking = next((name for name, value in module.named_parameters() if value.is_meta), None)
-    if lacking is not None and not offloaded:
+    empty = next((name for name, value in module.named_parameters() if value.is_meta), None)
+    if empty is not None and not offloaded:
         raise InvalidData(
-            f"the network's weights have no values: {shown(lacking)} is on the device 'meta'; load them, or bring the "
+            f"the network's weights have no values: {shown(empty)} is on the device 'meta'; load them, or move the "
             "network to a device by module.to_empty(device=...) and load_state_dict"
         )
 
 
 def _name_of(module: nn.Module) -> str:
+    """Return the name that timm or Hugging Face gave a model, else that of its class."""
     config = getattr(module, "pretrained_cfg", None)
     if isinstance(config, dict) and config.get("architecture"):
         return ".".join(part for part in (config["architecture"], config.get("tag")) if part)

@@ -19,10 +19,10 @@ __all__ = ["device_of", "materialized", "weight_hash"]
 
 @contextmanager
 def materialized(module: nn.Module) -> Iterator[None]:
-    """A context in which the module's own parameters hold their values, wherever they wait otherwise."""
+    """Load the values of a module's own parameters and buffers in this context, if accelerate keeps them elsewhere."""
     hook = getattr(module, "_hf_hook", None)
-    own = chain(module.parameters(recurse=False), module.buffers(recurse=False))
-    if hook is None or not any(value.is_meta for value in own):
+    values = chain(module.parameters(recurse=False), module.buffers(recurse=False))
+    if hook is None or not any(value.is_meta for value in values):
         yield
         return
     hook.pre_forward(module)
@@ -33,7 +33,7 @@ def materialized(module: nn.Module) -> Iterator[None]:
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Where a model takes its inputs: where its first parameter is, or is brought to when it is needed."""
+    """Return the device that a model takes its inputs on: that of its first parameter when it is used."""
     for module in model.modules():
         hook: Any = getattr(module, "_hf_hook", None)
         for part in getattr(hook, "hooks", (hook,)):
@@ -46,7 +46,7 @@ def device_of(model: nn.Module) -> torch.device:
 
 
 def weight_hash(model: nn.Module, leave_out: Collection[str] = ()) -> str:
-    """Hash of the names and values of all parameters and buffers; equal for equal weights, wherever they are.
+    """Hash the names and values of all parameters and buffers; equal weights have equal hashes, on any device.
 
     Parameters
     ----------

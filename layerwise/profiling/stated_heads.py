@@ -53,5 +53,5 @@ def find_judges(
 def score_layers(layers: Sequence[Layer]) -> list[Layer]:
     """The layers that may be the class scores: those of logits that are as many as the last one's."""
     scores = [layer for layer in layers if layer.role == "logits" and not layer.is_complex]
-    own = [layer for layer in scores if layer.apart and len(layer.shape) == 1]
+    own = [layer for layer in scores if layer.keeps_samples and len(layer.shape) == 1]
     return [layer for layer in own if layer.shape == own[-1].shape]

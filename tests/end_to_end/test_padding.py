@@ -67,7 +67,7 @@ CASES = [(name, how) for name in NETWORKS for how in ("mean", "gap", "last") if 
 
 
 @pytest.mark.parametrize(("name", "reduce"), CASES)
-def test_company_and_padding_change_nothing(name: str, reduce: str) -> None:
+def test_other_samples_and_padding_change_no_feature(name: str, reduce: str) -> None:
     torch.manual_seed(0)
     network = NETWORKS[name]().eval()
 

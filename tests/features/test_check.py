@@ -77,7 +77,7 @@ class Remembering(nn.Module):
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 @pytest.mark.parametrize("spoil", [NormOfTheBatch, LeftInDropout, Capacity, Mixing, Remembering])
-def test_features_that_depend_on_their_company_are_refused(spoil: type[nn.Module], kind: torch.dtype) -> None:
+def test_features_that_depend_on_other_samples_are_refused(spoil: type[nn.Module], kind: torch.dtype) -> None:
     torch.manual_seed(0)
     inputs, labels = blobs()
     with pytest.raises(BatchDependence, match=r"layer 'second.*' differs by \d+% of the spread.*check=False"):
@@ -85,20 +85,20 @@ def test_features_that_depend_on_their_company_are_refused(spoil: type[nn.Module
 
 
 @pytest.mark.parametrize("spoil", [NormOfTheBatch, LeftInDropout, Remembering])
-def test_a_caller_who_means_it_goes_on(spoil: type[nn.Module]) -> None:
+def test_the_check_can_be_switched_off(spoil: type[nn.Module]) -> None:
     assert checked(Spoilt(spoil()), [blobs()], check=False) == "no: check=False"
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 @pytest.mark.parametrize("name", ["resnet10t", "vit_tiny_patch16_224"])
-def test_networks_in_training_mode_pass_without_a_word(name: str, kind: torch.dtype) -> None:
+def test_training_mode_passes_silently(name: str, kind: torch.dtype) -> None:
     torch.manual_seed(0)
     network = timm.create_model(name, drop_rate=0.5, num_classes=2, **({"img_size": 32} if "vit" in name else {}))
     pictures = torch.randn(6, 3, 32, 32)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        said = checked(network.train().to(kind), [(pictures.to(kind), torch.arange(6) % 2)])
-    assert said.startswith("features differ by at most")
+        attribute = checked(network.train().to(kind), [(pictures.to(kind), torch.arange(6) % 2)])
+    assert attribute.startswith("features differ by at most")
     assert network.training
 
 
@@ -121,14 +121,12 @@ class Turned(nn.Module):
         return self.inner(inputs.transpose(0, 1)).mean(0)
 
 
-def test_padding_that_no_mask_leaves_out_is_told(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_padding_without_a_mask_is_logged(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr("layerwise.features.reading.mask_of_layer", lambda *_, **__: None)
     torch.manual_seed(0)
     with caplog.at_level(logging.WARNING, "layerwise"):
-        said = checked(Careless("nothing"), [texts("right")], reduce="mean", layers=["first", "second"])
-    assert said.startswith("padding changes features")
+        attribute = checked(Careless("nothing"), [texts("right")], reduce="mean", layers=["first", "second"])
+    assert attribute.startswith("padding changes features")
     assert any("differs: this network sees padding there" in line for line in caplog.messages)
 
 
@@ -154,14 +152,14 @@ def test_padding_in_front_that_moves_positions_is_refused() -> None:
         checked(decoder(), [texts("left")])
 
 
-def test_padding_in_front_with_positions_is_what_padding_behind_is() -> None:
+def test_padding_in_front_with_position_ids_passes() -> None:
     left = texts("left")
     positions = (left["attention_mask"].cumsum(1) - 1).clamp_min(0)
-    found = [
+    values = [
         profile(decoder(), [data], metrics=["nc1_trace"])["nc1_trace"].sel(layer="h.1").values
         for data in (texts("right"), {**left, "position_ids": positions})
     ]
-    torch.testing.assert_close(torch.from_numpy(found[0]), torch.from_numpy(found[1]), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(torch.from_numpy(values[0]), torch.from_numpy(values[1]), rtol=1e-4, atol=1e-6)
 
 
 class Careless(nn.Module):
@@ -188,14 +186,14 @@ def test_a_mask_that_does_not_reach_an_attention_is_refused() -> None:
         checked(Careless("second"), [texts("right")])
 
 
-def test_a_network_that_pools_over_padding_gets_one_line(caplog: pytest.LogCaptureFixture) -> None:
+def test_pooling_over_padding_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     torch.manual_seed(0)
     with caplog.at_level(logging.WARNING, "layerwise"):
         assert "from layer 'pool' on, by the network's design" in checked(Careless("pooling"), [texts("right")])
     assert [line for line in caplog.messages if "layer 'pool' differs: this network sees padding there" in line]
 
 
-def test_a_network_that_sees_padding_by_design_gets_one_line(caplog: pytest.LogCaptureFixture) -> None:
+def test_padding_seen_by_design_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     torch.manual_seed(0)
     config = Wav2Vec2Config(
         **{"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32},
@@ -209,7 +207,7 @@ def test_a_network_that_sees_padding_by_design_gets_one_line(caplog: pytest.LogC
     assert [line for line in caplog.messages if "sees padding there, whatever the mask" in line]
 
 
-def test_padding_never_goes_past_the_positions_of_the_network() -> None:
+def test_padding_stays_within_the_positions_of_the_network() -> None:
     torch.manual_seed(0)
     config = BertConfig(
         **{"vocab_size": 100, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2},
@@ -218,7 +216,7 @@ def test_padding_never_goes_past_the_positions_of_the_network() -> None:
     assert "padding" not in checked(BertModel(config, add_pooling_layer=False).eval(), [texts("right")])
 
 
-def test_samples_that_cannot_run_alone_are_not_checked_and_that_is_said(caplog: pytest.LogCaptureFixture) -> None:
+def test_samples_that_cannot_run_alone_are_recorded_as_unchecked(caplog: pytest.LogCaptureFixture) -> None:
     class Graph(nn.Module):
         """One graph, its nodes are the samples."""
 
@@ -238,7 +236,7 @@ def test_samples_that_cannot_run_alone_are_not_checked_and_that_is_said(caplog: 
     assert any("nothing was checked" in line for line in caplog.messages)
 
 
-def test_random_numbers_buffers_and_what_modules_keep_are_as_before() -> None:
+def test_random_numbers_buffers_and_attributes_are_restored() -> None:
     class Counting(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -264,7 +262,7 @@ def test_random_numbers_buffers_and_what_modules_keep_are_as_before() -> None:
     assert torch.equal(counted.total, unchecked.total)
 
 
-def test_it_runs_once_for_a_network_and_its_data_and_on_few_samples() -> None:
+def test_it_runs_once_and_on_few_samples() -> None:
     network, runs = Perceptron(), []
     network.register_forward_hook(lambda module, args, output: runs.append(len(output)))
     with Tracker(network, [blobs()], metrics=["nc1_trace"]) as tracker:

@@ -19,28 +19,28 @@ from layerwise.network.resolve import find_network
 VALUES = torch.tensor([[1.0, 2.0], [3.0, 6.0]], dtype=torch.float64)
 
 
-def test_a_difference_is_told_in_units_of_the_spread() -> None:
-    found = difference(VALUES + 0.5, VALUES, VALUES, rounding=0.01)
-    assert found.distance == pytest.approx(0.5)
-    assert found.spread == pytest.approx(math.sqrt((1 + 1 + 4 + 4) / 4))
-    assert found.share == pytest.approx(0.5 / found.spread)
-    assert found.rounding == pytest.approx(0.01 * math.sqrt(50 / 4))
+def test_a_difference_is_in_units_of_the_spread() -> None:
+    result = difference(VALUES + 0.5, VALUES, VALUES, rounding=0.01)
+    assert result.distance == pytest.approx(0.5)
+    assert result.spread == pytest.approx(math.sqrt((1 + 1 + 4 + 4) / 4))
+    assert result.share == pytest.approx(0.5 / result.spread)
+    assert result.rounding == pytest.approx(0.01 * math.sqrt(50 / 4))
 
 
-def test_features_that_do_not_vary_differ_by_nothing_or_without_bound() -> None:
+def test_constant_features_differ_by_zero_or_infinity() -> None:
     same = torch.ones(3, 4, dtype=torch.float64)
     assert difference(same, same, same, rounding=1e-7).share == 0
     assert difference(same + 1, same, same, rounding=1e-7).share == math.inf
     assert not difference(same + 1e-9, same, same, rounding=1e-7).exceeds(0.05)
 
 
-def test_one_sample_is_weighed_against_its_own_size() -> None:
+def test_one_sample_is_compared_with_its_own_size() -> None:
     alone = VALUES[:1]
     assert difference(alone + 0.1, alone, alone, rounding=1e-7).share == pytest.approx(0.1 / math.sqrt(2.5))
     assert not difference(alone + 1e-7, alone, alone, rounding=1e-7).exceeds(0.05)
 
 
-def test_a_feature_that_is_finite_in_one_run_alone_differs() -> None:
+def test_a_feature_finite_in_one_run_only_differs() -> None:
     gap = VALUES.clone()
     gap[0, 0] = torch.nan
     assert difference(gap, gap, VALUES, rounding=1e-7).distance == 0
@@ -53,9 +53,9 @@ def test_rounding_is_that_of_the_coarsest_type_and_grows_with_depth(kind: torch.
     wrapped, _ = find_network(network, None)
     inputs, labels = blobs()
     traced = wrapped.trace(wrapped.batch((inputs.to(kind), labels)))
-    found = roundings_of(network, traced.trace, choose(traced.trace, "all")[:4])
+    roundings = roundings_of(network, traced.trace, choose(traced.trace, "all")[:4])
     half = torch.finfo(kind).eps / 2
-    assert list(found.values()) == pytest.approx([half * math.sqrt(depth) for depth in (1, 2, 3, 4)])
+    assert list(roundings.values()) == pytest.approx([half * math.sqrt(depth) for depth in (1, 2, 3, 4)])
 
 
 def test_autocast_is_coarser_than_the_weights() -> None:
@@ -63,8 +63,8 @@ def test_autocast_is_coarser_than_the_weights() -> None:
     wrapped, _ = find_network(network, None)
     with torch.autocast("cpu", torch.bfloat16):
         traced = wrapped.trace(wrapped.batch(blobs()))
-        found = roundings_of(network, traced.trace, choose(traced.trace, "all"))
-    assert min(found.values()) >= torch.finfo(torch.bfloat16).eps / 2
+        roundings = roundings_of(network, traced.trace, choose(traced.trace, "all"))
+    assert min(roundings.values()) >= torch.finfo(torch.bfloat16).eps / 2
 
 
 @pytest.mark.parametrize("samples", [1, 2, 3, 60])
@@ -73,10 +73,10 @@ def test_any_number_of_samples_is_compared(samples: int) -> None:
     batch = wrapped.batch(blobs(samples))
     traced = wrapped.trace(batch).trace
     readings = readings_of(wrapped, traced, choose(traced), batch, "auto", 0)
-    found = compare_company(wrapped, readings, batch, {reading.name: 1e-7 for reading in readings})
-    assert list(found.beside) == [reading.name for reading in readings]
-    assert not any(one.exceeds(0.05) for one in found.beside.values())
-    assert (found.padded, found.padding) == ({}, None)
+    company = compare_company(wrapped, readings, batch, {reading.name: 1e-7 for reading in readings})
+    assert list(company.mixed) == [reading.name for reading in readings]
+    assert not any(layer.exceeds(0.05) for layer in company.mixed.values())
+    assert (company.padded, company.padding) == ({}, None)
 
 
 class Keeping(nn.Module):
@@ -99,7 +99,7 @@ class Keeping(nn.Module):
         return inputs + torch.rand(())
 
 
-def test_what_a_network_keeps_is_put_back() -> None:
+def test_the_state_of_a_network_is_restored() -> None:
     network = Keeping()
     held, history = network.held, network.history
     torch.manual_seed(3)

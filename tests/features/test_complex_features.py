@@ -32,7 +32,7 @@ def within_over_between(features: np.ndarray, labels: np.ndarray) -> float:
 
 
 @given(st.lists(st.integers(1, 4), min_size=2, max_size=4), st.data())
-def test_distances_stay_what_they_are(shape: list[int], data: st.DataObject) -> None:
+def test_distances_are_kept(shape: list[int], data: st.DataObject) -> None:
     channels = data.draw(st.integers(1, len(shape) - 1))
     values = torch.complex(torch.randn(shape, dtype=torch.float64), torch.randn(shape, dtype=torch.float64))
     real = real_features(values, channels)
@@ -41,13 +41,13 @@ def test_distances_stay_what_they_are(shape: list[int], data: st.DataObject) -> 
     torch.testing.assert_close(real.flatten(1) @ real.flatten(1).T, gram)
 
 
-def test_real_activations_are_not_touched() -> None:
+def test_real_activations_are_not_copied() -> None:
     values = torch.randn(3, 2)
     assert real_features(values, 1) is values
 
 
 @pytest.mark.parametrize("reduce", ["auto", "flatten"])
-def test_a_profile_measures_complex_layers_as_they_are(reduce: str) -> None:
+def test_a_profile_measures_complex_layers(reduce: str) -> None:
     torch.manual_seed(0)
     net, labels = Spectral(), torch.arange(60) % 2
     x = torch.complex(torch.randn(60, 2, 9), 3 * torch.randn(60, 2, 9) + labels[:, None, None])

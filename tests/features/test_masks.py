@@ -20,11 +20,11 @@ def at(shape: tuple[int, ...], axes: Axes = UNMEASURED, prefix: int = 0, **optio
     return mask_of_layer(MASK, axes, shape, prefix, resampled, **{"tokens": True, **options})
 
 
-def test_a_layer_that_does_not_follow_the_mask_has_none() -> None:
+def test_a_layer_that_does_not_follow_the_mask_has_no_mask() -> None:
     assert at((2, 4, 8), Axes(masked=(), measured=True)) is None
 
 
-def test_a_layer_that_follows_it_along_any_axis_has_it() -> None:
+def test_a_layer_may_follow_the_mask_along_any_axis() -> None:
     assert torch.equal(at((2, 8, 4), Axes(masked=(2,), measured=True)), MASK)
 
 
@@ -34,26 +34,26 @@ def test_tokens_of_a_prefix_are_real_and_virtual_ones_are_not() -> None:
     assert at((2, 6, 8), axes, prefix=2, virtual=True).tolist() == [[0, 0, 1, 1, 1, 0], [0, 0, 1, 0, 0, 0]]
 
 
-def test_a_strided_layer_has_what_lies_at_the_centre_of_each_position() -> None:
+def test_a_strided_layer_has_the_mask_at_the_centre_of_each_position() -> None:
     assert at((2, 2, 8), Axes(masked=(1,), scaled=True, measured=True)).tolist() == [[1, 0], [0, 0]]
 
 
-def test_without_a_measurement_tokens_alone_have_it() -> None:
+def test_without_a_measurement_only_tokens_have_the_mask() -> None:
     assert torch.equal(at((2, 4, 8)), MASK)
     assert at((2, 8, 4), tokens=False) is None
 
 
-def test_an_only_token_is_real_whatever_the_mask_of_the_encoder() -> None:
+def test_a_single_token_is_real_whatever_the_mask() -> None:
     assert at((2, 1, 8)) is None
 
 
 @pytest.mark.parametrize("axes", [UNMEASURED, Axes(masked=(1,), ahead=2, measured=True)])
-def test_positions_that_nobody_knows_are_refused_with_both_lengths(axes: Axes) -> None:
+def test_unknown_positions_are_refused_with_both_lengths(axes: Axes) -> None:
     with pytest.raises(InvalidData, match=r"mask has 4 tokens, the layer has 6.*in front or behind"):
         at((2, 6, 8), axes)
 
 
-def test_samples_of_padding_alone_are_refused_and_counted() -> None:
+def test_samples_of_only_padding_are_refused_and_counted() -> None:
     check_some_real(MASK)
     check_some_real(None)
     with pytest.raises(InvalidData, match="1 of 2 samples of a batch have no token"):

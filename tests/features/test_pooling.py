@@ -57,11 +57,11 @@ def read(model: nn.Module, batch, layer: str | None = None, **options) -> tuple[
     """The features of the last layer with positions, or of a named one, as a profile reads them."""
     options = {"metrics": "feature_norm", **options}
     profiler = Profiler(model, [batch], Settings(**({"layers": layer} if layer else {}), **options))
-    chosen = [own for own in profiler.readings if len(own.layer.shape) > 1][-1]
-    found: list[Tensor] = []
-    with reading_features(profiler.network, [chosen], lambda reading, features: found.append(features)) as run:
+    chosen = [reading for reading in profiler.readings if len(reading.layer.shape) > 1][-1]
+    received: list[Tensor] = []
+    with reading_features(profiler.network, [chosen], lambda reading, features: received.append(features)) as run:
         run(profiler.network.adapter.batch(batch, profiler.network.device))
-    return found[0], profiler
+    return received[0], profiler
 
 
 def classifier_input(model: nn.Module, head: nn.Module, inputs) -> Tensor:
@@ -74,7 +74,7 @@ def classifier_input(model: nn.Module, head: nn.Module, inputs) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("pool", "width", "how"),
+    ("pool", "width", "reduction"),
     [
         (lambda x: x.mean((2, 3)), 6, "gap"),
         (lambda x: x.amax((2, 3)), 6, "max"),
@@ -82,16 +82,16 @@ def classifier_input(model: nn.Module, head: nn.Module, inputs) -> Tensor:
         (lambda x: x.flatten(1), 6 * 14 * 14, "flatten"),
     ],
 )
-def test_maps_are_pooled_as_the_network_pools_them(pool, width, how, caplog):
+def test_maps_follow_the_networks_pooling(pool, width, reduction, caplog):
     model, pictures = maps(pool, width), torch.randn(6, 3, 16, 16)
     features, profiler = read(model, (pictures, LABELS))
-    assert profiler.network_pooling == how
+    assert profiler.network_pooling == reduction
     torch.testing.assert_close(features, classifier_input(model, model.classifier, pictures))
     assert not caplog.records
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "how"),
+    ("name", "options", "reduction"),
     [
         ("resnet18", {}, "gap"),
         ("vit_tiny_patch16_224", {"depth": 1}, "cls"),
@@ -99,14 +99,14 @@ def test_maps_are_pooled_as_the_network_pools_them(pool, width, how, caplog):
         ("vit_tiny_patch16_224", {"depth": 1, "global_pool": "max", "fc_norm": False}, "max"),
     ],
 )
-def test_networks_of_timm_are_pooled_as_they_pool(name, options, how):
+def test_networks_of_timm_follow_their_own_pooling(name, options, reduction):
     torch.manual_seed(0)
     model = timm.create_model(name, num_classes=3, **options).eval()
     size = 64 if name == "resnet18" else 224
     pictures = torch.randn(6, 3, size, size)
     # A norm stands between the blocks and the pooling of a transformer.
     features, profiler = read(model, (pictures, LABELS), "norm" if name.startswith("vit") else None)
-    assert profiler.network_pooling == how
+    assert profiler.network_pooling == reduction
     torch.testing.assert_close(
         features, classifier_input(model, model.get_classifier(), pictures), rtol=1e-4, atol=1e-5
     )
@@ -120,13 +120,13 @@ def test_the_class_token_of_an_encoder_is_read():
     inputs = {"input_ids": ids, "attention_mask": mask}
     features, _ = read(model, {**inputs, "labels": LABELS})
     with torch.no_grad():
-        own = model.bert.pooler.dense(features).tanh()
-    torch.testing.assert_close(own, classifier_input(model, model.classifier, inputs))
+        pooled = model.bert.pooler.dense(features).tanh()
+    torch.testing.assert_close(pooled, classifier_input(model, model.classifier, inputs))
 
 
 @pytest.mark.parametrize("masked", [True, False])
 @pytest.mark.parametrize("outputs", [1, 3])
-def test_a_decoder_is_read_at_the_token_that_it_picks_itself(masked, outputs):
+def test_a_decoder_is_read_at_the_token_that_it_picks(masked, outputs):
     torch.manual_seed(0)
     sizes = {"vocab_size": 30, "n_embd": 16, "n_layer": 2, "n_head": 2, "bos_token_id": 1, "eos_token_id": 2}
     model = transformers.GPT2ForSequenceClassification(
@@ -161,8 +161,8 @@ def test_each_tower_is_pooled_in_its_own_way():
     vision = {**TEXT, "image_size": 32, "patch_size": 8}
     model = transformers.CLIPModel(transformers.CLIPConfig(text_config=text, vision_config=vision)).eval()
     batch = {"input_ids": texts()[0], "pixel_values": torch.randn(6, 3, 32, 32), "labels": LABELS}
-    found = Profiler(model, [batch], Settings(metrics="feature_norm"))
-    stated = {reading.name: reading.stated for reading in found.readings}
+    profiler = Profiler(model, [batch], Settings(metrics="feature_norm"))
+    stated = {reading.name: reading.stated for reading in profiler.readings}
     assert stated["vision_model.encoder.layers.1"] == "cls"
     assert stated["text_model.encoder.layers.1"] == "eos"
 
@@ -191,7 +191,7 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("pool", "how"),
+    ("pool", "reduction"),
     [
         (masked_mean, "mean"),
         (lambda x, mask: x.masked_fill(mask[..., None] == 0, -1e9).amax(1), "max"),
@@ -199,12 +199,12 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
         (lambda x, mask: x[:, 0], "cls"),
     ],
 )
-def test_padding_counts_for_neither(pool, how):
+def test_padding_counts_in_no_pooling(pool, reduction):
     model = tokens(pool)
     ids, mask = texts()
     inputs = {"input_ids": ids, "attention_mask": mask}
     features, profiler = read(model, {**inputs, "labels": LABELS}, "below.1")
-    assert profiler.network_pooling == how
+    assert profiler.network_pooling == reduction
     torch.testing.assert_close(features, classifier_input(model, model.classifier, inputs))
 
 
@@ -220,7 +220,7 @@ def test_padding_counts_for_neither(pool, how):
     ],
     ids=["mean with padding", "last with padding", "max with padding", "sum", "two ways", "attention"],
 )
-def test_what_no_reduction_gives_is_told_in_one_line(pool, caplog):
+def test_an_unknown_pooling_is_logged_once(pool, caplog):
     ids, mask = texts()
     with caplog.at_level(logging.WARNING):
         ds = profile(
@@ -235,7 +235,7 @@ def test_what_no_reduction_gives_is_told_in_one_line(pool, caplog):
 
 
 @pytest.mark.parametrize("pool", ["map", "avgmax"])
-def test_attention_pooling_is_told(pool, caplog):
+def test_attention_pooling_is_logged(pool, caplog):
     model = timm.create_model("vit_tiny_patch16_224", depth=1, num_classes=3, global_pool=pool, class_token=False)
     with caplog.at_level(logging.WARNING):
         _, profiler = read(model.eval(), (torch.randn(6, 3, 224, 224), LABELS))
@@ -243,14 +243,14 @@ def test_attention_pooling_is_told(pool, caplog):
     assert len(caplog.records) == 1
 
 
-def test_wide_maps_that_are_flattened_are_averaged_and_it_is_told(caplog):
+def test_wide_flattened_maps_are_averaged_and_logged(caplog):
     with caplog.at_level(logging.WARNING):
         features, profiler = read(maps(lambda x: x.flatten(1), 6 * 62 * 62), (torch.randn(6, 3, 64, 64), LABELS))
     assert (features.shape, profiler.network_pooling) == ((6, 6), "not followed: flatten")
     assert "flattens" in caplog.text
 
 
-def test_a_fixed_position_in_the_padding_is_told_and_the_first_real_token_read(caplog):
+def test_a_fixed_position_in_padding_is_logged(caplog):
     ids, mask = texts()
     batch = {"input_ids": ids.flip(1), "attention_mask": mask.flip(1), "labels": LABELS}
     model = tokens(lambda x, mask: x[:, 0])
@@ -261,7 +261,7 @@ def test_a_fixed_position_in_the_padding_is_told_and_the_first_real_token_read(c
     assert "takes 'cls', which differs" in caplog.text
 
 
-def test_what_the_caller_asks_for_needs_no_line(caplog):
+def test_a_requested_reduction_is_not_logged(caplog):
     ids, mask = texts()
     batch = {"input_ids": ids, "attention_mask": mask, "labels": LABELS}
     with caplog.at_level(logging.WARNING):
@@ -280,7 +280,7 @@ def test_the_end_token_is_known_or_refused():
     torch.testing.assert_close(features, last)
 
 
-def test_the_shortest_and_the_longest_text_are_among_those_that_poolings_are_measured_on() -> None:
+def test_poolings_are_measured_on_the_shortest_and_longest_text() -> None:
     lengths = torch.tensor([3, 2, 2, 2, 4, 3, 9])
     mask = (torch.arange(9) < lengths[:, None]).long()
     few = unlike_samples(Batch(mask, {}, len(mask), mask))

@@ -53,5 +53,5 @@ def test_padding_and_virtual_tokens_never_count(tuned, reduce, pool) -> None:
     hidden = kept[0].double() if reduce == "auto" else kept[0][:, VIRTUAL:].double()
     features = pool(hidden, mask[..., None].double()).numpy()
     data = [{"input_ids": ids, "attention_mask": mask, "labels": labels}]
-    found = profile(tuned, data, reduce=reduce, metrics=["nc1_trace"])["nc1_trace"].sel(layer=LAYER)
-    np.testing.assert_allclose(found.values.ravel(), oracle.nc1_trace(features, labels.numpy()), rtol=1e-5)
+    measured = profile(tuned, data, reduce=reduce, metrics=["nc1_trace"])["nc1_trace"].sel(layer=LAYER)
+    np.testing.assert_allclose(measured.values.ravel(), oracle.nc1_trace(features, labels.numpy()), rtol=1e-5)

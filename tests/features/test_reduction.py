@@ -44,28 +44,28 @@ CASES = [
     ("grid:2", TOKENS, -1, lambda a: cells(a.transpose(0, 2, 1).reshape(5, 3, 3, 3), 2)),
     ("flatten", MAP, 1, lambda a: a.reshape(5, -1)),
     ("flatten", TOKENS, -1, lambda a: a.reshape(5, -1)),
-    *((how, (5, 3), -1, lambda a: a) for how in ("gap", "mean", "cls", "last", "grid:2", "flatten")),
+    *((reduction, (5, 3), -1, lambda a: a) for reduction in ("gap", "mean", "cls", "last", "grid:2", "flatten")),
     ("gap", (5,), -1, lambda a: a[:, None]),
 ]
 
 
-@pytest.mark.parametrize(("how", "shape", "channels", "plain"), CASES)
+@pytest.mark.parametrize(("reduction", "shape", "channels", "plain"), CASES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_a_reduction_equals_its_plain_form(how, shape, channels, plain, dtype):
+def test_a_reduction_equals_its_plain_form(reduction, shape, channels, plain, dtype):
     activation = drawn(*shape, dtype=dtype)
     expected = plain(activation.double().numpy())
-    found = reduce(activation, how, channels, Tokens())
-    np.testing.assert_allclose(found.double().numpy(), expected, rtol=1e-5, atol=1e-6)
+    reduced = reduce(activation, reduction, channels, Tokens())
+    np.testing.assert_allclose(reduced.double().numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("how", ["gap", "mean", "grid:1"])
+@pytest.mark.parametrize("reduction", ["gap", "mean", "grid:1"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_means_of_half_precision_are_accumulated_in_single(how, dtype):
+def test_means_of_half_precision_are_accumulated_in_single(reduction, dtype):
     # 70,000 * 3 is beyond what float16 can hold, and bfloat16 stops counting at 256.
     activation = torch.full((2, 3, 280, 250), 3.0, dtype=dtype)
-    found = reduce(activation, how, 1, Tokens())
-    assert found.dtype == torch.float32
-    assert torch.equal(found, torch.full((2, 3), 3.0))
+    reduced = reduce(activation, reduction, 1, Tokens())
+    assert reduced.dtype == torch.float32
+    assert torch.equal(reduced, torch.full((2, 3), 3.0))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -79,14 +79,14 @@ PADDED = [RIGHT, RIGHT.flip(1), RIGHT.bool(), RIGHT.flip(1).bool(), RIGHT.float(
 
 @pytest.mark.parametrize("mask", PADDED, ids=["right", "left", "right bool", "left bool", "float"])
 @pytest.mark.parametrize(
-    ("how", "plain"),
+    ("reduction", "plain"),
     [("mean", lambda real: real.mean(0)), ("cls", lambda real: real[0]), ("last", lambda real: real[-1])],
 )
-def test_padding_on_either_side_never_counts_not_even_as_nan(how, plain, mask):
+def test_padding_never_counts_not_even_as_nan(reduction, plain, mask):
     activation = drawn(3, 4, 2)
     activation[mask == 0] = float("nan")
     expected = [plain(row[kept != 0].numpy()) for row, kept in zip(activation, mask, strict=True)]
-    np.testing.assert_allclose(reduce(activation, how, -1, Tokens(mask)).numpy(), expected, rtol=1e-6)
+    np.testing.assert_allclose(reduce(activation, reduction, -1, Tokens(mask)).numpy(), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("prefix", [1, 5])
@@ -109,12 +109,12 @@ def test_prefix_tokens_are_left_out_without_a_mask_too():
 
 
 def test_a_sample_that_is_all_padding_has_mean_zero():
-    found = reduce(drawn(1, 4, 2), "mean", -1, Tokens(torch.zeros(1, 4, dtype=torch.int64)))
-    assert torch.equal(found, torch.zeros(1, 2))
+    reduced = reduce(drawn(1, 4, 2), "mean", -1, Tokens(torch.zeros(1, 4, dtype=torch.int64)))
+    assert torch.equal(reduced, torch.zeros(1, 2))
 
 
 @pytest.mark.parametrize(
-    ("how", "shape", "channels", "message"),
+    ("reduction", "shape", "channels", "message"),
     [
         ("cls", MAP, 1, r"'cls' needs tokens; the activation has shape \(5, 3, 4, 6\)"),
         ("last", SERIES, 1, "'last' needs tokens"),
@@ -123,19 +123,19 @@ def test_a_sample_that_is_all_padding_has_mean_zero():
         ("grid:2", (5, 2, 3, 4, 6), 1, "'grid:2' needs a map"),
     ],
 )
-def test_an_activation_of_another_form_is_refused(how, shape, channels, message):
+def test_an_activation_without_tokens_or_grid_is_refused(reduction, shape, channels, message):
     with pytest.raises(InvalidData, match=message):
-        reduce(drawn(*shape), how, channels, Tokens())
+        reduce(drawn(*shape), reduction, channels, Tokens())
 
 
 def test_gap_counts_prefix_tokens_and_no_padding():
     activation = drawn(3, 4, 2)
     expected = [row[kept != 0].mean(0).numpy() for row, kept in zip(activation, RIGHT, strict=True)]
-    found = reduce(activation, "gap", -1, Tokens(RIGHT, prefix=1)).numpy()
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    reduced = reduce(activation, "gap", -1, Tokens(RIGHT, prefix=1)).numpy()
+    np.testing.assert_allclose(reduced, expected, rtol=1e-6)
 
 
-def test_a_mask_holds_for_the_axes_that_follow_it():
+def test_a_mask_applies_to_the_axes_that_follow_it():
     series, maps = drawn(3, 5, 4), drawn(3, 4, 6, 5)
     of_series = reduce(series, "gap", 1, Tokens(RIGHT, axes=(2,)))
     of_maps = reduce(maps, "gap", -1, Tokens(RIGHT, axes=(1,)))
@@ -145,14 +145,14 @@ def test_a_mask_holds_for_the_axes_that_follow_it():
 
 
 @pytest.mark.parametrize("name", ["auto", "gap", "grid:7", "cls", "mean", "last", "flatten", "sketch:128"])
-def test_the_reductions_there_are(name):
+def test_known_reductions_pass(name):
     check_reduction(name)
 
 
 @pytest.mark.parametrize(
     "name", ["", "avg", "grid", "grid:", "grid:0", "grid:x", "grid:-1", "gap:2", "sketch", "grid:k"]
 )
-def test_other_reductions_are_refused(name):
+def test_unknown_reductions_are_refused(name):
     with pytest.raises(UnknownName, match="no reduction"):
         check_reduction(name)
 
@@ -170,5 +170,5 @@ def test_other_reductions_are_refused(name):
         ((9, 3), -1, "grid:2", "grid:2"),
     ],
 )
-def test_auto_is_the_networks_pooling_for_tokens_and_averaging_for_maps(shape, channels, name, expected):
+def test_auto_pools_tokens_like_the_network_and_averages_maps(shape, channels, name, expected):
     assert reduction_of(Layer("block", shape=shape, channels=channels), name, "cls") == expected

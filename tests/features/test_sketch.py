@@ -12,7 +12,7 @@ def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def test_the_same_seed_gives_the_same_projection_and_another_seed_another():
+def test_the_seed_determines_the_projection():
     features = drawn(3, 1000)
     first = Sketch(1000, 64, seed=1)(features)
     torch.manual_seed(99)
@@ -63,9 +63,9 @@ def test_a_large_common_offset_leaves_the_sums_exact():
     sketch = Sketch(60_000, 100)
     offset = sketch(torch.full((1, 60_000), 1e6, dtype=torch.float64))
     exact = sketch(noise.double()) + offset
-    found = sketch(noise + 1e6)
-    assert found.dtype == torch.float32
-    assert torch.equal(found, exact.float())
+    projected = sketch(noise + 1e6)
+    assert projected.dtype == torch.float32
+    assert torch.equal(projected, exact.float())
 
 
 @pytest.mark.parametrize(
@@ -74,9 +74,9 @@ def test_a_large_common_offset_leaves_the_sums_exact():
 )
 def test_the_projection_is_at_least_single_precision(given, kept):
     features = drawn(2, 64).to(given)
-    found = Sketch(64, 8)(features)
-    assert found.dtype == kept
-    torch.testing.assert_close(found.double(), Sketch(64, 8)(features.double()), rtol=1e-6, atol=1e-6)
+    projected = Sketch(64, 8)(features)
+    assert projected.dtype == kept
+    torch.testing.assert_close(projected.double(), Sketch(64, 8)(features.double()), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(("features", "width"), [(30_000, 100), (96, 32), (50, 64)])
@@ -85,7 +85,7 @@ def test_a_linear_map_of_the_projection_is_lifted_to_one_of_the_features(feature
     torch.testing.assert_close(one @ sketch.lift(weights), sketch(one) @ weights, rtol=1e-10, atol=1e-10)
 
 
-def test_any_two_features_share_a_bucket_as_rarely_as_if_each_drew_its_own():
+def test_two_features_rarely_share_a_bucket():
     # Of 600 projections to 20 buckets two features meet in 30, whichever two: neighbours, far apart, one ring apart.
     features, width = 40_000, 20
     pairs = torch.tensor([(0, 1), (0, 20), (5, 8225), (0, 39_999), (100, 20_100), (8191, 8192)])

@@ -102,7 +102,7 @@ def test_each_layer_has_the_mask_of_its_text(kind: type[TwoTexts], lengths: tupl
     assert all(repr(name) in ds.attrs["padding"] for name in inputs if "mask" in name)
 
 
-def test_the_mask_of_one_text_says_nothing_of_an_equally_long_one_without() -> None:
+def test_an_equally_long_text_without_a_mask_has_none() -> None:
     torch.manual_seed(0)
     network = Unmasked().eval()
     inputs = named(TwoTexts, (9, 9))
@@ -113,7 +113,7 @@ def test_the_mask_of_one_text_says_nothing_of_an_equally_long_one_without() -> N
     assert "counted" in ds.attrs["padding"]
 
 
-def test_masks_that_cannot_be_told_apart_are_refused_with_both_names() -> None:
+def test_indistinguishable_masks_are_refused_with_both_names() -> None:
     inputs = named(Added, (9, 9))
     run: dict[str, Any] = {"metrics": ["nc1_trace"], "layers": ["mix"], "reduce": "gap"}
     with pytest.raises(InvalidData, match=r"'attention_mask' or by 'attention_mask_2'"):
@@ -122,7 +122,7 @@ def test_masks_that_cannot_be_told_apart_are_refused_with_both_names() -> None:
     profile(Added().eval(), [(inputs, LABELS)], **run)
 
 
-def test_labels_of_tokens_that_may_be_of_either_text_are_refused() -> None:
+def test_labels_of_tokens_of_an_unknown_text_are_refused() -> None:
     inputs = named(TwoTexts, (9, 9))
     labels = torch.randint(0, 2, (24, 9))
     with pytest.raises(InvalidLabels, match=r"may be of the tokens of 'attention_mask' or of 'attention_mask_2'"):
@@ -144,7 +144,7 @@ def test_inputs_that_run_only_together_are_one_text() -> None:
     assert texts_of(LENGTH, NAMES, lambda part: len(part.axes) == 4) == [LENGTH]
 
 
-def test_inputs_that_run_at_lengths_of_their_own_are_texts_of_their_own() -> None:
+def test_inputs_that_run_at_different_lengths_are_two_texts() -> None:
     encoder = {0, 1, 2}
-    found = texts_of(LENGTH, NAMES, lambda part: part.axes.keys() in ({3}, encoder))
-    assert sorted((sorted(part.axes), part.masks) for part in found) == [([0, 1, 2], ("attention_mask",)), ([3], ())]
+    texts = texts_of(LENGTH, NAMES, lambda part: part.axes.keys() in ({3}, encoder))
+    assert sorted((sorted(part.axes), part.masks) for part in texts) == [([0, 1, 2], ("attention_mask",)), ([3], ())]

@@ -1,4 +1,4 @@
-"""A convention reaches the metrics that it is said to reach, and no other."""
+"""A convention changes the metrics that `REACHES` names, and no other."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def numbers(name: str, convention: metrics.Convention) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("field", REACHES)
-def test_a_field_changes_the_metrics_that_it_reaches_and_no_other(field):
-    # Of dependent class means the tolerance drops directions that the other rule keeps.
+def test_a_field_changes_its_metrics_and_no_other(field):
+    # With dependent class means the tolerance drops directions that the other rule keeps.
     case = "rank_deficient" if field == "rank" else "unequal_classes"
     usual, other = (numbers(case, replace(CONVENTIONS["default"], **own)) for own in ({}, {field: OTHER[field]}))
     changed = {name for name in usual if not np.allclose(usual[name], other[name], rtol=1e-9, equal_nan=True)}

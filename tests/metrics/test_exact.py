@@ -67,7 +67,7 @@ def test_conventions_equal_the_oracle(convention, name):
 
 
 @pytest.mark.parametrize("name", ["random", "unequal_classes", "absent_class", "more_classes_than_dims", "offset"])
-def test_metrics_of_the_network_itself_equal_the_oracle(name):
+def test_metrics_of_the_networks_own_classifier_equal_the_oracle(name):
     case = CASES[name]()
     generator = np.random.default_rng(1)
     width = case.features.shape[1]
@@ -97,26 +97,26 @@ def test_a_test_split_is_judged_by_the_means_and_the_probe_of_train(name):
     assert_equal(value("probe_error", evidence), oracle.probe_error(train, train_labels, test, test_labels, RIDGE))
 
 
-def test_a_label_that_train_never_had_is_an_error_of_the_nearest_mean():
+def test_a_label_unknown_to_train_is_an_error():
     train = tensors(np.array([[0.0], [1.0]]), np.array([0, 1]))
     test = tensors(np.array([[0.0], [1.0], [1.0], [0.1]]), np.array([0, 1, 2, 2]))
     assert value("ncc_error", evidence_of(*test, train=train)) == 0.5
 
 
-def test_collapsed_features_have_the_small_nc1_that_they_have():
+def test_nc1_of_collapsed_features_is_accurate():
     case = CASES["collapsed"]()
     measured = value("nc1", evidence_of(*tensors(case.features, case.labels), sizes=7))
     assert 1e-11 < measured < 1e-9
 
 
-def test_features_on_a_simplex_frame_have_collapsed_in_every_respect():
+def test_a_simplex_frame_has_collapsed_by_every_metric():
     case = CASES["simplex"]()
     evidence = evidence_of(*tensors(case.features, case.labels))
     for name in ("nc1", "nc1_trace", "cdnv", "vci", "equinorm", "equiangularity", "max_angle", "etf_error"):
         assert abs(value(name, evidence)) < 1e-13, name
 
 
-def test_one_class_has_no_collapse_to_measure():
+def test_one_class_is_nan():
     features, labels = tensors(np.random.default_rng(0).standard_normal((5, 3)), np.zeros(5, dtype=int))
     evidence = evidence_of(features, labels)
     for name in ("nc1", "nc1_trace", "cdnv", "vci", "etf_error", "ncc_error", "probe_error", "class_norm"):
@@ -125,7 +125,7 @@ def test_one_class_has_no_collapse_to_measure():
     assert np.isfinite(value("stable_rank", evidence))
 
 
-def test_frequent_and_rare_classes_are_those_of_all_samples_drawn_or_not():
+def test_samples_that_were_not_drawn_count_as_frequent_or_rare():
     case = CASES["random"]()
     evidence = evidence_of(*tensors(case.features, case.labels))
     sizes = np.ones(case.classes)

@@ -30,14 +30,14 @@ def measured(features: np.ndarray, labels: np.ndarray, frame: Frame) -> float:
 
 @pytest.mark.parametrize("case", sorted(CASES))
 @pytest.mark.parametrize("gram_of", [lambda k: wishart(k, 1), simplex_etf_gram, lambda k: np.diag(np.arange(k) + 1.0)])
-def test_the_distance_is_that_of_the_definition(case, gram_of):
+def test_the_distance_equals_the_oracle(case, gram_of):
     features, labels = CASES[case]().features, CASES[case]().labels
     gram = gram_of(max(int(labels.max()) + 1, 2))
     expected = oracle.frame_distance(features, labels, gram) if len(np.unique(labels)) > 1 else np.nan
     np.testing.assert_allclose(measured(features, labels, Frame(gram)), expected, rtol=1e-6, atol=1e-13)
 
 
-def test_from_the_named_frames_it_is_the_error_of_that_name():
+def test_a_named_frame_equals_the_metric_of_its_name():
     case = CASES["absent_class"]()
     classes = int(case.labels.max()) + 1
     for name, error in (("etf", oracle.etf_error), ("orthogonal", oracle.orthogonality_error)):
@@ -47,13 +47,13 @@ def test_from_the_named_frames_it_is_the_error_of_that_name():
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(2, 6), st.integers(0, 10**6), st.floats(1e-3, 1e3), st.booleans())
-def test_features_on_a_frame_are_at_no_distance_whatever_rotation_and_scale(classes, seed, scale, centred):
+def test_rotation_and_scale_of_a_frame_change_nothing(classes, seed, scale, centred):
     gram = wishart(classes, seed)
     if centred:
         gram = gram - gram.mean(0) - gram.mean(1)[:, None] + gram.mean()
     generator = np.random.default_rng(seed)
     means = scale * random_frame(gram, classes + 3, generator)
-    # A centred frame says nothing of the offset of all features.
+    # A centred frame does not fix the offset of all features.
     offset = scale * generator.standard_normal(classes + 3) if centred else 0.0
     features, labels = np.repeat(means + offset, 3, axis=0), np.repeat(np.arange(classes), 3)
     assert measured(features, labels, Frame(gram)) < 1e-6
@@ -69,7 +69,7 @@ def network_and_data():
     return network, [(inputs, labels)]
 
 
-def test_a_profile_measures_the_distance_from_the_predicted_frame_at_every_layer(network_and_data):
+def test_a_profile_measures_the_predicted_frame_at_every_layer(network_and_data):
     frame = predict([400, 100, 25], 5e-3, 5e-4, relu=True)
     ds = lw.profile(*network_and_data, frame=frame, layers="leaves")
     assert ds["frame_distance"].dims == ("epoch", "split", "target", "layer")
@@ -79,7 +79,7 @@ def test_a_profile_measures_the_distance_from_the_predicted_frame_at_every_layer
     np.testing.assert_array_equal(ds["frame_distance"], same["frame_distance"])
 
 
-def test_a_frame_by_name_is_compared_at_every_target(network_and_data):
+def test_a_named_frame_is_compared_at_every_target(network_and_data):
     network, [(inputs, labels)] = network_and_data
     both = [(inputs, {"fine": labels, "coarse": labels.clamp(max=1)})]
     ds = lw.profile(network, both, frame="etf", metrics=["frame_distance", "etf_error"])
@@ -90,7 +90,7 @@ def test_a_frame_by_name_is_compared_at_every_target(network_and_data):
     assert bool(np.isnan(apart.sel(target="coarse")).all())
 
 
-def test_without_a_frame_it_is_not_measured_and_asking_for_it_is_an_error(network_and_data):
+def test_without_a_frame_asking_for_the_distance_is_an_error(network_and_data):
     assert "frame_distance" in list_metrics()
     assert "frame_distance" not in lw.profile(*network_and_data, metrics="*")
     with pytest.raises(InvalidData, match=r"give frame='etf'.*layerwise\.theory\.predict"):
@@ -108,7 +108,7 @@ def test_without_a_frame_it_is_not_measured_and_asking_for_it_is_an_error(networ
         ({"labels": "etf"}, UnknownName, "label"),
     ],
 )
-def test_a_frame_that_cannot_be_meant_is_refused_before_the_data_is_run(network_and_data, frame, error, told):
+def test_an_impossible_frame_is_refused_before_the_data_is_run(network_and_data, frame, error, told):
     with pytest.raises(error, match=told):
         lw.profile(*network_and_data, frame=frame, classes=3)
 

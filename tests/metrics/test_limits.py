@@ -1,4 +1,4 @@
-"""With too few samples for a metric to depend on more than their number it is NaN, in one place for all metrics."""
+"""A metric is NaN with too few samples for it to depend on more than their number."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from layerwise.metrics import get, list_metrics
 from layerwise.profiling import Profiler, profile
 from layerwise.settings import Settings
 
-#: What compares what lies within classes with what lies between them.
+#: The metrics that compare the scatter within classes with that between them.
 WITHIN = ["nc1", "nc1_trace", "cdnv", "separation", "vci", "h_score", "ncc_error", "ncc_mismatch", "class_ncc_error"]
 FITTED = ["probe_error", "vci", "h_score", "linear_mse", "linear_r2"]
 
@@ -33,14 +33,14 @@ def told(caplog: pytest.LogCaptureFixture, text: str) -> list[str]:
     return [record.getMessage() for record in caplog.records if text in record.getMessage()]
 
 
-def test_the_registry_says_which_metrics_are_meant():
+def test_the_registry_marks_metrics_that_need_samples():
     assert {name for name in list_metrics() if get(name).within} == set(WITHIN)
     assert {name for name in list_metrics() if get(name).fitted != "never"} == set(FITTED)
 
 
 class TestOneSampleOfEveryClass:
     @pytest.mark.parametrize("options", [{}, {"classes": 40}, {"debiased": True}, {"convention": "papyan"}])
-    def test_says_nothing_of_what_lies_within(self, options):
+    def test_is_nan_for_scatter_within_classes(self, options):
         network, data = noise(40, 40)
         ds = profile(network, data, **options)
         for name in WITHIN:
@@ -58,7 +58,7 @@ class TestOneSampleOfEveryClass:
 
     @given(st.integers(1, 39))
     @settings(max_examples=5, deadline=None)
-    def test_of_all_but_one_is_not(self, label):
+    def test_in_all_but_one_class_is_enough(self, label):
         network, data = noise(40, 40)
         inputs, labels = torch.cat([data[0][0], torch.randn(1, 8)]), torch.cat([data[0][1], torch.tensor([label])])
         ds = profile(network, [(inputs, labels)], classes=40, metrics=["nc1", "ncc_error"])
@@ -91,13 +91,13 @@ class TestNoMoreSamplesThanFeatures:
             assert ds[name].isel(layer=-1).notnull().all(), name
         assert wide["nc1"].notnull().all()
         assert wide["logme"].notnull().all()
-        found = [str(item.message) for item in caught]
-        assert len(found) == (0 if known else 1)
+        messages = [str(item.message) for item in caught]
+        assert len(messages) == (0 if known else 1)
         if not known:
-            assert "probe_error, vci, h_score: NaN in" in found[0]
+            assert "probe_error, vci, h_score: NaN in" in messages[0]
             assert set(json.loads(ds.attrs["empty_fits"])["train"]["vci"]) == set(wide["layer"].values)
 
-    def test_of_regression_targets_are_none_either(self):
+    def test_make_a_regression_fit_nan(self):
         network, data = noise(16, 3)
         inputs = data[0][0]
         with pytest.warns(UserWarning, match="linear_mse, linear_r2: NaN"):
@@ -126,7 +126,7 @@ class TestNoMoreSamplesThanFeatures:
         assert ds["vci_se"].isel(layer=0).isnull().all()
         assert ds["vci_se"].isel(layer=-1).notnull().all()
 
-    def test_are_told_once_in_a_line_where_nobody_asked_for_a_fit(self, caplog):
+    def test_are_logged_once_where_nobody_asked_for_a_fit(self, caplog):
         network, data = noise(12, 3)
         profiler = Profiler(network, data, Settings())
         for epoch in range(3):
@@ -146,11 +146,11 @@ class TestSmallClasses:
         assert "split 'train' has 6 samples of class 7 of target 'label'" in lines[0]
         assert json.loads(ds.attrs["few_samples"]) == {"train": {"label": ["7", 6]}}
 
-    def test_are_told_by_name(self, caplog):
+    def test_are_warned_of_where_a_fit_is_named(self, caplog):
         profile(Perceptron(), loader(*blobs(30)), metrics="nc1", classes=["cat", "dog", "owl"])
         assert "10 samples of class cat" in told(caplog, "with fewer than 20")[0]
 
-    def test_of_20_samples_are_none(self, caplog):
+    def test_of_20_samples_are_not_mentioned(self, caplog):
         ds = profile(Perceptron(), loader(*blobs(60)), metrics="nc1")
         assert not told(caplog, "with fewer than 20")
         assert "few_samples" not in ds.attrs

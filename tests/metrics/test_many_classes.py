@@ -34,23 +34,23 @@ def small_blocks(monkeypatch):
 @pytest.mark.parametrize(("classes", "width"), [(9, 40), (30, 16), (40, 6)])
 def test_blocks_change_no_number(small_blocks, classes, width):
     features, labels = drawn(classes, width)
-    found = evidence_of(*tensors(features, labels))
+    evidence = evidence_of(*tensors(features, labels))
     for name in (*PAIRWISE, "ncc_error", "majority_cosine", "minority_cosine"):
-        np.testing.assert_allclose(value(name, found), getattr(oracle, name)(features, labels), rtol=1e-8)
-    np.testing.assert_allclose(value("logme", found), oracle.logme(features, labels), rtol=1e-6)
+        np.testing.assert_allclose(value(name, evidence), getattr(oracle, name)(features, labels), rtol=1e-8)
+    np.testing.assert_allclose(value("logme", evidence), oracle.logme(features, labels), rtol=1e-6)
     expected = oracle.probe_error(features, labels, features, labels, 1e-3)
-    np.testing.assert_allclose(value("probe_error", found), expected)
+    np.testing.assert_allclose(value("probe_error", evidence), expected)
 
 
-def test_class_means_that_nearly_meet_are_told_apart():
-    # Seen from the first class the squared distance of the others is below the rounding of their squared lengths.
+def test_close_class_means_differ():
+    # From the first class, the squared distance of two others is below the rounding of their squared lengths.
     means = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [1.0, 1e-8, 0.0], [0.0, 1.0, 0.0]])
     labels = np.arange(400) % 4
     features = means[labels] + 1e-10 * np.random.default_rng(0).standard_normal((400, 3))
     assert value("ncc_error", evidence_of(*tensors(features, labels))) == 0
 
 
-def test_samples_judged_a_few_at_a_time_are_judged_alike(monkeypatch):
+def test_blocks_of_samples_change_no_error(monkeypatch):
     network, splits = Perceptron(), {"train": loader(*blobs()), "test": loader(*blobs(30, seed=1))}
     whole = profile(network, splits, metrics=["nc1", "ncc_*", "probe_error"])
     monkeypatch.setattr(centers, "JUDGED", 20)
@@ -59,13 +59,13 @@ def test_samples_judged_a_few_at_a_time_are_judged_alike(monkeypatch):
         np.testing.assert_allclose(whole[name], parts[name], rtol=1e-9)
 
 
-def test_class_means_that_nearly_meet_keep_their_distance(small_blocks):
+def test_close_class_means_keep_their_distance(small_blocks):
     features, labels = drawn(30, 8)
     means = np.stack([features[labels == label].mean(0) for label in range(30)])
-    # Beside a large norm the difference of two inner products would leave nothing of 1e-18.
+    # Next to a large norm the difference of two inner products would lose 1e-18.
     features[labels == 7] += means[3] - means[7] + 1e-9
-    found = evidence_of(*tensors(features, labels))
-    np.testing.assert_allclose(value("cdnv", found), oracle.cdnv(features, labels), rtol=1e-6)
+    evidence = evidence_of(*tensors(features, labels))
+    np.testing.assert_allclose(value("cdnv", evidence), oracle.cdnv(features, labels), rtol=1e-6)
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 21])
@@ -87,15 +87,15 @@ def test_rare_classes_that_merge_have_a_cosine_of_one(convention):
     directions = np.eye(4)[[0, 1, 2, 3, 3, 3]]
     labels = np.repeat(np.arange(6), [30, 30, 30, 3, 3, 3])
     features = directions[labels]
-    found = evidence_of(
+    evidence = evidence_of(
         *tensors(features + 1e-9 * generator.standard_normal(features.shape), labels), convention=convention
     )
-    assert value("minority_cosine", found) == pytest.approx(1, abs=1e-6)
-    assert value("majority_cosine", found) < 0
+    assert value("minority_cosine", evidence) == pytest.approx(1, abs=1e-6)
+    assert value("majority_cosine", evidence) < 0
 
 
 def test_equal_classes_have_no_minority():
     features, labels = drawn(4, 6)
-    found = evidence_of(*tensors(features[:8], labels[:8]))
-    assert np.isnan(value("minority_cosine", found))
-    np.testing.assert_allclose(value("majority_cosine", found), oracle.majority_cosine(features[:8], labels[:8]))
+    evidence = evidence_of(*tensors(features[:8], labels[:8]))
+    assert np.isnan(value("minority_cosine", evidence))
+    np.testing.assert_allclose(value("majority_cosine", evidence), oracle.majority_cosine(features[:8], labels[:8]))

@@ -24,7 +24,7 @@ def value(name: str, evidence: dict[str, object]) -> float:
 
 
 def assert_equal(measured: float, expected: float, scale: float = 1.0) -> None:
-    # What is zero, or what is left of numbers of order one, is known to their rounding.
+    # Zeros, and differences of numbers of order one, are exact to the rounding of those numbers.
     np.testing.assert_allclose(measured, expected, rtol=1e-6, atol=1e-13 * scale)
 
 
@@ -51,14 +51,14 @@ def test_metrics_equal_the_oracle_for_any_type_and_batch_size(case, dtype, size)
     assert_equal(value("linear_mse", evidence), oracle.linear_mse(seen, case.targets), spread)
     assert_equal(value("linear_r2", evidence), oracle.linear_r2(seen, case.targets))
     expected = oracle.linear_logme(given, case.targets, eps=torch.finfo(DTYPES[dtype]).eps)
-    # An outlier leaves the covariance of all others less digits.
+    # An outlier costs the covariance of all others digits.
     lost = oracle.EPS * (np.abs(given).max() / np.median(np.abs(given[given != 0]))) ** 2
     assert value("linear_logme", evidence) == pytest.approx(expected, rel=1e-6, abs=max(1e-6, lost))
     assert value("target_rank", evidence) == oracle.directions_of_variance(given)
     assert value("target_dimensions", evidence) == oracle.directions_of_variance(case.targets)
 
 
-def test_evidence_of_targets_follows_their_unit_and_is_infinite_where_they_are_given():
+def test_evidence_follows_the_unit_of_targets_and_is_infinite_for_exact_ones():
     case = made(seed=5)
     features, targets = tensors(case)
     once, thrice = (value("linear_logme", regression_evidence_of(features, scale * targets)) for scale in (1.0, 3.0))
@@ -67,7 +67,7 @@ def test_evidence_of_targets_follows_their_unit_and_is_infinite_where_they_are_g
 
 
 @pytest.mark.parametrize("name", ["random", "offset", "uneven", "one_dimension", "more_targets_than_features"])
-def test_another_split_is_judged_by_the_readout_of_train(name):
+def test_another_split_uses_the_readout_of_train(name):
     case = CASES[name]()
     half = len(case.targets) // 2
     train, rest = Case(case.features[:half], case.targets[:half], case.head), slice(half, None)
@@ -79,7 +79,7 @@ def test_another_split_is_judged_by_the_readout_of_train(name):
     assert_equal(value("nrc1", evidence), oracle.nrc1(test.features, test.targets))
 
 
-def test_standardised_targets_have_the_numbers_of_targets_of_unit_variance():
+def test_standardised_targets_equal_targets_of_unit_variance():
     case = CASES["uneven"]()
     spread = case.targets.std(axis=0)
     standard = Case(case.features, case.targets / spread, case.head / spread[:, None])
@@ -89,7 +89,7 @@ def test_standardised_targets_have_the_numbers_of_targets_of_unit_variance():
         assert_equal(value(name, one), value(name, other))
 
 
-def test_features_on_as_many_directions_as_the_target_have_collapsed_in_every_respect():
+def test_features_on_the_targets_directions_have_collapsed_by_every_metric():
     generator = np.random.default_rng(0)
     targets = generator.standard_normal((200, 3))
     head = 2.0 * np.linalg.qr(generator.standard_normal((10, 3)))[0].T
@@ -115,7 +115,7 @@ def test_the_head_of_the_unconstrained_features_model_has_no_nrc3():
 
 
 @pytest.mark.parametrize("dimension", [1, 3])
-def test_a_round_target_covariance_asks_for_a_head_of_equal_orthogonal_rows(dimension):
+def test_a_round_target_covariance_needs_equal_orthogonal_rows(dimension):
     targets = np.concatenate([np.eye(dimension), -np.eye(dimension)])
     features = np.random.default_rng(0).standard_normal((2 * dimension, 6))
     given = torch.from_numpy(features), torch.from_numpy(targets)
@@ -130,13 +130,13 @@ def test_a_target_of_dimension_five_and_rank_two_is_found_as_rank_two():
     assert value("nrc1", evidence) < 1e-8
 
 
-def test_collapsed_features_have_the_small_nrc1_that_they_have():
+def test_nrc1_of_collapsed_features_is_accurate():
     for name in ("collapsed", "collapsed_offset"):
         assert 1e-10 < value("nrc1", regression_evidence_of(*tensors(CASES[name]()), sizes=7)) < 1e-8
 
 
 @pytest.mark.parametrize("what", ["features", "targets", "both"])
-def test_what_does_not_vary_has_no_collapse_to_measure(what):
+def test_constant_features_or_targets_are_nan(what):
     case = made(seed=3)
     features, targets = tensors(case)
     features = torch.full_like(features, 0.1) if what != "targets" else features
@@ -156,7 +156,7 @@ def test_one_sample_is_no_error():
     assert np.isnan(value("nrc1", evidence))
 
 
-def test_without_a_linear_map_what_needs_one_is_nan():
+def test_without_a_linear_map_its_metrics_are_nan():
     evidence = regression_evidence_of(*tensors(made()))
     for name in ("nrc2", "nrc3", "nrc3_alignment"):
         assert np.isnan(value(name, evidence))

@@ -1,4 +1,4 @@
-"""Rounding is not taken for signal: what no invertible map changes is the same behind one, in every type."""
+"""Rounding is not taken for signal: invertible maps change no invariant metric, in any type."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def maps(draw: st.DrawFn) -> tuple[np.random.Generator, int, Tensor, Tensor]:
 
 @law
 @given(maps(), st.integers(2, 9), st.sampled_from([torch.float32, torch.float64]), st.integers(5, 60))
-def test_an_invertible_map_changes_no_share_of_variance_between_classes(drawn, classes, dtype, size):
+def test_an_invertible_map_changes_no_share_between_classes(drawn, classes, dtype, size):
     generator, width, weight, offset = drawn
     labels = torch.arange(12 * width + 60) % classes
     means = generator.standard_normal((classes, width))
@@ -65,8 +65,8 @@ def test_an_invertible_map_changes_no_affine_fit(drawn, dtype, size):
     one = regression_evidence_of(features, targets)
     other = regression_evidence_of(behind(features, weight, offset), targets, sizes=size)
     for name in ("linear_r2", "linear_mse"):
-        found, expected = (float(metrics.compute(metrics.get(name), evidence, 0)) for evidence in (other, one))
-        assert found == pytest.approx(expected, rel=2e-3), name
+        actual, expected = (float(metrics.compute(metrics.get(name), evidence, 0)) for evidence in (other, one))
+        assert actual == pytest.approx(expected, rel=2e-3), name
 
 
 @law
@@ -83,7 +83,7 @@ def test_a_rotation_into_more_features_changes_no_evidence(seed, dtype):
 
 @law
 @given(seeds, st.sampled_from([torch.bfloat16, torch.float16]), st.integers(2, 60), st.integers(4, 48))
-def test_half_precision_gives_what_single_precision_gives(seed, dtype, classes, width):
+def test_half_precision_equals_single_precision(seed, dtype, classes, width):
     generator = np.random.default_rng(seed)
     labels = torch.arange(20 * classes + 8 * width) % classes
     means = 2 * generator.standard_normal((classes, width))
@@ -115,7 +115,7 @@ class Upcast(nn.Module):
         return self.fc(self.last(self.wide(inputs).float()))
 
 
-def test_the_rounding_is_that_of_the_coarsest_arithmetic_and_not_of_the_type_of_the_features():
+def test_the_coarsest_arithmetic_sets_the_rounding():
     torch.manual_seed(0)
     labels = torch.arange(400) % 3
     inputs = torch.randn(3, 8)[labels] + torch.randn(400, 8)

@@ -33,14 +33,14 @@ def test_rotation_and_scale_change_nothing(name, convention, case):
     assert moved == pytest.approx(plain, rel=1e-9)
 
 
-def test_any_invertible_map_and_any_offset_leave_the_h_score_as_it_is():
+def test_an_invertible_map_and_an_offset_change_no_h_score():
     given = CASES["random"]()
     matrix = np.random.default_rng(0).standard_normal((12, 12))
     plain = measured("h_score", given.features, given.labels)
     assert measured("h_score", given.features @ matrix + 100.0, given.labels) == pytest.approx(plain, rel=1e-8)
 
 
-def test_padding_with_zeros_leaves_evidence_and_score_as_they_are():
+def test_zero_padding_changes_nothing():
     given = CASES["unequal_classes"]()
     padded = np.pad(given.features, ((0, 0), (0, 5)))
     for name in ("h_score", "logme"):
@@ -57,12 +57,12 @@ def test_classes_without_a_difference_have_no_score():
     assert measured("h_score", given.features, given.labels) < 0.02
 
 
-def test_labels_that_the_features_are_have_infinite_evidence():
+def test_labels_that_equal_the_features_have_infinite_evidence():
     labels = np.arange(30) % 3
     assert measured("logme", np.eye(3)[labels], labels) == np.inf
 
 
-def test_features_that_say_nothing_leave_the_evidence_of_noise_alone():
+def test_constant_features_have_the_evidence_of_noise():
     given = clusters([50, 50], 3, distance=0.0, seed=1)
     # With all weights at zero the noise has the variance of the indicator, one half.
     nothing = -(np.log(2 * np.pi * 0.5) + 1) / 2
@@ -72,19 +72,19 @@ def test_features_that_say_nothing_leave_the_evidence_of_noise_alone():
 
 def test_more_features_than_samples_have_a_finite_evidence_equal_to_the_oracle():
     given = clusters([4, 4, 4], 30, seed=5)
-    found = measured("logme", given.features, given.labels)
-    assert np.isfinite(found)
-    assert found == pytest.approx(oracle.logme(given.features, given.labels), rel=1e-6)
+    measured_value = measured("logme", given.features, given.labels)
+    assert np.isfinite(measured_value)
+    assert measured_value == pytest.approx(oracle.logme(given.features, given.labels), rel=1e-6)
 
 
-def test_rounding_of_the_features_is_no_direction_that_gives_the_labels_away():
+def test_rounding_is_no_direction_that_reveals_labels():
     given = CASES["simplex_rotated"]()
     exact = measured("logme", given.features, given.labels)
     rounded = float(value("logme", evidence_of(*tensors(given.features, given.labels, torch.float32))))
     assert rounded == pytest.approx(exact, rel=1e-5)
 
 
-def test_of_two_hills_the_higher_is_taken():
+def test_the_higher_of_two_maxima_is_found():
     """A narrow direction carries the target, wide ones a little of it: large weights win, small ones are a hill too."""
     variances, along = np.array([1e4, 1e-8]), np.array([[0.5, 1.5]])
     beyond, count = np.array([1e-6]), 40.0
@@ -100,10 +100,10 @@ def test_the_intensity_of_the_shrinkage_equals_the_oracle_and_scikit_learn(name)
     from sklearn.covariance import ledoit_wolf_shrinkage
 
     given = CASES[name]()
-    found = ledoit_wolf(evidence_of(*tensors(given.features, given.labels))["covariance"])
-    assert found == pytest.approx(oracle.ledoit_wolf(given.features), rel=1e-6, abs=1e-12)
+    measured_value = ledoit_wolf(evidence_of(*tensors(given.features, given.labels))["covariance"])
+    assert measured_value == pytest.approx(oracle.ledoit_wolf(given.features), rel=1e-6, abs=1e-12)
     if name not in ("simplex_two_classes", "offset", "collapsed_offset"):
-        assert found == pytest.approx(ledoit_wolf_shrinkage(given.features), rel=1e-6, abs=1e-9)
+        assert measured_value == pytest.approx(ledoit_wolf_shrinkage(given.features), rel=1e-6, abs=1e-9)
 
 
 def test_few_samples_are_shrunk_far_and_many_hardly():
@@ -112,7 +112,7 @@ def test_few_samples_are_shrunk_far_and_many_hardly():
     assert second < 0.02 < 0.1 < first
 
 
-def test_shards_have_the_fourth_moment_of_the_whole():
+def test_merged_shards_have_the_fourth_moment_of_the_whole():
     given = CASES["unequal_classes"]()
     features, labels = tensors(given.features, given.labels)
     moments = evidence_of(features, labels)["moments"]
@@ -124,7 +124,7 @@ def test_shards_have_the_fourth_moment_of_the_whole():
     assert one.finish() == pytest.approx(whole.finish(), rel=1e-12)
 
 
-def test_the_convention_takes_the_second_pass_that_shrinking_needs_and_only_then():
+def test_only_shrinking_takes_a_second_pass():
     data = {"train": loader(*blobs()), "test": loader(*blobs(seed=1))}
     net = Perceptron()
     plain, shrunk = (profile(net, data, metrics=["h_score"], convention=name) for name in ("default", "ibrahim"))

@@ -27,7 +27,7 @@ def rotation(width: int, seed: int) -> np.ndarray:
 
 @pytest.mark.parametrize("shape", [(3, 8), (8, 8), (20, 8), (1, 8)])
 @pytest.mark.parametrize("inputs", [2, 8, 30])
-def test_they_equal_the_oracle_whichever_side_is_wider(shape, inputs):
+def test_wide_and_tall_maps_equal_the_oracle(shape, inputs):
     generator = np.random.default_rng(0)
     reading, giving = generator.standard_normal(shape), generator.standard_normal((8, inputs))
     expected = {
@@ -41,12 +41,12 @@ def test_they_equal_the_oracle_whichever_side_is_wider(shape, inputs):
 
 @pytest.mark.parametrize("condition", [1e1, 1e3, 1e4, 1e8, 1e12])
 @pytest.mark.parametrize("shape", [(20, 8), (8, 8), (8, 20)])
-def test_singular_values_and_directions_are_exact_however_badly_conditioned_a_map_is(shape, condition):
+def test_a_badly_conditioned_map_has_exact_singular_values(shape, condition):
     values = np.geomspace(1.0, 1 / condition, 8)
     left, right = rotation(shape[0], 6)[:, :8], rotation(shape[1], 7)[:, :8]
-    found, directions = Weights((left * values) @ right.T).decomposition
-    # Known to the rounding of the map itself, which is 1e-16 of its largest singular value.
-    assert found == pytest.approx(values, rel=1e-9, abs=1e-15)
+    singular, directions = Weights((left * values) @ right.T).decomposition
+    # Exact to the rounding of the map itself, which is 1e-16 of its largest singular value.
+    assert singular == pytest.approx(values, rel=1e-9, abs=1e-15)
     # The widest directions, which an alignment looks at, up to their signs.
     assert np.abs((directions[:3] @ right[:, :3]).diagonal()) == pytest.approx(np.ones(3), abs=1e-12)
 
@@ -59,18 +59,18 @@ def test_scale_and_a_rotation_of_the_features_change_nothing(name):
     assert measure(name, 1e9 * reading @ turn.T, 1e9 * turn @ giving) == pytest.approx(plain, rel=1e-10)
 
 
-def test_maps_that_share_one_middle_are_balanced_to_the_last_digits():
+def test_maps_of_one_middle_are_balanced():
     middle, left, right = rotation(6, 3), rotation(5, 4), rotation(7, 5)
     values = np.zeros((6, 7))
     values[:4, :4] = np.diag([8.0, 4.0, 2.0, 1.0])
     assert measure("balancedness", left @ values[:5, :6] @ middle.T, middle @ values @ right.T) < 1e-14
 
 
-def test_maps_without_a_common_direction_are_as_unbalanced_as_can_be():
+def test_maps_without_a_common_direction_are_unbalanced():
     assert measure("balancedness", np.diag([1.0, 0.0]), np.diag([0.0, 3.0])) == pytest.approx(1.0)
 
 
-def test_a_map_of_low_rank_is_measured_where_it_is_not_zero():
+def test_zeros_of_a_map_of_low_rank_are_left_out():
     values = np.array([8.0, 2.0, 0.0, 0.0])
     matrix = rotation(4, 0) * values @ rotation(4, 1)
     assert measure("condition_number", matrix) == pytest.approx(4.0)
@@ -80,18 +80,18 @@ def test_a_map_of_low_rank_is_measured_where_it_is_not_zero():
     assert measure("condition_number", matrix + noise, resolution=2.0**-23) == pytest.approx(4.0, rel=1e-6)
 
 
-def test_a_map_that_is_zero_has_no_shape():
+def test_a_zero_map_is_nan():
     for name in WEIGHTS:
         assert np.isnan(measure(name, np.zeros((3, 4)), np.zeros((4, 2)))), name
 
 
-def test_without_a_map_that_gives_the_layer_only_the_balance_is_unknown():
+def test_without_a_map_before_the_layer_only_balance_is_nan():
     assert np.isnan(measure("balancedness", np.eye(3)))
     assert measure("condition_number", np.eye(3)) == 1.0
     assert all(np.isnan(compute(get(name), {"weights": None}, 0)) for name in WEIGHTS)
 
 
-def test_a_profile_knows_them_by_layer_alone_and_names_the_map_that_was_read():
+def test_a_profile_names_the_map_and_has_no_split():
     torch.manual_seed(0)
     net, data = Perceptron(), loader(*blobs())
     ds = profile(net, {"train": data, "test": data}, layers="blocks")
@@ -107,13 +107,13 @@ def test_a_profile_knows_them_by_layer_alone_and_names_the_map_that_was_read():
     np.testing.assert_allclose(ds["weight_stable_rank"].values[0, 1], oracle.weight_stable_rank(classifier), rtol=1e-6)
 
 
-def test_a_layer_read_by_a_random_projection_names_no_map():
+def test_a_layer_under_random_projection_names_no_map():
     ds = profile(Perceptron(), loader(*blobs()), layers="blocks", reduce="sketch:4", metrics=[*WEIGHTS])
     assert set(ds["next_map"].values.tolist()) == {""}
     assert all(ds[name].isnull().all() for name in WEIGHTS)
 
 
-def test_a_metric_of_the_callers_own_is_given_the_map_that_reads_each_layer(monkeypatch):
+def test_a_metric_of_the_caller_receives_the_map_of_each_layer(monkeypatch):
     monkeypatch.setattr("layerwise.metrics.registry._REGISTRY", dict(registry._REGISTRY))
 
     @metric("outputs of the next map", direction="none")

@@ -19,15 +19,15 @@ from layerwise.network.layer import Layer
 
 def captured(model: nn.Module, layers: Sequence[Layer | str], run: Callable[[], Any]) -> dict[str, Tensor]:
     """Copies of the activations of one quiet forward, by layer name."""
-    found: dict[str, Tensor] = {}
+    activations: dict[str, Tensor] = {}
     chosen = [Layer(item) if isinstance(item, str) else item for item in layers]
     with (
         evaluating(model),
-        Capture(model, chosen, lambda layer, value: found.update({layer.name: value.clone()})) as capture,
+        Capture(model, chosen, lambda layer, value: activations.update({layer.name: value.clone()})) as capture,
         capture.forward(),
     ):
         run()
-    return found
+    return activations
 
 
 def hooks(model: nn.Module) -> int:
@@ -51,7 +51,7 @@ class Gives(nn.Module):
 
 
 class TestActivations:
-    def test_an_in_place_operation_after_the_layer_does_not_change_it(self):
+    def test_an_in_place_operation_after_the_layer_changes_nothing(self):
         net = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(inplace=True))
         x = torch.randn(4, 2, 6, 6)
         taken = captured(net, ["0", "1"], lambda: net(x))
@@ -81,7 +81,7 @@ class TestActivations:
         assert max(alive) <= 1
         assert all(storage.expired() for storage in seen)
 
-    def test_what_is_handed_over_shares_memory_with_what_the_module_gave(self):
+    def test_an_activation_is_not_copied(self):
         net = chain()
         given: list[int] = []
         taken: list[int] = []
@@ -90,14 +90,14 @@ class TestActivations:
             net(torch.ones(2, 4))
         assert taken == given
 
-    def test_activations_carry_no_gradient_even_outside_quiet(self):
+    def test_activations_carry_no_gradient(self):
         net = chain()
         with Capture(net, [Layer("0")], lambda _layer, value: needs.append(value.requires_grad)):
             needs: list[bool] = []
             net(torch.ones(2, 4))
         assert needs == [False]
 
-    def test_a_module_called_several_times_is_a_layer_a_call(self):
+    def test_each_call_of_a_module_is_a_layer(self):
         class Twice(nn.Module):
             def __init__(self):
                 super().__init__()
@@ -119,7 +119,7 @@ class TestActivations:
                     net(torch.ones(1, 4))
         assert names == ["0", "0"]
 
-    def test_the_output_of_the_users_own_hooks_is_what_counts(self):
+    def test_output_changed_by_the_users_hooks_is_captured(self):
         net, x = chain(), torch.randn(2, 4)
         net[0].register_forward_hook(lambda _m, _a, output: output + 1)
         assert torch.equal(captured(net, ["0"], lambda: net(x))["0"], net[0](x))
@@ -151,13 +151,13 @@ class TestForms:
         ],
         ids=["tuple", "list", "nested", "ModelOutput by name", "ModelOutput by place", "dataclass", "in dataclass"],
     )
-    def test_the_named_tensor_is_taken_out_of_what_the_module_gives(self, form, item):
+    def test_the_item_is_picked_from_nested_outputs(self, form, item):
         net, x = Gives(form), torch.randn(3, 4)
         taken = captured(net, [Layer("", item=item, kind="Gives")], lambda: net(x))
         assert torch.equal(taken["Gives"], net.inner(x))
 
     @pytest.mark.parametrize("item", [(), (5,), ("hidden",), (0, "a")])
-    def test_a_form_without_the_tensor_is_refused_by_the_layers_name(self, item):
+    def test_an_output_without_the_item_is_refused_by_name(self, item):
         net = Gives(lambda h: (None, h))
         with pytest.raises(LayerNeverFired, match="'Gives' gave a tuple where its tensor was expected"):
             captured(net, [Layer("", item=item, kind="Gives")], lambda: net(torch.ones(1, 4)))
@@ -184,11 +184,11 @@ class TestForms:
 
 
 class TestErrors:
-    def test_a_path_that_is_no_module_is_refused_with_the_nearest(self):
+    def test_an_unknown_path_is_refused_with_the_nearest(self):
         with pytest.raises(UnknownName, match=r"no module 'encoder\.layer1'; nearest: encoder\.layer0"):
             Capture(nn.ModuleDict({"encoder": nn.ModuleDict({"layer0": chain()})}), [Layer("encoder.layer1")], print)
 
-    def test_a_layer_that_never_fires_is_named_with_the_nearest_that_did(self):
+    def test_a_layer_that_never_fires_is_named(self):
         net = nn.ModuleDict({"block_1": chain(), "block_2": chain()})
         with pytest.raises(LayerNeverFired, match="never called layer 'block_2'; nearest that did: block_1"):
             captured(net, ["block_1", "block_2"], lambda: net["block_1"](torch.ones(1, 4)))
@@ -198,21 +198,21 @@ class TestErrors:
         with pytest.raises(LayerNeverFired, match="never called layer '0#2'"):
             captured(net, [Layer("0"), Layer("0", call=2)], lambda: net(torch.ones(1, 4)))
 
-    def test_an_error_of_the_forward_is_not_hidden_by_the_layers_that_it_kept_silent(self):
+    def test_an_error_of_the_forward_is_not_hidden(self):
         net = chain()
         with pytest.raises(RuntimeError, match="shapes"):
             captured(net, ["2"], lambda: net(torch.ones(1, 7)))
 
 
 class TestLeftAsItWas:
-    def test_hooks_are_gone_afterwards(self):
+    def test_hooks_are_removed(self):
         net = chain()
         with Capture(net, [Layer("0"), Layer("1", side="input", item=(0,))], lambda *_: None):
             assert hooks(net) == 2
         assert hooks(net) == 0
 
     @pytest.mark.parametrize("where", ["forward", "receiver", "caller"])
-    def test_hooks_modes_and_fused_attention_are_as_before_after_an_exception(self, where):
+    def test_an_exception_restores_hooks_modes_and_fused_attention(self, where):
         class Stop(Exception):
             pass
 
@@ -237,7 +237,7 @@ class TestLeftAsItWas:
         assert torch.backends.mha.get_fastpath_enabled()
         assert torch.is_grad_enabled()
 
-    def test_every_module_is_in_its_own_mode_again(self):
+    def test_every_module_keeps_its_mode(self):
         net = nn.Sequential(chain(), nn.BatchNorm1d(3), nn.Dropout(0.5)).train()
         net[0].eval()
         before = [module.training for module in net.modules()]
@@ -245,7 +245,7 @@ class TestLeftAsItWas:
             assert not any(module.training for module in net.modules())
         assert [module.training for module in net.modules()] == before
 
-    def test_side_effects_of_a_models_own_eval_are_not_set_off(self):
+    def test_the_models_own_eval_is_not_called(self):
         class Merges(nn.Linear):
             merged = False
 
@@ -259,7 +259,7 @@ class TestLeftAsItWas:
             assert not net[0].merged
         assert not net[0].merged
 
-    def test_parameters_gradients_buffers_and_random_numbers_are_untouched(self):
+    def test_parameters_gradients_buffers_and_random_numbers_are_kept(self):
         net = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Dropout(0.5)).train().to(torch.bfloat16)
         net(torch.randn(8, 4, dtype=torch.bfloat16)).sum().backward()
         net[0].bias.requires_grad_(False)

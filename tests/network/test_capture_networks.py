@@ -128,7 +128,7 @@ class TestCheckpointed:
 
 
 class TestPrecision:
-    def test_under_autocast_features_have_the_type_that_the_network_computes_in(self, net, x):
+    def test_autocast_sets_the_type_of_features(self, net, x):
         with torch.autocast("cpu", torch.bfloat16):
             taken = captured(net, NAMES, lambda: net(x))
             expected = net.eval().head(net.blocks[1](net.blocks[0](x)))
@@ -136,7 +136,7 @@ class TestPrecision:
         assert torch.equal(taken["head"], expected)
 
     @pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
-    def test_a_network_in_half_precision_keeps_its_type_and_is_measured_in_double(self, net, batches, half):
+    def test_half_precision_is_measured_in_double(self, net, batches, half):
         ((x, labels),) = batches
         net.to(half)
         profiled = profile(net, [(x.to(half), labels)], layers=NAMES, metrics="nc1")
@@ -158,7 +158,7 @@ class TestFusedAttention:
     def tokens(self) -> Tensor:
         return torch.randn(3, 5, 16, generator=torch.Generator().manual_seed(0))
 
-    def test_a_block_gives_what_the_fused_block_gives(self, encoder, tokens):
+    def test_a_block_equals_its_fused_form(self, encoder, tokens):
         with torch.no_grad():
             fused = encoder.layers[0](tokens)
         taken = captured(encoder, ["layers.0"], lambda: encoder(tokens))
@@ -169,7 +169,7 @@ class TestFusedAttention:
         assert taken["layers.0.linear1"].shape == (3, 5, 32)
         torch.testing.assert_close(taken["layers.1.norm2"], encoder(tokens), rtol=1e-5, atol=1e-5)
 
-    def test_padding_does_not_make_nested_tensors_of_the_activations(self, encoder, tokens):
+    def test_padding_makes_no_nested_tensors(self, encoder, tokens):
         padding = torch.tensor([[0, 0, 0, 1, 1], [0, 0, 0, 0, 0], [0, 1, 1, 1, 1]]).bool()
         taken = captured(encoder, ["layers.0", "layers.1"], lambda: encoder(tokens, src_key_padding_mask=padding))
         assert all(value.shape == (3, 5, 16) for value in taken.values())
@@ -194,7 +194,7 @@ class TestFusedAttention:
 
 
 class TestWrapped:
-    def test_a_module_under_two_paths_is_a_layer_by_either(self, x):
+    def test_a_module_under_two_paths_is_found_by_both(self, x):
         class Tied(nn.Module):
             def __init__(self):
                 super().__init__()
@@ -209,18 +209,18 @@ class TestWrapped:
         assert torch.equal(taken["first"], tied(x))
         assert torch.equal(taken["second"], tied(x))
 
-    def test_data_parallel_profiles_as_the_model_itself(self, net, batches):
+    def test_data_parallel_changes_nothing(self, net, batches):
         assert_same_profile(profile(nn.DataParallel(net), batches), profile(net, batches))
 
     @pytest.mark.usefixtures("process_group")
-    def test_distributed_data_parallel_profiles_as_the_model_itself(self, net, batches):
+    def test_distributed_data_parallel_changes_nothing(self, net, batches):
         expected = profile(net, batches)
         wrapped = nn.parallel.DistributedDataParallel(net)
         assert_same_profile(profile(wrapped, batches), expected)
         assert_same_profile(profile(torch.compile(wrapped, backend="eager"), batches), expected)
 
     @pytest.mark.usefixtures("process_group")
-    def test_a_fully_sharded_network_profiles_as_the_model_itself(self, net, batches):
+    def test_sharding_changes_nothing(self, net, batches):
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard
 
@@ -234,10 +234,10 @@ class TestWrapped:
         for name in ("weight_alignment", "weight_stable_rank"):
             torch.testing.assert_close(sharded[name].values, expected[name].values, equal_nan=True)
 
-    def test_wrappers_around_wrappers_are_taken_off(self, net):
+    def test_nested_wrappers_are_removed(self, net):
         assert unwrap(torch.compile(nn.DataParallel(torch.compile(net, backend="eager")), backend="eager")) is net
 
-    def test_wrappers_of_the_users_own_put_their_names_before_the_layers(self, net, batches):
+    def test_a_wrapper_of_the_user_prefixes_names(self, net, batches):
         class Inner(nn.Module):
             def __init__(self, net):
                 super().__init__()
@@ -266,7 +266,7 @@ class TestWrapped:
         profiled = profile(nn.DataParallel(vit), [batch], metrics="nc1")
         assert profiled.attrs["adapter"] == "timm"
 
-    def test_lora_layers_are_named_as_those_of_the_base_model(self):
+    def test_lora_keeps_the_names_of_the_base_model(self):
         peft = pytest.importorskip("peft")
         import timm
 
@@ -277,7 +277,7 @@ class TestWrapped:
         # A fresh adapter adds nothing yet.
         assert_same_profile(profile(adapted, batches), expected)
 
-    def test_lora_in_plain_blocks_leaves_their_names(self, net, batches):
+    def test_lora_in_plain_blocks_keeps_their_names(self, net, batches):
         peft = pytest.importorskip("peft")
         expected = profile(net, batches)
         adapted = peft.get_peft_model(copy.deepcopy(net), peft.LoraConfig(target_modules=r"blocks\.\d\.0"))
@@ -285,7 +285,7 @@ class TestWrapped:
 
 
 class TestQuantised:
-    def test_weights_of_eight_bits_are_profiled_as_the_numbers_that_they_stand_for(self, net, batches):
+    def test_eight_bit_weights_are_profiled_by_their_values(self, net, batches):
         quantization = pytest.importorskip("torchao.quantization")
         quantised = copy.deepcopy(net)
         quantization.quantize_(quantised, quantization.Int8WeightOnlyConfig())
@@ -321,7 +321,7 @@ class TestSkipping:
                 x = layer(x)
             return self.head(x)
 
-    def test_blocks_that_training_skips_at_random_all_run(self, batches):
+    def test_randomly_skipped_blocks_all_run(self, batches):
         net = self.Skipping(skips=1.0).train()
         assert profile(net, batches, metrics="nc1")["layer"].values.tolist() == [
             *(f"layers.{i}" for i in range(3)),
@@ -329,14 +329,14 @@ class TestSkipping:
         ]
         assert net.training
 
-    def test_a_layer_that_a_batch_does_not_reach_is_named(self, batches):
+    def test_a_layer_that_one_batch_skips_is_named(self, batches):
         with pytest.raises(LayerNeverFired, match=r"never called layer 'layers\.1'; nearest that did: layers\.0"):
             profile(self.Skipping(skips=0.0, enough=6), batches, metrics="nc1")
 
 
 class TestOffloaded:
     @pytest.mark.parametrize("where", ["cpu", "disk"])
-    def test_a_model_whose_weights_wait_elsewhere_gives_the_same_profile(self, net, batches, tmp_path, where):
+    def test_offloading_changes_nothing(self, net, batches, tmp_path, where):
         accelerate = pytest.importorskip("accelerate")
         expected = profile(net, batches)
         if where == "cpu":

@@ -39,13 +39,13 @@ class TestNames:
             ("modules.0", "modules.0"),
         ],
     )
-    def test_wrappers_are_taken_off(self, path: str, name: str) -> None:
+    def test_wrappers_are_removed(self, path: str, name: str) -> None:
         assert clean_name(path) == name
 
-    def test_calls_and_inputs_are_told_apart(self) -> None:
+    def test_calls_and_inputs_have_suffixes(self) -> None:
         assert names(LAYERS) == ["stem", "cell", "cell#2", "block.0", "head:input", "head"]
 
-    def test_the_network_itself_goes_by_its_class(self) -> None:
+    def test_the_network_itself_is_named_by_its_class(self) -> None:
         assert Layer("_orig_mod", kind="ResNet").name == "ResNet"
 
 
@@ -62,7 +62,7 @@ class TestPick:
         structure = ({"a": SimpleNamespace(b=[7, 8])},)
         assert pick(structure, (0, "a", "b", 1)) == 8
 
-    def test_no_keys_give_the_whole(self) -> None:
+    def test_no_keys_return_the_whole(self) -> None:
         assert pick(LAYERS, ()) is LAYERS
 
 
@@ -83,22 +83,22 @@ class TestSelect:
             ([], []),
         ],
     )
-    def test_what_can_be_asked_for(self, chosen, expected: list[str]) -> None:
+    def test_names_and_globs_select_layers(self, chosen, expected: list[str]) -> None:
         assert names(select(LAYERS, chosen)) == expected
 
     def test_words_stand_for_groups(self) -> None:
         groups = {"ends": lambda: [LAYERS[-1], LAYERS[0]]}
         assert names(select(LAYERS, ["cell", "ends"], groups=groups)) == ["stem", "cell", "head"]
 
-    def test_a_glob_takes_the_preferred_if_it_can(self) -> None:
+    def test_a_glob_matches_preferred_layers_first(self) -> None:
         assert names(select(LAYERS, "*", preferred=LAYERS[:2])) == ["stem", "cell"]
 
-    def test_unknown_names_and_globs_say_what_is_near(self) -> None:
+    def test_an_unknown_name_is_an_error_with_the_nearest(self) -> None:
         with pytest.raises(UnknownName, match="nearest: cell"):
             select(LAYERS, "celll")
         with pytest.raises(LookupError, match="no layer 'x\\*'"):
             select(LAYERS, "x*")
 
-    def test_silent_modules_are_not_unknown(self) -> None:
+    def test_a_module_that_never_ran_is_not_unknown(self) -> None:
         with pytest.raises(LayerNeverFired, match=r"'module\.neck'.*never called; nearest that are: stem"):
             select(LAYERS, "neck", silent=["module.neck"])

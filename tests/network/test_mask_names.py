@@ -50,8 +50,8 @@ def expected(network: Pooled, x: Tensor, padding: Tensor, labels: Tensor) -> flo
     return oracle.nc1_trace(np.stack([row.mean(0) for row in rows]), labels.numpy())
 
 
-@pytest.mark.parametrize("how", ["by name", "by place", "added to scores"])
-def test_a_mask_that_is_true_of_padding(how: str) -> None:
+@pytest.mark.parametrize("form", ["by name", "by place", "added to scores"])
+def test_a_mask_may_be_true_of_padding(form: str) -> None:
     x, padding, labels = drawn()
     network = Pooled().eval()
     added = torch.zeros(padding.shape).masked_fill(padding, -torch.inf)
@@ -59,11 +59,11 @@ def test_a_mask_that_is_true_of_padding(how: str) -> None:
         "by name": {"x": x, "src_key_padding_mask": padding},
         "by place": (x, padding),
         "added to scores": {"x": x, "src_key_padding_mask": added},
-    }[how]
+    }[form]
     assert ratio(network, inputs, labels) == pytest.approx(expected(network, x, padding, labels), rel=1e-5)
 
 
-def test_padding_counts_by_a_mask_of_an_unknown_name_and_that_is_said(caplog: pytest.LogCaptureFixture) -> None:
+def test_padding_under_an_unknown_mask_name_is_counted_and_recorded(caplog: pytest.LogCaptureFixture) -> None:
     x, padding, labels = drawn()
     with caplog.at_level(logging.WARNING, "layerwise"):
         ds = profile(Odd().eval(), [({"x": x, "holes_mask": padding}, labels)], metrics=["nc1_trace"])
@@ -71,7 +71,7 @@ def test_padding_counts_by_a_mask_of_an_unknown_name_and_that_is_said(caplog: py
     assert any("'holes_mask'" in line and "attention_mask" in line for line in caplog.messages)
 
 
-def test_layers_that_pad_to_a_length_of_their_own_are_named(caplog: pytest.LogCaptureFixture) -> None:
+def test_layers_with_a_fixed_length_are_named(caplog: pytest.LogCaptureFixture) -> None:
     class Windowed(nn.Module):
         """Pads its tokens to sixteen, as networks of windowed attention do."""
 

@@ -24,19 +24,19 @@ class OwnParameter(nn.Module):
 
 
 @pytest.mark.parametrize("build", [OwnParameter, lambda: nn.Linear(3, 3), lambda: nn.Sequential(nn.Linear(3, 3))])
-def test_the_device_of_an_offloaded_network_is_where_it_runs(build):
+def test_an_offloaded_network_is_on_the_device_that_runs_it(build):
     net = build()
     accelerate.cpu_offload(net, execution_device=torch.device("cpu"))
     assert next(net.parameters()).is_meta
     assert device_of(net) == torch.device("cpu")
 
 
-def test_the_device_of_any_other_network_is_that_of_its_first_parameter():
+def test_a_network_is_on_the_device_of_its_first_parameter():
     assert device_of(nn.Sequential(nn.ReLU(), nn.Linear(3, 3, device="meta"))) == torch.device("meta")
     assert device_of(nn.ReLU()) == torch.device("cpu")
 
 
-def test_weights_are_there_within_and_away_again_after_an_exception():
+def test_weights_are_offloaded_again_after_an_exception():
     net = OwnParameter()
     accelerate.cpu_offload(net, execution_device=torch.device("cpu"))
 
@@ -50,7 +50,7 @@ def test_weights_are_there_within_and_away_again_after_an_exception():
     assert net.token.is_meta
 
 
-def test_a_module_whose_weights_are_there_is_left_alone():
+def test_a_module_with_its_weights_is_left_alone():
     net = nn.Linear(3, 3)
     weight = net.weight
     with materialized(net):

@@ -1,4 +1,4 @@
-"""Directions in the space of the inputs, along which layers are derived: random signs, or every axis in turn."""
+"""Directions in the space of the inputs, along which layers are differentiated: random signs, or every axis in turn."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from layerwise.errors import InvalidData
 
 __all__ = ["TOGETHER", "Axes", "Directions", "Signs", "check_directions", "directions_of"]
 
-#: Directions that go through the network in one forward: beyond, the one forward that they share costs little.
+#: Directions that share a forward; sharing it among more saves little.
 TOGETHER = 8
 
 
 class Directions(Protocol):
-    """Directions for samples of a given width, and what squared derivatives along them add up to."""
+    """Directions for samples of a given width, and an estimate from the squared derivatives along them."""
 
     def blocks(self, samples: int, width: int, device: torch.device) -> Iterator[Tensor]:
-        """Directions for the next samples, a few at a time, shape ``(k, n, width)``."""
+        """Yield directions for the next samples, a few at a time, shape ``(k, n, width)``."""
 
     def estimate(self, total: Tensor, squared: Tensor) -> tuple[Tensor, Tensor]:
-        """``||J||_F^2`` and its squared standard error from sums over directions of ``||J v||^2`` and its square."""
+        """Return ``||J||_F^2`` and its squared standard error, from sums of ``||J v||^2`` and of its square."""
 
     def state(self) -> list[Any]:
-        """Where the directions of the next samples begin."""
+        """Return where the directions of the next samples begin."""
 
     def restore(self, state: list[Any]) -> None:
-        """Go on from there."""
+        """Continue from such a state."""
 
 
 class Signs:
     """Independent random signs (Hutchinson 1989): ``E v v^T = I``, so that ``E ||J v||^2 = ||J||_F^2``.
 
-    Of all independent entries signs have the least variance. Every direction has a generator of its own, drawn from
+    Signs have the least variance among all independent entries. Every direction has a generator of its own, which draws
     sample by sample, so that the signs of a sample depend neither on the size of batches nor on the device.
 
     Parameters
@@ -45,7 +45,11 @@ class Signs:
     count : int
         Directions for every sample.
     seed : sequence of int
-        Different sequences give independent signs.
+        Different sequences make independent signs.
+
+    References
+    ----------
+    Hutchinson 1989, doi:10.1080/03610918908812806.
 
     Examples
     --------
@@ -57,7 +61,7 @@ class Signs:
     def __init__(self, count: int, seed: tuple[int, ...]) -> None:
         self.count = count
         seeds = np.random.SeedSequence(seed).generate_state(count, np.uint32)
-        self._generators = [torch.Generator().manual_seed(int(own)) for own in seeds]
+        self._generators = [torch.Generator().manual_seed(int(number)) for number in seeds]
 
     def blocks(self, samples: int, width: int, device: torch.device) -> Iterator[Tensor]:
         """As `Directions.blocks`."""
@@ -86,12 +90,12 @@ class Signs:
 
     def restore(self, state: list[Any]) -> None:
         """As `Directions.restore`."""
-        for generator, held in zip(self._generators, state, strict=True):
-            generator.set_state(held)
+        for generator, saved in zip(self._generators, state, strict=True):
+            generator.set_state(saved)
 
 
 class Axes:
-    """Every axis of the space in turn: ``sum_k ||J e_k||^2 = ||J||_F^2``, without an error."""
+    """Every axis of the space in turn: ``sum_k ||J e_k||^2 = ||J||_F^2``, exactly."""
 
     def blocks(self, samples: int, width: int, device: torch.device) -> Iterator[Tensor]:
         """As `Directions.blocks`."""
@@ -112,17 +116,17 @@ class Axes:
 
 
 def check_directions(directions: int | Literal["exact"]) -> None:
-    """Refuse what is no number of directions.
+    """Refuse a value that is no number of directions.
 
     Raises
     ------
     InvalidData
-        Saying what there is.
+        If it is neither ``"exact"`` nor a positive whole number.
     """
     if directions != "exact" and (not isinstance(directions, int) or directions < 1):
         raise InvalidData(f"directions={directions!r} is neither 'exact' nor a number of random directions, such as 8")
 
 
 def directions_of(directions: int | Literal["exact"], *seed: int) -> Directions:
-    """So many random directions, or all axes for ``"exact"``."""
+    """Return that many random directions, or all axes for ``"exact"``."""
     return Axes() if directions == "exact" else Signs(directions, seed)

@@ -1,4 +1,4 @@
-"""Squared derivatives of every layer with respect to the input, from forwards that carry tangents along."""
+"""Squared derivatives of every layer with respect to the input, by forward-mode differentiation."""
 
 from __future__ import annotations
 
@@ -35,25 +35,30 @@ _WAYS_OUT = "write it in operations of torch, or leave out the metrics of geomet
 def differentiating(
     network: Network, readings: Sequence[LayerReading], directions: Directions
 ) -> Iterator[Callable[[Batch], dict[str, tuple[Tensor, Tensor]]]]:
-    """Open the hooks; gives a function from a batch to ``||dh_i/dx_i||_F^2`` and its squared standard error, by layer.
+    """Hook the layers of a network; yield a function that differentiates a batch.
 
-    A direction ``v`` goes in as the tangent of the input, and every layer's tangent is ``J v``, so that one forward
-    serves all layers. The input is what of it is real numbers, else the embeddings of its tokens; padding has no
-    tangent. Directions share a forward (`torch.vmap`) where the network can be run so, and batches are cut so that
-    no more samples are under way than in one batch.
+    A direction ``v`` enters as the tangent of the input, and the tangent of every layer is ``J v``, so that one forward
+    serves all layers. The input is its tensors of real numbers, else the embeddings of its tokens; padding has no
+    tangent. Directions share a forward (`torch.vmap`) where the network can run so, and batches are cut so that no more
+    samples run at once than in one batch.
 
     Parameters
     ----------
     network : Network
-    readings : sequence of Reading
+    readings : sequence of LayerReading
     directions : Directions
+
+    Yields
+    ------
+    callable
+        Takes a batch; returns ``||dh_i/dx_i||_F^2`` of every sample and its squared standard error, by layer.
 
     Raises
     ------
     NoForwardDerivative
         If the forward has an operation without a forward-mode derivative.
     InvalidData
-        If nothing of the input is real numbers, and no embedding takes it.
+        If no input is of real numbers, and no embedding takes one.
     """
     taken: dict[str, Tensor] = {}
 
@@ -63,13 +68,13 @@ def differentiating(
     # Fused attention has no forward-mode derivative.
     attention, products = sdpa_kernel(SDPBackend.MATH), SparingProducts()
     with attention, products, warnings.catch_warnings(), reading_features(network, readings, receive) as run:
-        # Of torch's own, the first time that anything is derived.
+        # Torch warns of itself the first time that anything is differentiated.
         warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
         yield _Differentiation(network, readings, directions, run, taken).of
 
 
 class _Differentiation:
-    """What is open while a network is derived: its hooks, and where in it the input becomes real numbers."""
+    """The state while a network is differentiated: its hooks, and where in it the input becomes real numbers."""
 
     def __init__(
         self,
@@ -88,17 +93,17 @@ class _Differentiation:
         self._embedding: tuple[nn.Embedding, int] | None = None
 
     def of(self, batch: Batch) -> dict[str, tuple[Tensor, Tensor]]:
-        """Estimate and squared standard error for every sample of a batch, by layer."""
+        """Return the estimate and its squared standard error for every sample of a batch, by layer."""
         step = -(-batch.size // TOGETHER)
         parts = [self._of_part(part_of(batch, start, start + step)) for start in range(0, batch.size, step)]
-        found = {}
+        estimates = {}
         for name in self._names:
             total, squared = (torch.cat(sums) for sums in zip(*(part[name] for part in parts), strict=True))
-            found[name] = self._directions.estimate(total, squared)
-        return found
+            estimates[name] = self._directions.estimate(total, squared)
+        return estimates
 
     def _of_part(self, part: Batch) -> dict[str, tuple[Tensor, Tensor]]:
-        """Sums over the directions of ``||J v||^2`` and of its square, by layer."""
+        """Return the sums over the directions of ``||J v||^2`` and of its square, by layer."""
         origins = self._origins(part)
         width = sum(value[0].numel() for value in origins)
         sums: dict[str, tuple[Tensor, Tensor]] = {}
@@ -110,7 +115,7 @@ class _Differentiation:
         return sums
 
     def _origins(self, part: Batch) -> list[Tensor]:
-        """What is derived with respect to: real inputs, or a shift of the embeddings that is zero."""
+        """Return the tensors to differentiate by: real inputs, or a shift of the embeddings that is zero."""
         real = [value for value in tensors_of(part.inputs) if _is_real(value, part)]
         if real:
             return real
@@ -121,29 +126,29 @@ class _Differentiation:
         return [torch.zeros(*tokens.shape, module.embedding_dim, dtype=module.weight.dtype, device=tokens.device)]
 
     def _find_embedding(self, part: Batch) -> tuple[nn.Embedding, int]:
-        """The first embedding that takes an input as it is, and which of the inputs."""
+        """Find the first embedding that takes an input as it is, and which of the inputs it takes."""
         few = part_of(part, 0, 1)
         addresses = [value.data_ptr() for value in tensors_of(few.inputs)]
-        found: list[tuple[nn.Embedding, int]] = []
+        embeddings: list[tuple[nn.Embedding, int]] = []
 
-        def look(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-            given = next((value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)), None)
-            if isinstance(module, nn.Embedding) and given is not None and given.data_ptr() in addresses:
-                found.append((module, addresses.index(given.data_ptr())))
+        def compare(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+            tokens = next((value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)), None)
+            if isinstance(module, nn.Embedding) and tokens is not None and tokens.data_ptr() in addresses:
+                embeddings.append((module, addresses.index(tokens.data_ptr())))
 
         with ExitStack() as stack:
             for module in self._network.model.modules():
                 if isinstance(module, nn.Embedding):
-                    stack.callback(module.register_forward_pre_hook(look, with_kwargs=True).remove)
+                    stack.callback(module.register_forward_pre_hook(compare, with_kwargs=True).remove)
             self._run(few)
-        if not found:
+        if not embeddings:
             raise InvalidData(
                 "there is nothing to derive with respect to: no input is of real numbers, and no embedding takes one"
             )
-        return found[0]
+        return embeddings[0]
 
     def _norms(self, part: Batch, origins: Sequence[Tensor], tangents: Sequence[Tensor]) -> dict[str, Tensor]:
-        """``||J v||^2`` for a few directions, shape ``(k, n)``, by layer."""
+        """Return ``||J v||^2`` for a few directions, shape ``(k, n)``, by layer."""
         if self._together:
             try:
                 along = partial(self._norms_together, part, origins)
@@ -151,7 +156,7 @@ class _Differentiation:
             except LayerwiseError:
                 raise
             except Exception:
-                # Not every operation runs for several directions at once: what cannot run at all fails below.
+                # Not every operation runs for several directions at once; one that cannot run at all fails below.
                 self._together = False
         several = [self._norms_alone(part, origins, directions) for directions in zip(*tangents, strict=True)]
         return {name: torch.stack([norms[name] for norms in several]) for name in self._names}
@@ -176,7 +181,7 @@ class _Differentiation:
             return {name: _square(pair.primal, pair.tangent) for name, pair in pairs.items()}
 
     def _features(self, part: Batch, origins: Sequence[Tensor]) -> dict[str, Tensor]:
-        """The features of every layer for inputs that carry tangents."""
+        """Return the features of every layer for inputs that carry tangents."""
         self._taken.clear()
         if self._embedding is None:
             remaining = iter(origins)
@@ -188,22 +193,22 @@ class _Differentiation:
         return dict(self._taken)
 
     def _explained(self, error: Exception) -> NoForwardDerivative:
-        """What a missing derivative means to the caller: which operation has none, and where it runs."""
-        named = re.search(r"forward AD with (\S+)", str(error))
-        operation = f"operation {named[1]!r}" if named else "a custom autograd function"
-        ahead = next((name for name in self._names if name not in self._taken), None)
-        where = f"before layer {ahead!r}" if ahead else "after the last layer"
+        """Explain a missing derivative to the caller: which operation has none, and where it runs."""
+        match = re.search(r"forward AD with (\S+)", str(error))
+        operation = f"operation {match[1]!r}" if match else "a custom autograd function"
+        next_layer = next((name for name in self._names if name not in self._taken), None)
+        where = f"before layer {next_layer!r}" if next_layer else "after the last layer"
         return NoForwardDerivative(f"{operation}, which runs {where}, has no forward-mode derivative; {_WAYS_OUT}")
 
 
 def _is_real(value: Tensor, part: Batch) -> bool:
-    """Whether an input is of real numbers, a row for every sample, and no mask."""
+    """Return whether an input is of real numbers, with a row for every sample, and no mask."""
     mask = part.mask is not None and value.shape == part.mask.shape and value.data_ptr() == part.mask.data_ptr()
     return value.is_floating_point() and value.ndim > 0 and len(value) == part.size and not mask
 
 
 def _tangents(block: Tensor, origins: Sequence[Tensor], mask: Tensor | None) -> list[Tensor]:
-    """Directions ``(k, n, width)`` cut into tangents of every origin, ``(k, *shape)``; none for padding."""
+    """Cut directions ``(k, n, width)`` into tangents of every origin, ``(k, *shape)``; those of padding are zero."""
     tangents = []
     for flat, origin in zip(block.split([value[0].numel() for value in origins], dim=2), origins, strict=True):
         tangent = flat.reshape(len(block), *origin.shape).to(origin)
@@ -214,7 +219,7 @@ def _tangents(block: Tensor, origins: Sequence[Tensor], mask: Tensor | None) -> 
 
 
 def _square(features: Tensor, derived: Tensor | None) -> Tensor:
-    """Squared norms of tangents ``(n, d)``, NaN where the features themselves are not finite."""
+    """Return the squared norms of tangents ``(n, d)``, NaN where the features themselves are not finite."""
     finite = torch.isfinite(features).all(1)
     norms = finite.double() * 0 if derived is None else derived.double().square().sum(1)
     return torch.where(finite, norms, torch.nan)
@@ -222,7 +227,7 @@ def _square(features: Tensor, derived: Tensor | None) -> Tensor:
 
 @contextmanager
 def _shifted(module: nn.Embedding, shift: Tensor) -> Iterator[None]:
-    """Add a tensor to what the module gives in its first call, before any other hook sees it."""
+    """Add a tensor to the output of a module's first call, before any other hook sees it."""
     calls = count()
 
     def hook(_module: nn.Module, _args: Any, output: Tensor) -> Tensor | None:

@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 __all__ = ["SparingProducts"]
 
-#: ``(values, weight, bias)`` to what is linear in the values and in the weight.
+#: Takes ``(values, weight, bias)``; the result is linear in the values and in the weight.
 Product = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 _PRODUCTS = (
@@ -28,10 +28,10 @@ _PRODUCTS = (
 
 
 class SparingProducts(TorchFunctionMode):
-    """While it is open, weights that no derivative is taken of add nothing to that of a product with them.
+    """While this mode is on, weights without a tangent add nothing to the derivative of a product with them.
 
-    Torch's own derivative multiplies by the weights' tangent too, which is zero. Batch norm that applies what it has
-    learnt is such a product: of every feature, with its scale.
+    Torch's own derivative also multiplies by the weights' tangent, which is zero. Batch norm with fixed statistics is
+    such a product too: each feature times its scale.
     """
 
     def __torch_function__(
@@ -41,26 +41,26 @@ class SparingProducts(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        given = dict(kwargs or {})
+        options = dict(kwargs or {})
         if func in _PRODUCTS and len(args) > 1:
             values, weight, *others = args
-            bias = others.pop(0) if others else given.pop("bias", None)
+            bias = others.pop(0) if others else options.pop("bias", None)
 
             def product(values: Tensor, weight: Tensor, bias: Tensor | None) -> Any:
-                return func(values, weight, bias, *others, **given)
+                return func(values, weight, bias, *others, **options)
 
             return _Derived.apply(product, values, weight, bias)
-        if func is functional.batch_norm and not given["training"]:
+        if func is functional.batch_norm and not options["training"]:
             values, mean, variance = args
-            scale = (variance + given["eps"]).rsqrt()
-            scale = scale if given["weight"] is None else scale * given["weight"]
-            shift = -mean * scale if given["bias"] is None else given["bias"] - mean * scale
+            scale = (variance + options["eps"]).rsqrt()
+            scale = scale if options["weight"] is None else scale * options["weight"]
+            shift = -mean * scale if options["bias"] is None else options["bias"] - mean * scale
             return _Derived.apply(_scaled, values, scale.to(values.dtype), shift.to(values.dtype))
-        return func(*args, **given)
+        return func(*args, **options)
 
 
 class _Derived(Function):
-    """A product whose derivative leaves out factors that have none."""
+    """A product whose derivative skips factors without a tangent."""
 
     @staticmethod
     def forward(product: Product, values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -90,7 +90,7 @@ class _Derived(Function):
 
 
 def _scaled(values: Tensor, scale: Tensor, shift: Tensor | None) -> Tensor:
-    """Every feature times its scale; features are the second dim."""
+    """Multiply every feature by its scale; features are the second axis."""
     shape = (-1, *[1] * (values.ndim - 2))
     product = values * scale.view(shape)
     return product if shift is None else product.add_(shift.view(shape))

@@ -1,1 +1,1 @@
-"""The graph of one traced forward, and the blocks, heads and axes found in it: no table of architectures."""
+"""Find the layers of a network in the graph of its operations: blocks, classifiers, axes, poolings and linear maps."""

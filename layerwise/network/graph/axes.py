@@ -1,7 +1,7 @@
-"""Which axis of every activation is what, measured by running a network on two numbers of samples and two lengths.
+"""The meaning of the axes of every activation, measured by running a network on two numbers of samples and two lengths.
 
-The axis that grows with the samples is theirs; axes that change with the length or size of the input are positions;
-what changes with neither is features, or a fixed number of positions.
+The axis that grows with the samples is theirs. Axes that change with the length or size of the input are positions. An
+axis that changes with neither is that of the features, or a fixed number of positions.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from typing import Any
 from torch import nn
 
 from layerwise.adapters.protocol import Batch
+from layerwise.network.graph.records import Trace
 from layerwise.network.graph.shapes import Key, Shapes, shapes_of, traced_shapes
 from layerwise.network.graph.texts import texts_of
-from layerwise.network.graph.trace import Trace, trace
+from layerwise.network.graph.trace import trace
 from layerwise.network.graph.variations import Extent, extents_of, with_extent
 from layerwise.network.layer import Axes
 from layerwise.network.rows import with_rows
@@ -25,13 +26,13 @@ __all__ = ["FEW", "MORE", "axes_of", "laid_out", "measured_trace", "sample_axis"
 
 #: Samples that are traced, and samples that the second run has.
 FEW, MORE = 2, 3
-# Strided convolutions leave out what lies at the ends, so that their factor is not quite the same for two lengths.
+# Strided convolutions cut off the ends, so that their factor differs a little between two lengths.
 _ALIKE = 0.2
 
 
 @dataclass(frozen=True)
 class Resized:
-    """What a network gave for inputs of another length or size.
+    """The shapes in a network for inputs of another length or size.
 
     Attributes
     ----------
@@ -39,7 +40,7 @@ class Resized:
     mask : tuple of int
         Length of the attention mask in the first run and in this one; equal where it kept its length.
     masks : tuple of str
-        The masks that it is the length of.
+        The masks that have this length.
     """
 
     shapes: Shapes
@@ -48,7 +49,7 @@ class Resized:
 
 
 def measured_trace(model: nn.Module, run: Callable[[Batch], Any], batch: Batch, names: Sequence[str] = ()) -> Trace:
-    """Trace a few samples of a batch through a network, and measure the axes of all that its modules take and give.
+    """Trace a few samples of a batch through a network, and measure the axes of the inputs and outputs of its modules.
 
     Where the network does not run on another number of samples, or on another length, those axes stay unknown.
 
@@ -60,7 +61,7 @@ def measured_trace(model: nn.Module, run: Callable[[Batch], Any], batch: Batch, 
     batch : Batch
     names : sequence of str
         Names of the inputs' tensors, in the order of `layerwise.runtime.tensors.tensors_of`: inputs of equal length
-        whose names share a word may be of one text.
+        whose names share a word may belong to one text.
     """
     few = with_rows(batch, [row % batch.size for row in range(FEW)])
     traced = trace(model, lambda: run(few))
@@ -74,24 +75,24 @@ def measured_trace(model: nn.Module, run: Callable[[Batch], Any], batch: Batch, 
 
 
 def axes_of(key: Key, shapes: Shapes, more: Shapes, resized: Sequence[Resized], has_mask: bool) -> Axes | None:
-    """The axes of one activation, from its shapes in all runs; None if no one axis is that of the samples."""
+    """Return the axes of one activation, from its shapes in all runs; None if no single axis is that of the samples."""
     shape = shapes[key]
     axes = sample_axis(shape, more[key])
     runs = [run for run in resized if len(run.shapes.get(key, ())) == len(shape)]
     if axes is None or not runs:
         return axes if has_mask or axes is None else replace(axes, masked=())
     changed = [_changed(shape, run.shapes[key], axes) for run in runs]
-    positions = tuple(sorted({axis for found in changed for axis in found}))
+    positions = tuple(sorted({axis for lengths in changed for axis in lengths}))
     axes = replace(axes, positions=positions, masked=None if has_mask else ())
-    masked = [(run, found) for run, found in zip(runs, changed, strict=True) if run.mask[0] != run.mask[1]]
+    masked = [(run, lengths) for run, lengths in zip(runs, changed, strict=True) if run.mask[0] != run.mask[1]]
     if not masked:
         return axes
-    run, found = next((one for one in masked if one[1]), masked[0])
-    return replace(_against_mask(axes, found, run.mask), masks=run.masks)
+    run, lengths = next((pair for pair in masked if pair[1]), masked[0])
+    return replace(_against_mask(axes, lengths, run.mask), masks=run.masks)
 
 
 def sample_axis(shape: Sequence[int], more: Sequence[int]) -> Axes | None:
-    """The axis of the samples, from the shapes for `FEW` and for `MORE` samples; None if none is, or several are.
+    """Return the axis of the samples, from the shapes for `FEW` and for `MORE` samples; None unless there is one.
 
     Examples
     --------
@@ -113,11 +114,11 @@ def sample_axis(shape: Sequence[int], more: Sequence[int]) -> Axes | None:
 
 
 def _against_mask(axes: Axes, changed: Mapping[int, tuple[int, int]], mask: tuple[int, int]) -> Axes:
-    """The axes with those that follow the mask, and how their positions go with its."""
+    """Return the axes with those that follow the mask, and how their length depends on its length."""
     if not changed:
         return replace(axes, masked=())
     before, after = next(iter(changed.values()))
-    # Padded to a multiple of a window, positions follow the mask by no factor: how they lie is not known.
+    # Positions that are padded to a multiple of a window follow the mask by no factor: their order is unknown.
     factors = before / mask[0], after / mask[1]
     scaled = before - after != mask[0] - mask[1] and abs(factors[0] - factors[1]) <= _ALIKE * factors[0]
     return replace(axes, masked=tuple(changed), ahead=0 if scaled else before - mask[0], scaled=scaled)
@@ -126,7 +127,7 @@ def _against_mask(axes: Axes, changed: Mapping[int, tuple[int, int]], mask: tupl
 def _resized(
     resize: Callable[[Extent], Iterator[Resized]], few: Batch, names: Sequence[str], shapes: Shapes
 ) -> list[Resized]:
-    """The shapes for every length or size of the inputs that the network runs on when it is another."""
+    """Return the shapes for every length or size of the inputs that the network runs on when it is another."""
     runs: list[tuple[Extent, Resized | None]] = []
 
     def resized(extent: Extent) -> Resized | None:
@@ -146,15 +147,15 @@ def _resized(
 
 
 def _shapes_at(model: nn.Module, run: Callable[[Batch], Any], few: Batch, extent: Extent) -> Iterator[Resized]:
-    """The shapes at every smaller form of one length or size that the network runs on."""
+    """Yield the shapes at every smaller form of one length or size that the network runs on."""
     for other in with_extent(few, extent):
-        found = shapes_of(model, partial(run, other))
-        if found is not None:
-            yield Resized(found, _lengths(few, other, extent.masks), extent.masks)
+        shapes = shapes_of(model, partial(run, other))
+        if shapes is not None:
+            yield Resized(shapes, _lengths(few, other, extent.masks), extent.masks)
 
 
 def _lengths(few: Batch, other: Batch, masks: Sequence[str]) -> tuple[int, int]:
-    """Lengths of the mask that an extent is of, before and after."""
+    """Return the lengths of the mask of an extent, before and after."""
     if few.mask is None or other.mask is None:
         return 0, 0
     if not few.masks:
@@ -163,7 +164,7 @@ def _lengths(few: Batch, other: Batch, masks: Sequence[str]) -> tuple[int, int]:
 
 
 def _changed(shape: Sequence[int], other: Sequence[int], axes: Axes) -> dict[int, tuple[int, int]]:
-    """The axes that another size changes, in the activation with its samples in front, with both lengths."""
+    """Return the axes that another size changes, in the activation with its samples in front, with both lengths."""
     order = [axes.samples, *(axis for axis in range(len(shape)) if axis != axes.samples)]
     pairs = [(shape[axis], other[axis]) for axis in order]
     if axes.folded:
@@ -172,10 +173,10 @@ def _changed(shape: Sequence[int], other: Sequence[int], axes: Axes) -> dict[int
 
 
 def laid_out(sizes: Sequence[int], channels: int, axes: Axes) -> tuple[tuple[int, ...], int]:
-    """The shape of an activation without its samples, and the axis of its features with the samples in front.
+    """Return the shape of an activation without its samples, and the axis of its features with the samples in front.
 
-    One axis that is neither samples nor positions is the features. Of several, it is the one that the operations around
-    the activation take for them.
+    The features are the one axis that is neither samples nor positions. Among several, the operations around the
+    activation decide.
 
     Parameters
     ----------

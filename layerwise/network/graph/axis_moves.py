@@ -1,4 +1,4 @@
-"""Where an operation that turns, selects or averages puts the axes of its tensor."""
+"""Where an operation that permutes, selects or averages moves the axes of its tensor."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _AVERAGES = frozenset({"mean", "sum", "amax", "amin", "max", "min", "var", "std"
 
 
 def kept_axes(name: str, args: Sequence[Any]) -> tuple[int, ...] | None:
-    """For each axis that an operation gives, the axis of its first tensor that it is.
+    """Return the axis of an operation's first tensor that each axis of its result comes from.
 
     Parameters
     ----------
     name : str
-        The operation, as `layerwise.network.graph.trace` records it.
+        The operation, as `layerwise.network.graph.recorder` records it.
     args : sequence
         Its positional arguments.
 
     Returns
     -------
     tuple of int or None
-        None where the operation is of another kind, or gives averaged axes as ones.
+        None where the operation is of another kind, or keeps averaged axes with length one.
 
     Examples
     --------
@@ -45,15 +45,15 @@ def kept_axes(name: str, args: Sequence[Any]) -> tuple[int, ...] | None:
         return tuple(axis % count for axis in args[1])
     if name == "transpose":
         swapped = list(every)
-        one, other = args[1] % count, args[2] % count
-        swapped[one], swapped[other] = other, one
+        first, second = args[1] % count, args[2] % count
+        swapped[first], swapped[second] = second, first
         return tuple(swapped)
     gone = _gone(name, args, count)
     return None if gone is None else tuple(axis for axis in every if axis not in gone)
 
 
 def _gone(name: str, args: Sequence[Any], count: int) -> set[int] | None:
-    """The axes that a selection or an average takes away."""
+    """Return the axes that a selection or an average removes."""
     if len(args) < 2:
         return None
     if name == "select":

@@ -1,8 +1,8 @@
 """The graph of the data's way through a network, and where it can be cut.
 
-A value is *data* when it is of floating point and depends on the network's input; masks, token numbers, position
-tables and parameters carry none of it, and an embedding lookup is where token numbers become data. A set of values is
-a *cut* when everything that comes of them comes of them alone.
+A value is *data* when it is of floating point and depends on the network's input. Masks, token numbers, position tables
+and parameters are no data; an embedding lookup turns token numbers into data. A set of values is a *cut* when
+everything that depends on them depends on no other data.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from layerwise.network.graph.trace import Call, Operation, Slot, Trace
+from layerwise.network.graph.records import Call, Operation, Slot, Trace
 
 __all__ = ["Graph", "graph", "mixes"]
 
 _LOOKUPS = frozenset({"embedding", "index", "index_select", "gather", "embedding_bag", "_embedding_bag"})
-# Operations that give the same numbers again, in another form.
+# Operations that keep the numbers and change their form.
 _SAME = frozenset(
     (
         *("view", "_unsafe_view", "reshape", "_reshape_alias", "view_as", "flatten", "unflatten", "squeeze"),
@@ -25,7 +25,7 @@ _SAME = frozenset(
         *("dropout", "feature_dropout"),
     )
 )
-# What along axis 1, and what along the last axis, decides where the features lie.
+# Operations whose features are along axis 1, and along the last axis.
 _SECOND = re.compile(
     r"(_?convolution|conv\d|conv_transpose|cudnn_convolution|mkldnn_convolution|.*batch_norm|(native_)?group_norm"
     r"|.*max_pool|.*avg_pool|upsample|pixel_|_?adaptive)"
@@ -38,7 +38,7 @@ _MIXES = re.compile(
 )
 _STEPS = 40
 
-#: For each axis of a tensor, the axis of another that it is; None where it is none of them.
+#: For each axis of a tensor, the axis of another tensor that it equals; None where it equals none.
 Places = tuple[int | None, ...]
 
 
@@ -53,17 +53,17 @@ class Graph:
     parents, children : dict of int to tuple of int
         Edges between live values.
     below : dict of int to int
-        All that depends on a live value, as the bits of an integer.
+        All values that depend on a live value, as the bits of an integer.
     above : dict of int to int
         The data values that a live value depends on directly, as the bits of an integer.
     maker, users : dict
         The operation that made a value, and those that take it.
     origin : dict of int to int
-        The first value with the same numbers: views and copies lead to what they show.
+        The first value with the same numbers, for views and copies.
     sinks : tuple of int
-        What the network gives, less what its other outputs are made of.
+        Outputs of the network that no other output depends on.
     seeds : dict of int to int
-        Where the data that a value comes of entered, as bits: towers have seeds of their own.
+        The values where the data that a value depends on entered, as bits: each tower has its own.
     """
 
     trace: Trace
@@ -79,57 +79,57 @@ class Graph:
     seeds: dict[int, int]
 
     def same(self, value: int) -> int:
-        """The first value with the same numbers."""
+        """Return the first value with the same numbers."""
         return self.origin.get(value, value)
 
     def flows(self, value: int) -> bool:
-        """Whether a value is live."""
+        """Return whether a value is live."""
         return self.same(value) in self.live
 
     def leads(self, value: int, other: int) -> bool:
-        """Whether one live value depends on another."""
+        """Return whether a second live value depends on the first."""
         return bool(self.below[self.same(value)] >> self.same(other) & 1)
 
     def reached(self, values: Iterable[int]) -> int:
-        """The values and all that depends on them, as bits."""
+        """Return the values and all that depends on them, as bits."""
         bits = 0
         for value in map(self.same, values):
             bits |= self.below[value] | 1 << value
         return bits
 
     def joins(self, values: Sequence[int], span: Call | None) -> Iterator[tuple[int, tuple[int, ...]]]:
-        """Where data that went round `values` meets what comes of them, within one call.
+        """Find where data that bypassed `values` meets data that depends on them, within one call.
 
         Yields
         ------
         (int, tuple of int)
-            The value that is made where they meet, and what came from elsewhere.
+            The value that is made where they meet, and the values that came from elsewhere.
         """
         reached = self.reached(values)
-        own = {self.same(value) for value in values}
-        for value in self.live - own:
+        for value in self.live - {self.same(value) for value in values}:
             if not reached >> value & 1 or not self.above[value] & ~reached:
                 continue
             if span is None or span.start <= self.maker[value] < span.stop:
                 yield value, tuple(parent for parent in self.parents[value] if not reached >> parent & 1)
 
     def operation(self, value: int) -> str:
-        """The name of the operation that made a value."""
+        """Return the name of the operation that made a value."""
         return self.trace.operations[self.maker[value]].name if value in self.maker else ""
 
     def channels(self, value: int) -> int:
-        """Axis of the features: that of the nearest operation on the way which knows it."""
+        """Return the axis of the features, from the nearest operation on the way that determines it."""
         shape = self.trace.values[value].shape
         if len(shape) < 3:
             return -1
-        after = self._axis(value, forwards=True)
-        found = after if after is not None else self._axis(value, forwards=False)
-        if found is None:
-            found = 1 if len(shape) > 3 else -1
-        return found
+        axis = self._axis(value, forwards=True)
+        if axis is None:
+            axis = self._axis(value, forwards=False)
+        if axis is None:
+            axis = 1 if len(shape) > 3 else -1
+        return axis
 
     def positions(self, value: int) -> int:
-        """Over how many places the features of all samples lie: windows and patches may be rows of their own."""
+        """Count the places that the features of all samples lie at: windows and patches may be rows of their own."""
         shape = self.trace.values[value].shape
         return math.prod(shape) // max(shape[self.channels(value)], 1)
 
@@ -161,7 +161,7 @@ class Graph:
 
 
 def _read_along(name: str, places: Places) -> int | None:
-    """The axis that an operation takes for features, in the tensor that the search began with; never the first."""
+    """Return the axis of the features for an operation, in the tensor that the search began with; never the first."""
     if len(places) > 2 and places[1] and _SECOND.match(name):
         return places[1]
     flat = len(places) == 2 and "batch_norm" in name
@@ -171,7 +171,7 @@ def _read_along(name: str, places: Places) -> int | None:
 def _carried(
     operation: Operation, places: Places, shape: tuple[int, ...], form: tuple[int, ...], forwards: bool
 ) -> Places | None:
-    """Where the axes lie on the other side of an operation, from `shape` to `form`; None where that is not known."""
+    """Return where axes lie on the other side of an operation, from `shape` to `form`; None where that is unknown."""
     if operation.kept is not None:
         if forwards:
             return tuple(places[axis] for axis in operation.kept)
@@ -190,13 +190,13 @@ def _carried(
 
 
 def mixes(operation: str) -> bool:
-    """Whether an operation mixes features by weights: a product or a convolution."""
+    """Return whether an operation mixes features by weights: a product or a convolution."""
     return _MIXES.match(operation) is not None
 
 
-def graph(trace: Trace, beside: Iterable[Slot] = ()) -> Graph:
-    """The live data of a trace, on its way to what the network gives, and to the slots `beside` that."""
-    slots = (*trace.outputs, *beside)
+def graph(trace: Trace, further: Iterable[Slot] = ()) -> Graph:
+    """Return the live data of a trace, on its way to the network's outputs and to `further` slots."""
+    slots = (*trace.outputs, *further)
     data = _data(trace, strict=True)
     if not any(slot.value in data for slot in slots):
         data = _data(trace, strict=False)
@@ -221,9 +221,9 @@ def graph(trace: Trace, beside: Iterable[Slot] = ()) -> Graph:
         below[value] = 0
         for child in children[value]:
             below[value] |= below[child] | 1 << child
-    own = dict.fromkeys(origin.get(slot.value, slot.value) for slot in trace.outputs)
-    own = {value: None for value in own if value in live}
-    sinks = tuple(value for value in own if not any(below[value] >> other & 1 for other in own))
+    outputs = dict.fromkeys(origin.get(slot.value, slot.value) for slot in trace.outputs)
+    outputs = {value: None for value in outputs if value in live}
+    sinks = tuple(value for value in outputs if not any(below[value] >> other & 1 for other in outputs))
     return Graph(
         trace,
         frozenset(live),
@@ -240,18 +240,18 @@ def graph(trace: Trace, beside: Iterable[Slot] = ()) -> Graph:
 
 
 def _parents(trace: Trace, data: set[int]) -> dict[int, tuple[int, ...]]:
-    """The data that every value was made of; a module without children counts as one operation."""
+    """Return the data that every value was made of; a module without children counts as one operation."""
     parents: dict[int, tuple[int, ...]] = {}
     leaves = {number for number, call in enumerate(trace.calls) if call.leaf}
     inside: dict[int, dict[int, None]] = {}  # what has entered a leaf so far
     within: dict[int, int] = {}  # the leaf that made a value
     for operation in trace.operations:
-        given = tuple(value for value in operation.inputs if value in data)
+        inputs = tuple(value for value in operation.inputs if value in data)
         if operation.call not in leaves:
-            parents.update(dict.fromkeys(operation.outputs, given))
+            parents.update(dict.fromkeys(operation.outputs, inputs))
             continue
         entered = inside.setdefault(operation.call, {})
-        entered.update((value, None) for value in given if within.get(value) != operation.call)
+        entered.update((value, None) for value in inputs if within.get(value) != operation.call)
         for value in operation.outputs:
             parents[value] = tuple(entered)
             within[value] = operation.call
@@ -259,10 +259,10 @@ def _parents(trace: Trace, data: set[int]) -> dict[int, tuple[int, ...]]:
 
 
 def _merged(parents: dict[int, tuple[int, ...]], origin: dict[int, int]) -> dict[int, tuple[int, ...]]:
-    """The edges between first values: views and copies are what they show."""
+    """Return the edges between first values: views and copies count as what they show."""
     return {
-        value: tuple(dict.fromkeys(origin.get(parent, parent) for parent in given))
-        for value, given in parents.items()
+        value: tuple(dict.fromkeys(origin.get(parent, parent) for parent in values))
+        for value, values in parents.items()
         if value not in origin
     }
 
@@ -288,7 +288,7 @@ def _seeds(live: set[int], parents: dict[int, tuple[int, ...]]) -> dict[int, int
 
 
 def _data(trace: Trace, strict: bool) -> set[int]:
-    """Values that carry data; when not `strict`, numbers of any type are data once they are of floating point."""
+    """Return the values that carry data; if not `strict`, values of floating point that depend on any input."""
     entered = {slot.value for slot in trace.inputs}
     tokens = {value for value in entered if not trace.values[value].floating}
     data = {value for value in entered if trace.values[value].floating}
@@ -307,14 +307,14 @@ def _data(trace: Trace, strict: bool) -> set[int]:
 
 
 def _ancestors(values: Iterable[int], parents: dict[int, tuple[int, ...]]) -> set[int]:
-    found = set(values)
-    stack = list(found)
+    ancestors = set(values)
+    stack = list(ancestors)
     while stack:
         for parent in parents.get(stack.pop(), ()):
-            if parent not in found:
-                found.add(parent)
+            if parent not in ancestors:
+                ancestors.add(parent)
                 stack.append(parent)
-    return found
+    return ancestors
 
 
 def _numel(trace: Trace, value: int) -> int:

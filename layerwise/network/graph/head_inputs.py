@@ -1,4 +1,4 @@
-"""Which layers a head may read as they are: nothing learnt stands between, and no norm."""
+"""Which layers a head may read as they are, with no weight and no norm in between."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from collections.abc import Sequence
 
 from layerwise.network.graph.classifiers import classifiers_of
 from layerwise.network.graph.linear_maps import MIXING
-from layerwise.network.graph.trace import Operation, Trace
+from layerwise.network.graph.records import Operation, Trace
 from layerwise.network.layer import Layer
 
 __all__ = ["heads_of", "layers_before"]
 
 
 def heads_of(trace: Trace, head: str | None, named: Sequence[str]) -> list[str]:
-    """Paths of the network's heads: those that are known by name, and its classifiers."""
+    """Return the paths of the network's heads: those that are known by name, and its classifiers."""
     return list(dict.fromkeys([*named, *(call.path for call in classifiers_of(trace, head))]))
 
 
 def layers_before(trace: Trace, layers: Sequence[Layer], head: str) -> list[Layer]:
-    """The layers whose tensor goes into a head without a weight, a gain or a norm on the way.
+    """Return the layers whose tensor goes into a head without a weight, a gain or a norm on the way.
 
-    What is left on the way may be pooling, the choice of a token or a function without weights: whether the layer's
-    features are what the head reads is for a run to tell.
+    Pooling, the choice of a token and functions without weights may remain on the way. Only a run shows whether the
+    head reads the layer's features (`layerwise.features.fed_heads`).
 
     Parameters
     ----------
@@ -42,13 +42,13 @@ def layers_before(trace: Trace, layers: Sequence[Layer], head: str) -> list[Laye
         if operation is not None and not _learns_or_norms(trace, operation):
             waiting += operation.inputs
     places = {(call.path, call.number): call for call in trace.calls}
-    found = []
+    before = []
     for layer in layers:
-        own = places.get((layer.path, layer.call))
-        slots = () if own is None else own.outputs if layer.side == "output" else own.inputs
+        call = places.get((layer.path, layer.call))
+        slots = () if call is None else call.outputs if layer.side == "output" else call.inputs
         if any(slot.item == layer.item and slot.value in reached for slot in slots):
-            found.append(layer)
-    return found
+            before.append(layer)
+    return before
 
 
 def _learns_or_norms(trace: Trace, operation: Operation) -> bool:

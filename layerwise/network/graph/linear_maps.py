@@ -1,4 +1,4 @@
-"""Which linear maps stand beside a layer: their names in a trace, and their weights on the layer's reduced features."""
+"""The linear maps around a layer: their names in a trace, and their weights on the layer's reduced features."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from layerwise.network.graph.map_weights import Weights
-from layerwise.network.graph.trace import Call, Operation, Slot, Trace
+from layerwise.network.graph.records import Call, Operation, Slot, Trace
 from layerwise.network.inference import evaluating
 from layerwise.network.layer import Layer
 from layerwise.network.weights import materialized
@@ -24,100 +24,101 @@ _ELEMENTWISE = {
     *("leaky_relu", "log_sigmoid_forward", "mish", "relu", "relu6", "sigmoid", "silu", "softplus", "tanh"),
     *("threshold", "_to_copy"),
 }
-# What mixes features or samples whatever it is given.
+# Operations that mix features or samples, whatever their inputs are.
 _PRODUCTS = ("mm", "mv", "convolution", "linear")
 MIXING = ("mm", "mv", "dot", "attention", "convolution", "linear", "fft")
 
 
 def next_linear(trace: Trace, layers: Sequence[Layer]) -> dict[str, tuple[str, ...]]:
-    """Paths of the linear maps or convolutions that each layer feeds first, by the layer's name.
+    """Return the paths of the linear maps or convolutions that each layer feeds first, by the layer's name.
 
-    They read the layer's tensor itself, or what is made of it without a weight matrix: by norms, activations, pooling,
-    dropout, by cutting and turning it. Several that read one tensor within one module (query, key and value of an
-    attention, gate and value of an MLP) are given together; of an attention and an MLP side by side, the one that runs
-    first. Layers that feed none are left out.
+    They read the layer's tensor itself, or what norms, activations, pooling, dropout, cuts and permutations make of it,
+    without a weight matrix. Several maps that read one tensor within one module (query, key and value of an attention,
+    gate and value of an MLP) are returned together; of an attention and an MLP in parallel, the one that runs first.
+    Layers that feed no map are left out.
     """
     readers = _first_readers(trace, layers)
     return {name: tuple(call.path for call in calls) for name, (calls, _) in readers.items()}
 
 
 def previous_linear(trace: Trace, layers: Sequence[Layer]) -> dict[str, str]:
-    """Path of the linear map that gives each layer, by the layer's name, where nothing but the layer is in between.
+    """Return the path of the linear map that makes each layer, by the layer's name, if nothing else is in between.
 
-    Nothing, if the layer's tensor is what the map gives and what the next map reads, itself or through functions of
-    each feature alone: activations, dropout at rest, a change of type. Norms, pooling, sums, gates and changes of shape
-    are something. Other layers, and those that feed no map, are left out.
+    The layer's tensor is the output of that map and the input of the next one, itself or through functions of each
+    feature alone: activations, dropout at rest, a change of type. Norms, pooling, sums, gates and changes of shape come
+    in between. Other layers, and those that feed no map, are left out.
     """
     made_by = {made: operation for operation in trace.operations for made in operation.outputs}
-    given_by = {slot.value: call.path for call in trace.calls if _is_map(trace, call) for slot in call.outputs}
-    found = {}
+    map_of = {slot.value: call.path for call in trace.calls if _is_map(trace, call) for slot in call.outputs}
+    previous = {}
     for name, (calls, value) in _first_readers(trace, layers).items():
         read = _traced_back({value}, [slot.value for slot in calls[0].inputs], made_by)
-        given = _traced_back(given_by, [value], made_by)
-        if read is not None and given is not None:
-            found[name] = given_by[given]
-    return found
+        source = _traced_back(map_of, [value], made_by)
+        if read is not None and source is not None:
+            previous[name] = map_of[source]
+    return previous
 
 
 def _first_readers(trace: Trace, layers: Sequence[Layer]) -> dict[str, tuple[list[Call], int]]:
-    """The calls that read each layer first, and the layer's own value, by the layer's name."""
+    """Return the calls that read each layer first, and the layer's own value, by the layer's name."""
     places = {(call.path, call.number): call for call in trace.calls}
     steps = list(_steps(trace))
-    found = {}
+    first = {}
     for layer in layers:
-        own = places.get((layer.path, layer.call))
-        if own is None:
+        call = places.get((layer.path, layer.call))
+        if call is None:
             continue
-        slots = own.outputs if layer.side == "output" else own.inputs
+        slots = call.outputs if layer.side == "output" else call.inputs
         for slot in slots:
             if slot.item == layer.item:
-                calls = _readers(trace, steps[steps.index(own) :], slot.value)
-                if calls:
-                    found[layer.name] = ([own] if layer.side == "input" and own in calls else calls, slot.value)
-    return found
+                readers = _readers(trace, steps[steps.index(call) :], slot.value)
+                if readers:
+                    itself = layer.side == "input" and call in readers
+                    first[layer.name] = ([call] if itself else readers, slot.value)
+    return first
 
 
-def head_paths(trace: Trace, asked: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Path of the linear map that makes each named output of the network, by that name.
+def head_paths(trace: Trace, further: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the path of the linear map that makes each named output of the network, by that name.
 
     Parameters
     ----------
     trace : Trace
-    asked : mapping of str to str, optional
+    further : mapping of str to str, optional
         Further names, and the output or the path of the linear map that each stands for.
     """
     made = {slot.value: call.path for call in trace.calls if call.leaf for slot in call.outputs}
     heads = {str(slot.item[0]): made.get(slot.value) for slot in trace.outputs if len(slot.item) == 1}
-    heads |= {name: heads.get(of, of) for name, of in (asked or {}).items()}
+    heads |= {name: heads.get(output, output) for name, output in (further or {}).items()}
     return {name: path for name, path in heads.items() if path is not None}
 
 
 def named_heads(
-    trace: Trace, layers: Sequence[Layer], asked: Mapping[str, str] | None = None
+    trace: Trace, layers: Sequence[Layer], further: Mapping[str, str] | None = None
 ) -> dict[tuple[str, str], str]:
-    """Path of the linear map that makes a named output of the network, by that name and the layer that feeds it.
+    """Return the path of the linear map that makes a named output, by that name and the layer that feeds the map.
 
-    For a network with a head for each target, which gives a mapping of their outputs.
+    For a network with a head for each target, which returns a mapping of their outputs.
 
     Parameters
     ----------
     trace : Trace
     layers : sequence of Layer
-    asked : mapping of str to str, optional
+    further : mapping of str to str, optional
         Further names, and the output or the path of the linear map that each stands for.
     """
-    heads = head_paths(trace, asked)
-    found: dict[tuple[str, str], str] = {}
+    heads = head_paths(trace, further)
+    fed: dict[tuple[str, str], str] = {}
     for layer in layers:
         call = next((call for call in trace.calls if (call.path, call.number) == (layer.path, layer.call)), None)
         readers = set() if call is None else set(_all_readers(trace, layer, call))
-        found |= {(name, layer.name): path for name, path in heads.items() if path in readers}
-    return found
+        fed |= {(name, layer.name): path for name, path in heads.items() if path in readers}
+    return fed
 
 
-def _all_readers(trace: Trace, layer: Layer, own: Call) -> Iterator[str]:
-    """All linear maps that read the layer's tensor, or what norms, activations and dropout make of it."""
-    slots = own.outputs if layer.side == "output" else own.inputs
+def _all_readers(trace: Trace, layer: Layer, own_call: Call) -> Iterator[str]:
+    """Yield all linear maps that read the layer's tensor, or what norms, activations and dropout make of it."""
+    slots = own_call.outputs if layer.side == "output" else own_call.inputs
     carried = {slot.value for slot in slots if slot.item == layer.item}
     for call in trace.calls:
         if not call.leaf or not carried & {slot.value for slot in call.inputs}:
@@ -129,7 +130,7 @@ def _all_readers(trace: Trace, layer: Layer, own: Call) -> Iterator[str]:
 
 
 def _steps(trace: Trace) -> Iterator[Call | Operation]:
-    """Calls, and operations outside leaves, in the order in which they ran."""
+    """Yield calls, and operations outside leaves, in the order in which they ran."""
     place = 0
     for call in [*trace.calls, None]:
         stop = len(trace.operations) if call is None else call.start
@@ -142,7 +143,7 @@ def _steps(trace: Trace) -> Iterator[Call | Operation]:
 
 
 def _readers(trace: Trace, steps: Sequence[Call | Operation], value: int) -> list[Call]:
-    """The calls of the first maps that read a value: one, or several of one module that read the same tensor."""
+    """Return the calls of the first maps that read a value: one, or several of one module that read the same tensor."""
     carried = {value}
     for step in steps:
         if isinstance(step, Operation):
@@ -154,17 +155,17 @@ def _readers(trace: Trace, steps: Sequence[Call | Operation], value: int) -> lis
             continue
         read = carried & {slot.value for slot in step.inputs}
         if read and _is_map(trace, step):
-            beside = [call for call in trace.calls if call.parent == step.parent and _is_map(trace, call)]
-            return [call for call in beside if read & {slot.value for slot in call.inputs}]
+            maps = [call for call in trace.calls if call.parent == step.parent and _is_map(trace, call)]
+            return [call for call in maps if read & {slot.value for slot in call.inputs}]
         if read and step.leaf:
             carried.update(slot.value for slot in step.outputs)
     return []
 
 
 def _lent(trace: Trace, operation: Operation, carried: Collection[int]) -> Call | None:
-    """The call that it would be, if a product of a carried tensor with the weight of a module were one.
+    """Return the call that a product of a carried tensor with the weight of a module stands for; None for others.
 
-    Some attentions take the weight of a child, and put its bias together themselves.
+    Some attentions take the weight of a child, and assemble its bias themselves.
     """
     read = [value for value in operation.inputs if value in carried]
     if not read or not any(word in operation.name for word in _PRODUCTS):
@@ -181,20 +182,19 @@ def _lent(trace: Trace, operation: Operation, carried: Collection[int]) -> Call 
 
 
 def _is_map(trace: Trace, call: Call) -> bool:
-    """Whether a call is of a module with a weight matrix that its input meets first."""
+    """Return whether a call is of a module with a weight matrix that its input meets first."""
     if call.leaf:
         return trace.modules[call.path].matrix
-    # torch's attention has the weights of its first maps itself; they read one tensor where it attends to itself.
+    # torch's attention has the weights of its first maps itself; in self-attention they read one tensor.
     if call.kind != "MultiheadAttention" or not trace.modules[call.path].matrix:
         return False
     return len({slot.value for slot in call.inputs if slot.item in ((0,), (1,), ("query",), ("key",))}) == 1
 
 
 def _keeps(trace: Trace, operation: Operation, carried: Collection[int]) -> bool:
-    """Whether an operation makes something of carried tensors alone, with gains, masks and indices at most."""
-    own = [value for value in operation.inputs if value in carried]
+    """Return whether an operation takes only carried tensors, and gains, masks and indices at most."""
     others = [value for value in operation.inputs if value not in carried]
-    if not own or any(word in operation.name for word in MIXING):
+    if len(others) == len(operation.inputs) or any(word in operation.name for word in MIXING):
         return False
     return all(not trace.values[value].floating or _is_gain(trace, value) for value in others)
 
@@ -204,7 +204,7 @@ def _is_gain(trace: Trace, value: int) -> bool:
 
 
 def _traced_back(goals: Collection[int], values: Sequence[int], made_by: Mapping[int, Operation]) -> int | None:
-    """The goal that one of the values is, or is a function of each feature of; None where there is none."""
+    """Return the goal that one of the values is, or is a function of each feature of; None where there is none."""
     for value in values:
         while value not in goals:
             operation = made_by.get(value)
@@ -217,7 +217,7 @@ def _traced_back(goals: Collection[int], values: Sequence[int], made_by: Mapping
 
 
 def weights_beside(model: nn.Module, reading: Sequence[str], giving: str | None, features: int) -> Weights | None:
-    """The weights of the maps beside a layer; None where what reads it is no matrix on its reduced features.
+    """Return the weights of the maps around a layer; None where its reader is no matrix on its reduced features.
 
     Parameters
     ----------
@@ -225,7 +225,7 @@ def weights_beside(model: nn.Module, reading: Sequence[str], giving: str | None,
     reading : sequence of str
         Paths of the maps that read the layer; their matrices are stacked.
     giving : str or None
-        Path of the map that gives the layer.
+        Path of the map that makes the layer.
     features : int
         The layer's features after reduction.
     """
@@ -239,18 +239,18 @@ def _weights_beside(model: nn.Module, reading: Sequence[str], giving: str | None
     matrices = [matrix for module in modules if (matrix := weight_matrix(module, features)) is not None]
     if not matrices or len(matrices) < len(modules):
         return None
-    given = None if giving is None else _matrix(model.get_submodule(giving))
+    made_by = None if giving is None else _matrix(model.get_submodule(giving))
     return Weights(
         reading=np.concatenate(matrices) if len(matrices) > 1 else matrices[0],
-        giving=given if given is not None and len(given) == features else None,
+        giving=made_by if made_by is not None and len(made_by) == features else None,
         resolution=max(_resolution(module) for module in modules),
     )
 
 
 def weight_matrix(module: nn.Module, features: int) -> np.ndarray | None:
-    """A linear map's weight, shape ``(out, features)``; of a convolution, what it does to a constant map.
+    """Return a linear map's weight, shape ``(out, features)``; for a convolution, its effect on a constant map.
 
-    With what LoRA adds to it; of torch's attention, query, key and value stacked. None for modules that are none of
+    What LoRA adds is included; query, key and value of torch's attention are stacked. None for modules that are none of
     these, for weights that are kept as integers, and for maps of another width than the layer's reduced features.
     """
     matrix = _matrix(module)
@@ -279,13 +279,13 @@ def _matrix(module: nn.Module) -> np.ndarray | None:
 
 
 def _resolution(module: nn.Module) -> float:
-    """Machine epsilon of the type that a map's weights are kept in."""
-    kept = (*module.parameters(), *module.buffers())
-    return max(torch.finfo(item.dtype).eps for item in kept if item.is_floating_point())
+    """Return the machine epsilon of the type that a map's weights are kept in."""
+    weights = (*module.parameters(), *module.buffers())
+    return max(torch.finfo(weight.dtype).eps for weight in weights if weight.is_floating_point())
 
 
 def _update(tuned: Any) -> torch.Tensor | float | None:
-    """What LoRA adds to the weight of the map that it wraps; None where it is no plain sum."""
+    """Return what LoRA adds to the weight of the map that it wraps; None where it is no plain sum."""
     if not hasattr(tuned, "lora_A") or any(getattr(tuned, "use_dora", {}).values()):
         return None
     if tuned.merged or tuned.disable_adapters:

@@ -9,20 +9,20 @@ import numpy as np
 
 __all__ = ["Weights"]
 
-# Squares of singular values are known to about 1e-15 of the largest: with none below this share of it, to eight digits.
+# Squares of singular values are exact to 1e-15 of the largest, and so to eight digits unless one is below this share.
 _WELL_CONDITIONED = 1e-7
 
 
 @dataclass(frozen=True)
 class Weights:
-    """The linear maps beside a layer of ``d`` features.
+    """The linear maps around a layer of ``d`` features.
 
     Attributes
     ----------
     reading : ndarray
-        Of the map that reads the layer, shape ``(out, d)``.
+        Weight of the map that reads the layer, shape ``(out, d)``.
     giving : ndarray or None
-        Of the map that gives the layer, shape ``(d, in)``; None where there is none, or something is in between.
+        Weight of the map that makes the layer, shape ``(d, in)``; None without one, or where something is in between.
     resolution : float
         Machine epsilon of the type that `reading` is kept in.
     """
@@ -34,7 +34,7 @@ class Weights:
     @cached_property
     def decomposition(self) -> tuple[np.ndarray, np.ndarray]:
         """Singular values of `reading`, descending, ``(r,)``, and the directions that it reads, as rows ``(r, d)``."""
-        # A fifth of the time of a singular value decomposition, for maps that are far from losing rank.
+        # For maps of full rank this takes a fifth of the time of a singular value decomposition.
         out, width = self.reading.shape
         rows = self.reading if out < width else self.reading.T
         squares, axes = np.linalg.eigh(rows @ rows.T)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from layerwise.network.graph.classifiers import classifiers_of
 from layerwise.network.graph.dataflow import Graph, graph, mixes
-from layerwise.network.graph.trace import Operation, Trace
+from layerwise.network.graph.records import Operation, Trace
 
 __all__ = ["PICKS", "Junction", "junctions", "pooling_of"]
 
@@ -17,7 +17,7 @@ _MEANS = ("mean", "sum")
 _GREATEST = ("amax", "max", "max_pool1d", "adaptive_max_pool1d", "adaptive_max_pool2d")
 #: Operations that take positions which may depend on the input.
 PICKS = ("index", "gather", "index_select")
-# What leaves the positions of a tensor what they are, or takes some of them away.
+# Operations that keep the positions of a tensor, or remove some of them.
 _KEEPING = frozenset(
     (
         *("slice", "mul", "masked_fill", "where", "transpose", "permute", "view", "_unsafe_view", "alias", "clone"),
@@ -36,9 +36,9 @@ class Junction:
     ----------
     operation : str
     source : int
-        The value that has the positions, before some are masked or cut off.
+        The value with the positions, before some are masked or cut off.
     pooled : tuple of int
-        The vector that the operation gives, and what is made of it up to the next weights.
+        The vector that the operation makes, and the values made of it up to the next weights.
     """
 
     operation: str
@@ -47,16 +47,17 @@ class Junction:
 
 
 def junctions(trace: Trace, samples: int, head: str | None = None) -> list[Junction]:
-    """Where a network makes one vector of positions, nearest to its output first.
+    """Find where a network makes one vector of positions, nearest to its output first.
 
-    Below a classifier, or where two towers meet, whatever is made of the vector; of a network without a classifier only
-    what it gives as it is, up to a norm: a layer of weights upon the first token may be left over from pretraining.
+    Below a classifier, or where two towers meet, the vector may be used in any way. In a network without a classifier
+    it has to be the output itself, up to a norm: a layer of weights on the first token may be left over from
+    pretraining.
 
     Parameters
     ----------
     trace : Trace
     samples : int
-        How many samples were traced.
+        Number of samples that were traced.
     head : str, optional
         Path of the classifier, where it is known.
     """
@@ -64,29 +65,30 @@ def junctions(trace: Trace, samples: int, head: str | None = None) -> list[Junct
     towers = any(live.seeds[sink].bit_count() > 1 for sink in live.sinks)
     through = bool(classifiers_of(trace, head)) or towers
     makers = {value: operation for operation in trace.operations for value in operation.outputs}
-    given = [slot.value for slot in trace.outputs if live.same(slot.value) in live.sinks]
-    queue = [value for value in dict.fromkeys(given) if not has_positions(trace, value, samples)]
+    outputs = [slot.value for slot in trace.outputs if live.same(slot.value) in live.sinks]
+    queue = [value for value in dict.fromkeys(outputs) if not has_positions(trace, value, samples)]
     after: dict[int, int] = {}
-    found: list[Junction] = []
+    places: list[Junction] = []
     while queue:
         value = queue.pop(0)
         operation = makers.get(value)
         if operation is None or (mixes(operation.name) and not through):
             continue
-        above = [own for own in operation.inputs if live.flows(own) and trace.values[own].floating]
-        wide = [own for own in above if has_positions(trace, own, samples)] + _sequence(trace, operation, samples)
+        above = [source for source in operation.inputs if live.flows(source) and trace.values[source].floating]
+        wide = [source for source in above if has_positions(trace, source, samples)]
+        wide += _sequence(trace, operation, samples)
         if wide and not _of_heads(makers, wide):
             source = _uncut(trace, live, makers, wide[-1] if _recurrent(trace, operation) else wide[0], samples)
-            found.append(Junction(operation.name, source, _chain(after, makers, value)))
+            places.append(Junction(operation.name, source, _chain(after, makers, value)))
             continue
-        fresh = [own for own in above if own not in after]
+        fresh = [source for source in above if source not in after]
         after.update(dict.fromkeys(fresh, value))
         queue += fresh
-    return found
+    return places
 
 
 def has_positions(trace: Trace, value: int, samples: int) -> bool:
-    """Whether a value has more than features of every sample."""
+    """Return whether a value has more than features of every sample."""
     shape = list(trace.values[value].shape)
     if samples in shape[:2]:
         shape.pop(shape.index(samples))
@@ -94,7 +96,7 @@ def has_positions(trace: Trace, value: int, samples: int) -> bool:
 
 
 def _chain(after: dict[int, int], makers: dict[int, Operation], value: int) -> tuple[int, ...]:
-    """A value and what is made of it on the way to the output, up to the next weights."""
+    """Return a value and what is made of it on the way to the output, up to the next weights."""
     chain = [value]
     while chain[-1] in after and not mixes(makers[after[chain[-1]]].name) and len(chain) < 6:
         chain.append(after[chain[-1]])
@@ -102,12 +104,12 @@ def _chain(after: dict[int, int], makers: dict[int, Operation], value: int) -> t
 
 
 def _uncut(trace: Trace, live: Graph, makers: dict[int, Operation], value: int, samples: int) -> int:
-    """The value that another with positions was cut or masked from."""
+    """Return the value with positions that another was cut or masked from."""
     for _ in range(8):
         operation = makers.get(value)
         if operation is None or operation.name not in _KEEPING:
             return value
-        above = [own for own in operation.inputs if live.flows(own) and has_positions(trace, own, samples)]
+        above = [source for source in operation.inputs if live.flows(source) and has_positions(trace, source, samples)]
         if len(above) != 1 or len(trace.values[above[0]].shape) < 3:
             return value
         value = above[0]
@@ -115,7 +117,7 @@ def _uncut(trace: Trace, live: Graph, makers: dict[int, Operation], value: int, 
 
 
 def _of_heads(makers: dict[int, Operation], wide: list[int]) -> bool:
-    """Whether values are what an attention gives: its heads are no positions, those that it takes may be."""
+    """Return whether values come from an attention: its heads are no positions, its inputs may be."""
     for value in wide:
         operation = makers.get(value)
         while operation is not None and operation.name in _VIEWS:
@@ -130,16 +132,16 @@ def _recurrent(trace: Trace, operation: Operation) -> bool:
 
 
 def _sequence(trace: Trace, operation: Operation, samples: int) -> list[int]:
-    """What a recurrent module gives at every position, where the operation is part of one."""
+    """Return the values of a recurrent module at every position, if the operation is part of one."""
     if not _recurrent(trace, operation):
         return []
     return [s.value for s in trace.calls[operation.call].outputs if has_positions(trace, s.value, samples)]
 
 
 def pooling_of(trace: Trace, head: str | None = None) -> Pooling | None:
-    """The first operation on the way up from the classifier that has tokens to begin with, and gives one vector.
+    """Find the first operation on the way up from the classifier that takes tokens and makes one vector.
 
-    Read off the operations alone, without numbers: `layerwise.features.pooling` measures it.
+    It is read off the operations alone, without numbers; `layerwise.features.pooling` measures it.
 
     Parameters
     ----------
@@ -150,8 +152,8 @@ def pooling_of(trace: Trace, head: str | None = None) -> Pooling | None:
     Returns
     -------
     {"cls", "mean", "last", "max"} or None
-        None where there is no classifier, or where it makes something else of the tokens. A position that depends on
-        the input is taken for that of the last token.
+        None without a classifier, or where the operation is another. A position that depends on the input counts as the
+        last token.
     """
     classifiers = classifiers_of(trace, head)
     if not classifiers:

@@ -1,4 +1,4 @@
-"""The shapes of all that the modules of a network take and give in one forward."""
+"""The shapes of the inputs and outputs of all modules of a network in one forward."""
 
 from __future__ import annotations
 
@@ -10,25 +10,27 @@ from typing import Any
 from torch import nn
 
 from layerwise.errors import LayerwiseError
-from layerwise.network.graph.trace import Item, Trace, parts_of, same_draws, shape_of, tensors
+from layerwise.network.graph.recorder import parts_of, shape_of, tensors
+from layerwise.network.graph.records import Item, Trace
+from layerwise.network.graph.trace import same_draws
 from layerwise.network.inference import evaluating
 from layerwise.network.layer import Layer
 
 __all__ = ["Key", "Shapes", "key_of", "shapes_of", "slots_of", "traced_shapes"]
 
-#: A module's path, which call of it, the side, and where the tensor sits in what it takes or gives.
+#: A module's path, which call of it, the side, and the keys that lead to the tensor in its inputs or outputs.
 Key = tuple[str, int, str, Item]
 
 Shapes = Mapping[Key, tuple[int, ...]]
 
 
 def key_of(layer: Layer) -> Key:
-    """What a layer is known by in every forward."""
+    """Return the key of a layer, the same in every forward."""
     return layer.path, layer.call, layer.side, layer.item
 
 
 def slots_of(traced: Trace) -> dict[Key, int]:
-    """The value that a trace has of all that its modules take and give."""
+    """Return the values of the inputs and outputs of all modules in a trace."""
     return {
         (call.path, call.number, side, slot.item): slot.value
         for call in traced.calls
@@ -38,12 +40,12 @@ def slots_of(traced: Trace) -> dict[Key, int]:
 
 
 def traced_shapes(traced: Trace) -> dict[Key, tuple[int, ...]]:
-    """The shapes in a trace."""
+    """Return the shapes in a trace."""
     return {key: traced.values[value].shape for key, value in slots_of(traced).items()}
 
 
 def shapes_of(model: nn.Module, run: Callable[[], Any]) -> dict[Key, tuple[int, ...]] | None:
-    """The shapes in one forward; None if the network does not run on its input.
+    """Run one forward and return its shapes; None if the network does not run on its input.
 
     Parameters
     ----------
@@ -66,13 +68,13 @@ def shapes_of(model: nn.Module, run: Callable[[], Any]) -> dict[Key, tuple[int, 
         except LayerwiseError:
             raise
         except Exception:
-            # Whatever a network says of an input that is not its own: its axes stay unknown.
+            # The network may raise any error on an input that does not suit it; its axes stay unknown.
             return None
     return recorder.shapes
 
 
 class _Recorder:
-    """Writes down shapes while a network runs."""
+    """Record shapes while a network runs."""
 
     def __init__(self) -> None:
         self.shapes: dict[Key, tuple[int, ...]] = {}
@@ -80,7 +82,7 @@ class _Recorder:
         self._open: list[tuple[str, int]] = []
 
     def hooks(self, path: str) -> tuple[Callable[..., None], Callable[..., None]]:
-        """What to call before and after a module of that path."""
+        """Return the hooks for before and after a module of a path."""
 
         def before(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             self._calls[path] += 1
@@ -89,7 +91,7 @@ class _Recorder:
             self._record("input", kwargs)
 
         def after(_module: nn.Module, _args: Any, output: Any) -> None:
-            # A call that its caller left by an exception has no end of its own.
+            # A call that ended with an exception has no end of its own.
             while self._open[-1][0] != path:
                 self._open.pop()
             self._record("output", output)

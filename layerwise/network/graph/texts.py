@@ -1,4 +1,4 @@
-"""Tell which inputs of equal length belong to one text: an encoder's and a decoder's may be equally long."""
+"""Decide which inputs of equal length belong to one text: an encoder's and a decoder's may be equally long."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from layerwise.network.graph.variations import Extent
 
 __all__ = ["texts_of"]
 
-# Beyond so many inputs, the names alone say which ways of parting them are tried.
+# With more inputs than this, only groups with a word in common are tried.
 _MOST_INPUTS = 6
 
 
 def texts_of(extent: Extent, names: Sequence[str], changes: Callable[[Extent], bool]) -> list[Extent]:
-    """Part the inputs that share a length into the texts that they are of; one text stays whole.
+    """Split the inputs that share a length into the texts that they belong to; one text stays whole.
 
-    Two groups of inputs are two texts if the network runs when either alone becomes shorter, and gives other shapes.
+    Two groups of inputs are two texts if the network runs, with other shapes, when either alone becomes shorter.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def texts_of(extent: Extent, names: Sequence[str], changes: Callable[[Extent], b
     names : sequence of str
         Names of the inputs' tensors, in the order of `layerwise.runtime.tensors.tensors_of`.
     changes : callable
-        Whether the network runs with an extent made smaller, and gives other shapes.
+        Returns whether the network runs, with other shapes, when an extent is made smaller.
     """
     masks = {place for place in extent.axes if place < len(names) and names[place] in extent.masks}
     for group in _groups(extent, names, masks):
@@ -41,7 +41,10 @@ def _part(extent: Extent, names: Sequence[str], places: set[int]) -> Extent:
 
 
 def _groups(extent: Extent, names: Sequence[str], masks: set[int]) -> Iterator[set[int]]:
-    """Groups of inputs that may be a text of their own, those with a word in common first; both sides have an input."""
+    """Yield groups of inputs that may be a text of their own, those with a word in common first.
+
+    Both the group and the rest have an input that is no mask.
+    """
     whole = set(extent.axes)
     if len(whole - masks) < 2 or any(len(axes) > 1 for axes in extent.axes.values()):
         return

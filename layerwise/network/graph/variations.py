@@ -1,4 +1,4 @@
-"""The same batch with other samples, or of another length or size: what a network is run on to learn its axes."""
+"""The same batch with another length or size, on which a network is run to measure its axes."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["Extent", "extents_of", "padded", "with_extent"]
 
 @dataclass(frozen=True)
 class Extent:
-    """A length or a size of the inputs: the axes along which it lies, in the tensors that share it.
+    """A length or a size of the inputs: the axes that have it, in the tensors that share it.
 
     Attributes
     ----------
     axes : dict of int to tuple of int
-        Axes by the place of a tensor in the inputs, in the order of `layerwise.runtime.tensors.tensors_of`.
+        Axes by the position of a tensor in the inputs, in the order of `layerwise.runtime.tensors.tensors_of`.
     masks : tuple of str
         The batch's masks among those tensors.
     """
@@ -33,10 +33,10 @@ class Extent:
 
 
 def extents_of(batch: Batch, names: Sequence[str] = ()) -> list[Extent]:
-    """The lengths and sizes that the inputs may have, most likely first; which it is, only the network knows.
+    """List the lengths and sizes that the inputs may have, most likely first; only a run shows which it is.
 
-    Tensors of two or three axes that are equally long share a length, as tokens and their mask do. Of pictures the
-    axes behind the channels are a size, or those before them; of sounds and series the last axis is a length.
+    Tensors of two or three axes that are equally long share a length, as tokens and their mask do. The size of a
+    picture is the axes after the channels, or those before them; the length of a sound or series is the last axis.
 
     Parameters
     ----------
@@ -50,25 +50,25 @@ def extents_of(batch: Batch, names: Sequence[str] = ()) -> list[Extent]:
         if has_rows(tensor, batch.size) and tensor.ndim > 1
     }
     lengths = dict.fromkeys(shape[1] for shape in shapes.values() if len(shape) in (2, 3))
-    found: list[dict[int, tuple[int, ...]]] = [
+    candidates: list[dict[int, tuple[int, ...]]] = [
         {place: (1,) for place, shape in shapes.items() if len(shape) in (2, 3) and shape[1] == length}
         for length in lengths
     ]
     for place, shape in shapes.items():
         if len(shape) == 3:
             masks = [other for other, form in shapes.items() if len(form) == 2 and form[1] == shape[2]]
-            found.append({place: (2,), **dict.fromkeys(masks, (1,))})
+            candidates.append({place: (2,), **dict.fromkeys(masks, (1,))})
         elif len(shape) > 3:
             size = shape[2:]
-            beside = {other: tuple(range(1, len(form))) for other, form in shapes.items() if form[1:] == size}
-            found.append({place: tuple(range(2, len(shape))), **beside})
-            found.append({place: tuple(range(1, len(shape) - 1))})
+            masks_of_size = {other: tuple(range(1, len(form))) for other, form in shapes.items() if form[1:] == size}
+            candidates.append({place: tuple(range(2, len(shape))), **masks_of_size})
+            candidates.append({place: tuple(range(1, len(shape) - 1))})
     named = {place: name for place, name in enumerate(names) if name in batch.masks}
-    return [Extent(axes, tuple(named[place] for place in axes if place in named)) for axes in found]
+    return [Extent(axes, tuple(named[place] for place in axes if place in named)) for axes in candidates]
 
 
 def with_extent(batch: Batch, extent: Extent) -> Iterator[Batch]:
-    """The batch cut to smaller extents, one after the other: some networks take multiples of a number alone."""
+    """Yield the batch cut to smaller extents: some networks take only multiples of a number."""
     shapes = {place: tuple(tensor.shape) for place, tensor in enumerate(tensors_of(batch.inputs))}
     sizes = {shapes[place][axis] for place, axes in extent.axes.items() for axis in axes}
     pictured = any(len(axes) > 1 for axes in extent.axes.values())
@@ -77,7 +77,7 @@ def with_extent(batch: Batch, extent: Extent) -> Iterator[Batch]:
 
 
 def _cut(batch: Batch, extent: Extent, smaller: dict[int, int]) -> Batch:
-    """The batch with the first so many positions along an extent."""
+    """Return the batch with the first positions along an extent, by new length for each old one."""
     places = count()
     lengths: set[int] = set()
 
@@ -100,7 +100,7 @@ def _cut(batch: Batch, extent: Extent, smaller: dict[int, int]) -> Batch:
 
 
 def _shares(sizes: set[int]) -> Iterator[dict[int, int]]:
-    """Three quarters of a length, and half of it."""
+    """Yield three quarters of a length, and half of it."""
     for share in (0.75, 0.5):
         smaller = {size: max(round(share * size), 1) for size in sizes}
         if all(less < size for size, less in smaller.items()):
@@ -108,7 +108,7 @@ def _shares(sizes: set[int]) -> Iterator[dict[int, int]]:
 
 
 def _multiples(sizes: set[int]) -> Iterator[dict[int, int]]:
-    """The greatest smaller multiples of 32, 16 and so on: networks halve pictures up to five times."""
+    """Yield the greatest smaller multiples of 32, 16 and so on: networks halve pictures up to five times."""
     seen: list[dict[int, int]] = []
     for step in (32, 16, 8, 4):
         smaller = {size: (size - 1) // step * step for size in sizes}
@@ -120,7 +120,7 @@ def _multiples(sizes: set[int]) -> Iterator[dict[int, int]]:
 def padded(
     batch: Batch, mask: Tensor, more: int, *, left: bool, fillers: Mapping[int, float], names: Sequence[str] = ()
 ) -> Batch | None:
-    """The batch with so many more positions of padding at one end; None where no input has the mask's length.
+    """Return the batch with more positions of padding at one end; None where no input has the mask's length.
 
     Parameters
     ----------
@@ -128,11 +128,12 @@ def padded(
     mask : Tensor
         Its mask, shape ``(n, positions)``: 0 for padding.
     more : int
+        Number of positions that are added.
     left : bool
         Whether padding comes in front.
     fillers : mapping of int to float
-        What padding is, by the place of a tensor in the inputs; by default what stands at the padding that the batch
-        has, or 0.
+        The value of padding, by the position of a tensor in the inputs; by default that of the batch's own padding, or
+        0.
     names : sequence of str
         Names of the inputs' tensors.
     """
@@ -152,15 +153,15 @@ def padded(
         (axis,) = extent.axes[place]
         shape = list(tensor.shape)
         shape[axis] = more
-        met = tensor.shape == mask.shape and len(end) > 0
-        filler = fillers.get(place, tensor[tuple(end[0])].item() if met else 0.0)
-        return beside(tensor, tensor.new_full(shape, filler), axis)
+        has_padding = tensor.shape == mask.shape and len(end) > 0
+        filler = fillers.get(place, tensor[tuple(end[0])].item() if has_padding else 0.0)
+        return attach(tensor, tensor.new_full(shape, filler), axis)
 
-    def beside(values: Tensor, padding: Tensor, axis: int) -> Tensor:
+    def attach(values: Tensor, padding: Tensor, axis: int) -> Tensor:
         return torch.cat([padding, values] if left else [values, padding], dim=axis)
 
-    def longer_mask(one: Tensor) -> Tensor:
-        return beside(one, one.new_zeros(len(one), more), 1)
+    def longer_mask(values: Tensor) -> Tensor:
+        return attach(values, values.new_zeros(len(values), more), 1)
 
-    masks = {name: longer_mask(one) if name in extent.masks else one for name, one in batch.masks.items()}
+    masks = {name: longer_mask(values) if name in extent.masks else values for name, values in batch.masks.items()}
     return replace(batch, inputs=map_tensors(batch.inputs, longer), mask=longer_mask(mask), masks=masks)

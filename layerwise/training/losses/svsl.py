@@ -19,7 +19,7 @@ from layerwise.features.reduction import DENSE
 from layerwise.network.capture import Capture
 from layerwise.network.graph.axes import measured_trace
 from layerwise.network.graph.blocks import choose
-from layerwise.network.graph.trace import tensors
+from layerwise.network.graph.recorder import tensors
 from layerwise.network.inference import fresh_autocast
 from layerwise.network.layer import Layer
 from layerwise.network.mask_names import named_inputs, named_tensors, with_masks

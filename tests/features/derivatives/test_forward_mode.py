@@ -80,7 +80,7 @@ def only(ds, name: str = "geometric_complexity") -> np.ndarray:
 
 
 class TestAgainstJacobians:
-    def test_along_all_axes_every_layer_has_exactly_the_norm_of_its_jacobian(self, case):
+    def test_all_axes_make_the_exact_norm_of_the_jacobian(self, case):
         expected = jacobians(case)
         ds = profile(case.network, [case.batch], classes=3, metrics=COMPLEXITY, directions="exact", **case.options)
         means = [squares.mean() for squares in expected.values()]
@@ -90,7 +90,7 @@ class TestAgainstJacobians:
         by_class = at_layers(ds.isel(target=0), "class_geometric_complexity", case.layers)
         np.testing.assert_allclose(by_class, classes, rtol=case.tolerance)
 
-    def test_along_random_directions_it_is_within_its_standard_error(self, case):
+    def test_random_directions_agree_within_the_standard_error(self, case):
         expected = [squares.mean() for squares in jacobians(case).values()]
         ds = profile(case.network, [case.batch], classes=3, metrics=COMPLEXITY, directions=16, **case.options)
         error = at_layers(ds, "geometric_complexity_se", case.layers)
@@ -99,11 +99,11 @@ class TestAgainstJacobians:
         # A layer whose derivative is a multiple of the identity is exact along any signs.
         assert (np.abs(difference) <= 4 * error + 1e-10 * np.array(expected)).all()
 
-    def test_directions_go_through_every_kind_of_network_together(self, case, monkeypatch):
+    def test_every_kind_of_network_runs_several_directions_at_once(self, case, monkeypatch):
         monkeypatch.setattr(tangents._Differentiation, "_norms_alone", lambda *_: pytest.fail("one by one"))
         profile(case.network, [case.batch], classes=3, metrics=COMPLEXITY, **case.options)
 
-    def test_one_by_one_directions_give_the_same(self, case, monkeypatch):
+    def test_one_direction_at_a_time_changes_nothing(self, case, monkeypatch):
         together = profile(case.network, [case.batch], classes=3, metrics=COMPLEXITY, **case.options)
         monkeypatch.setattr(torch, "vmap", _refusing)
         alone = profile(case.network, [case.batch], classes=3, metrics=COMPLEXITY, **case.options)
@@ -111,7 +111,7 @@ class TestAgainstJacobians:
             np.testing.assert_allclose(alone[name], together[name], rtol=1e-7, atol=1e-12)
 
     @pytest.mark.parametrize("reduce", ["gap", "grid:2", "flatten", "sketch:20"])
-    def test_reductions_reduce_tangents_as_they_do_features(self, reduce):
+    def test_reductions_apply_to_tangents(self, reduce):
         torch.manual_seed(0)
         network = Convolutional().double()
         inputs = torch.randn(3, 3, 5, 5, dtype=torch.float64)
@@ -128,7 +128,7 @@ class TestAgainstJacobians:
         np.testing.assert_allclose(at_layers(ds, "geometric_complexity", layers), expected, rtol=1e-10)
 
     @pytest.mark.parametrize("directions", [1, 8, "exact"])
-    def test_of_a_rotation_it_is_the_number_of_features_along_any_directions(self, directions):
+    def test_a_rotation_has_the_number_of_features(self, directions):
         rotation = nn.Linear(6, 6, bias=False).double()
         nn.init.orthogonal_(rotation.weight)
         net = nn.Sequential(rotation, nn.Linear(6, 3).double())
@@ -139,7 +139,7 @@ class TestAgainstJacobians:
             product = (net[1].weight @ rotation.weight).detach()
             np.testing.assert_allclose(only(ds)[1], float(product.square().sum()), rtol=1e-12)
 
-    def test_of_the_embedding_itself_it_is_its_width(self):
+    def test_an_embedding_has_its_width(self):
         case = CASES["Llama"]()
         for reduce in ("last", "cls"):
             ds = profile(
@@ -147,7 +147,7 @@ class TestAgainstJacobians:
             )
             np.testing.assert_allclose(only(ds), case.network.config.hidden_size)
 
-    def test_several_real_inputs_are_derived_together(self):
+    def test_several_real_inputs_are_differentiated_together(self):
         class Two(nn.Module):
             def __init__(self):
                 super().__init__()
@@ -183,7 +183,7 @@ class TestRandomDirections:
         assert abs(np.mean(scores)) < 0.4
         assert 0.8 < np.sqrt(np.mean(np.square(scores))) < 1.2
 
-    def test_of_one_direction_nothing_is_known_of_its_error(self, network, batches):
+    def test_one_direction_has_no_standard_error(self, network, batches):
         ds = profile(network, batches, metrics=COMPLEXITY, directions=1)
         assert ds["geometric_complexity"].notnull().all()
         assert ds["geometric_complexity_se"].isnull().all()
@@ -289,14 +289,14 @@ class TestCollapseBound:
 
 
 class TestSelection:
-    def test_it_is_measured_only_where_it_is_asked_for(self, network, batches):
+    def test_it_is_measured_only_by_name(self, network, batches):
         ds = profile(network, batches)
         assert not {"geometric_complexity", "class_geometric_complexity"} & set(ds.data_vars)
         asked = profile(network, batches, metrics=["geometric_complexity", "cdnv"])
         assert set(asked.data_vars) == {"network_error", "geometric_complexity", "geometric_complexity_se", "cdnv"}
 
     @pytest.mark.parametrize("pattern", [None, "*", "class_*", "*c*"])
-    def test_a_glob_that_matches_other_metrics_does_not_choose_what_is_costly(self, pattern):
+    def test_a_glob_of_other_metrics_does_not_choose_it(self, pattern):
         chosen = [metric.name for metric in select(pattern)]
         assert chosen
         assert not [name for name in chosen if "complexity" in name]
@@ -305,7 +305,7 @@ class TestSelection:
     def test_a_glob_that_matches_nothing_else_chooses_it(self, pattern):
         assert any("complexity" in metric.name for metric in select(pattern))
 
-    def test_dims_are_those_of_what_it_depends_on(self, network, batches):
+    def test_it_has_no_target_among_its_dims(self, network, batches):
         ds = profile(network, batches, metrics=COMPLEXITY)
         for name in ("geometric_complexity", "geometric_complexity_se"):
             assert ds[name].dims == ("epoch", "split", "layer")
@@ -324,11 +324,11 @@ class TestSelection:
             assert np.isnan(coarse[:, 2]).all()
 
     @pytest.mark.parametrize("directions", [0, -1, "all", 2.5])
-    def test_what_is_no_number_of_directions_is_refused(self, network, batches, directions):
+    def test_an_invalid_number_of_directions_is_refused(self, network, batches, directions):
         with pytest.raises(InvalidData, match="neither 'exact' nor a number"):
             profile(network, batches, metrics="geometric_complexity", directions=directions)
 
-    def test_a_loader_that_runs_only_once_is_refused_before_anything_runs(self, network, batches):
+    def test_a_loader_that_runs_once_is_refused_first(self, network, batches):
         with pytest.raises(NotRepeatable, match="second run"):
             profile(network, iter(batches), metrics="geometric_complexity")
 
@@ -365,14 +365,14 @@ class TestLimits:
             (Twice.apply, "custom autograd function"),
         ],
     )
-    def test_an_operation_without_a_forward_derivative_is_named_with_its_place(self, batches, between, name):
+    def test_an_operation_without_a_forward_derivative_is_named(self, batches, between, name):
         net = Curved(between).double()
         with pytest.raises(NoForwardDerivative, match=f"{name}.*before layer 'second'"):
             profile(net, batches, metrics="geometric_complexity", layers=["first", "second"])
         assert not net.first._forward_hooks
         profile(net, batches, metrics="nc1", layers=["first", "second"])
 
-    def test_what_cannot_be_run_for_several_directions_is_run_one_by_one(self, batches):
+    def test_a_network_that_cannot_be_batched_runs_one_direction_at_a_time(self, batches):
         def copied(x):
             rows = torch.zeros_like(x)
             for place in range(len(x)):
@@ -424,12 +424,12 @@ class TestLeavesThingsAsTheyWere:
         assert all(parameter.grad is None and parameter.requires_grad for parameter in network.parameters())
         assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
 
-    def test_other_metrics_are_the_same_beside_it(self, network, batches):
+    def test_it_changes_no_other_metric(self, network, batches):
         alone, beside = profile(network, batches), profile(network, batches, metrics=["*", "geometric_complexity"])
         for name in alone.data_vars:
             np.testing.assert_array_equal(alone[name], beside[name])
 
-    def test_no_more_samples_are_under_way_than_a_batch_has(self, network, batches, monkeypatch):
+    def test_no_more_samples_run_at_once_than_a_batch_has(self, network, batches, monkeypatch):
         under_way: list[int] = []
         along = tangents._Differentiation._norms
 
@@ -442,14 +442,14 @@ class TestLeavesThingsAsTheyWere:
         assert max(under_way) == 16
 
     @pytest.mark.parametrize("stop", range(2, 12))
-    def test_a_profile_that_was_killed_goes_on_to_the_same_numbers(self, network, tmp_path, stop):
+    def test_a_killed_profile_resumes_to_the_same_numbers(self, network, tmp_path, stop):
         options = {"metrics": ["geometric_complexity", "nc1_trace"], "memory": "1GiB"}
         network.float()
         expected = profile(network, loaders(99), **options)
         with pytest.raises(Interrupted):
-            profile(network, loaders(stop), partial=ResumeState(tmp_path / "part", every=0), **options)
+            profile(network, loaders(stop), resume_dir=ResumeState(tmp_path / "part", every=0), **options)
         test_resume.assert_identical(
-            profile(network, loaders(99), partial=ResumeState(tmp_path / "part", every=0), **options), expected
+            profile(network, loaders(99), resume_dir=ResumeState(tmp_path / "part", every=0), **options), expected
         )
 
 

@@ -47,7 +47,7 @@ def test_values_and_derivatives_are_those_of_torch(name):
     torch.testing.assert_close(found, expected)
 
 
-def test_a_weight_that_depends_on_the_input_is_derived_too():
+def test_a_weight_that_depends_on_the_input_is_differentiated():
     torch.manual_seed(0)
     values, along = torch.randn(3, 4).double(), torch.randn(5, 3, 4).double()
 
@@ -74,14 +74,14 @@ def test_batch_norm_in_training_is_left_to_torch():
     assert int(module.num_batches_tracked) == 1
 
 
-def test_values_of_several_at_once_go_through():
+def test_products_can_be_batched():
     module, values = nn.Conv1d(2, 3, 3), torch.randn(5, 4, 2, 8)
     with SparingProducts():
         found = torch.vmap(module)(values)
     torch.testing.assert_close(found, torch.stack([module(one) for one in values]))
 
 
-def test_nothing_is_multiplied_with_a_tangent_that_is_zero():
+def test_zero_tangents_are_not_multiplied():
     class Counting(TorchDispatchMode):
         convolutions = 0
 

@@ -127,7 +127,7 @@ def test_windows_are_folded_back(drawn: tuple[int, int, int]) -> None:
 
 @law
 @given(sizes)
-def test_channels_that_only_the_length_tells(drawn: tuple[int, int, int]) -> None:
+def test_only_the_length_shows_the_channels(drawn: tuple[int, int, int]) -> None:
     samples, length, width = drawn
     torch.manual_seed(0)
     network, labels = ChannelNormed(width).eval(), torch.arange(samples) % 2
@@ -198,7 +198,7 @@ def test_a_layer_that_mixes_samples_is_left_out_and_refused_by_name() -> None:
         ((3, 4), (4, 4), None),
     ],
 )
-def test_the_axis_that_grows_with_the_samples(shape, more, expected) -> None:
+def test_the_axis_that_grows_with_the_samples_is_found(shape, more, expected) -> None:
     assert sample_axis(shape, more) == expected
 
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from layerwise.network.graph.blocks import find_blocks
 from layerwise.network.graph.classifiers import classifiers_of
-from layerwise.network.graph.trace import Trace, trace
+from layerwise.network.graph.records import Trace
+from layerwise.network.graph.trace import trace
 from layerwise.profiling import profile
 
 
@@ -60,7 +61,7 @@ def test_a_residual_sum_at_the_end_is_no_pair_of_heads() -> None:
     assert classifiers_of(traced(net, torch.ones(2, 5))) == []
 
 
-def test_both_heads_of_a_distilled_transformer_are_told_apart() -> None:
+def test_both_heads_of_a_distilled_transformer_are_found() -> None:
     with torch.device("meta"):
         net = timm.create_model("deit_tiny_distilled_patch16_224", depth=1)
         pictures = torch.empty(2, 3, 224, 224)
@@ -88,7 +89,7 @@ def test_a_classifier_on_whole_numbers_has_no_features() -> None:
     assert list(ds["layer"].values) == ["0"]
 
 
-def test_what_is_pooled_and_normed_by_hand_behind_a_map_is_no_classifier_of_it() -> None:
+def test_a_map_before_pooling_and_a_norm_is_no_classifier() -> None:
     class RootMeanSquare(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return x * (x.pow(2).mean(-1, keepdim=True) + 1e-6).rsqrt()

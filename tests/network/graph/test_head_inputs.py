@@ -61,7 +61,7 @@ def test_each_of_several_heads_has_the_layers_that_it_reads(inputs):
         assert {str(name) for name in found["layer"][found.notnull()].values} == layers, metric
 
 
-def test_a_layer_that_is_pooled_otherwise_is_not_what_the_head_reads(inputs):
+def test_a_layer_with_another_pooling_does_not_feed_the_head(inputs):
     net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, CLASSES))
     labels = torch.arange(60) % CLASSES
     known = {

@@ -20,11 +20,11 @@ def feeds(net: nn.Module, layers: list[Layer], *shape: int) -> dict[str, str]:
 
 
 class TestReader:
-    def test_norms_activations_and_dropout_are_looked_through(self):
+    def test_norms_activations_and_dropout_are_skipped(self):
         net = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.ReLU(inplace=True), nn.Dropout(), nn.Linear(5, 3))
         assert feeds(net, [Layer("0"), Layer("2"), Layer("4")], 4) == {"0": "4", "2": "4"}
 
-    def test_a_layer_feeds_the_first_map_that_reads_it_not_one_further_on(self):
+    def test_a_layer_feeds_the_first_map_that_reads_it(self):
         net = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.Linear(4, 4))
         assert feeds(net, [Layer("0")], 4) == {"0": "2"}
 
@@ -44,7 +44,7 @@ class TestReader:
         assert feeds(Twice(), [Layer("act"), Layer("act", call=2)], 4) == {"act": "one", "act#2": "two"}
 
     @pytest.mark.parametrize("packed", [False, True])
-    def test_a_weight_that_another_module_takes_for_its_own_product_is_a_map(self, packed):
+    def test_a_weight_used_by_another_module_is_a_map(self, packed):
         class Lent(nn.Module):
             def __init__(self):
                 super().__init__()
@@ -62,7 +62,7 @@ class TestReader:
         assert feeds(net, [Layer("0"), Layer("1")], 5, 4) == {"0": "1.map", "1": "2"}
         assert previous_linear(trace(net, lambda: net(torch.ones(2, 4))), [Layer("0")]) == {}
 
-    def test_of_several_outputs_the_layers_own_is_followed(self):
+    def test_the_layers_own_output_is_followed(self):
         class Two(nn.Module):
             def forward(self, x):
                 return x + 1, x + 2
@@ -79,13 +79,13 @@ class TestReader:
         assert feeds(Net(), [Layer("both", item=(0,))], 4) == {"both": "first"}
         assert feeds(Net(), [Layer("both", item=(1,))], 4) == {"both": "second"}
 
-    def test_a_layer_that_the_trace_does_not_know_feeds_nothing(self):
+    def test_a_layer_outside_the_trace_feeds_nothing(self):
         assert feeds(nn.Sequential(nn.Linear(4, 4)), [Layer("0", call=2)], 4) == {}
 
     def test_a_map_onto_one_feature_reads_a_layer_too(self):
         assert feeds(nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 1)), [Layer("1")], 4) == {"1": "2"}
 
-    def test_each_of_several_heads_is_known_by_the_name_of_its_output(self):
+    def test_each_head_is_named_by_its_output(self):
         class Net(nn.Module):
             def __init__(self):
                 super().__init__()
@@ -121,14 +121,14 @@ class TestWeight:
         ],
         ids=["2d", "1d", "3d"],
     )
-    def test_a_convolutions_matrix_is_what_it_does_to_a_constant_map(self, module, shape):
+    def test_a_convolutions_matrix_is_its_effect_on_a_constant_map(self, module, shape):
         constant = torch.randn(4)
         positions = [1] * (len(shape) - 1)
         with torch.no_grad():
             given = module(constant.view(1, 4, *positions).expand(1, *shape)).flatten(2)[0, :, 0]
         np.testing.assert_allclose(weight_matrix(module, 4) @ constant.numpy(), given.numpy(), rtol=1e-4, atol=1e-5)
 
-    def test_the_transposed_maps_of_gpt2_are_turned(self):
+    def test_the_maps_of_gpt2_are_transposed(self):
         from transformers.pytorch_utils import Conv1D
 
         module, x = Conv1D(6, 4), torch.randn(1, 4)
@@ -149,10 +149,10 @@ class TestWeight:
         ],
         ids=["another width", "grouped", "embedding", "norm", "transposed", "meta", "none"],
     )
-    def test_what_is_no_matrix_on_the_features_is_none(self, module, features):
+    def test_other_modules_have_no_matrix(self, module, features):
         assert weight_matrix(module, features) is None
 
-    def test_a_weight_in_bfloat16_is_given_in_double(self):
+    def test_a_weight_in_bfloat16_is_returned_in_double(self):
         module = nn.Linear(5, 3).to(torch.bfloat16)
         assert weight_matrix(module, 5).dtype == np.float64
 
@@ -217,7 +217,7 @@ class TestTransformers:
         assert self.found(net, "encoder.layer.0", **self.inputs()) == (own + "query", own + "key", own + "value")
         assert self.found(net, "encoder.layer.1", **self.inputs()) == ("pooler.dense",)
 
-    def test_norms_of_the_models_own_and_shared_keys_are_no_obstacle(self):
+    def test_custom_norms_and_shared_keys_are_skipped(self):
         transformers = pytest.importorskip("transformers")
         config = transformers.LlamaConfig(**self.SIZES, num_key_value_heads=1, vocab_size=20)
         net = transformers.LlamaForCausalLM(config)
@@ -227,7 +227,7 @@ class TestTransformers:
         assert weights_beside(net, paths, None, 16).reading.shape == (16 + 8 + 8, 16)
         assert self.found(net, "model.layers.1", **self.inputs()) == ("lm_head",)
 
-    def test_of_attention_and_mlp_side_by_side_attention_is_read_about(self):
+    def test_parallel_attention_is_read_before_the_mlp(self):
         transformers = pytest.importorskip("transformers")
         config = transformers.GPTJConfig(n_embd=16, n_layer=2, n_head=2, rotary_dim=4, vocab_size=20)
         paths = self.found(transformers.GPTJModel(config), "h.0", **self.inputs())
@@ -241,7 +241,7 @@ class TestTransformers:
             ("swin_tiny_patch4_window7_224", "layers.0.blocks.0", "layers.0.blocks.1.attn.qkv"),
         ],
     )
-    def test_a_fused_map_is_found_through_norm_windows_and_the_choice_of_a_token(self, name, layer, reader):
+    def test_a_fused_map_is_found_after_norm_windows_and_token_choice(self, name, layer, reader):
         timm = pytest.importorskip("timm")
         net = timm.create_model(name, num_classes=3).eval()
         size = net.pretrained_cfg["input_size"]
@@ -254,7 +254,7 @@ class TestTransformers:
         matrix = weight_matrix(net.layers[1].self_attn, 8)
         np.testing.assert_array_equal(matrix, net.layers[1].self_attn.in_proj_weight.detach().double().numpy())
 
-    def test_a_map_whose_weight_a_function_takes_is_the_reader(self):
+    def test_a_map_used_through_its_weight_is_the_reader(self):
         class Functional(nn.Module):
             def __init__(self):
                 super().__init__()
@@ -270,21 +270,21 @@ class TestBetween:
     def between(self, net: nn.Module, layers: list[str], *shape: int) -> dict[str, str]:
         return previous_linear(trace(net, lambda: net(torch.randn(2, *shape))), [Layer(name) for name in layers])
 
-    def test_an_activation_and_dropout_are_the_layer_itself(self):
+    def test_an_activation_and_dropout_are_not_in_between(self):
         net = nn.Sequential(nn.Linear(4, 5), nn.GELU(), nn.Dropout(), nn.Linear(5, 3), nn.ReLU(inplace=True)).eval()
         assert self.between(net, list("0123"), 4) == {"0": "0", "1": "0", "2": "0"}
 
-    def test_a_block_that_begins_with_a_map_and_ends_in_an_activation_is_between_two(self):
+    def test_a_block_of_a_map_and_an_activation_is_between_two_maps(self):
         net = nn.Sequential(nn.Sequential(nn.Linear(4, 5), nn.ReLU()), nn.Sequential(nn.Linear(5, 3), nn.ReLU()))
         assert self.between(net, ["0", "1"], 4) == {"0": "0.0"}
 
     @pytest.mark.parametrize("between", [nn.BatchNorm1d(4), nn.LayerNorm(4), nn.Softmax(1), nn.AvgPool1d(1)])
     @pytest.mark.parametrize("layer", ["0", "1", "2"])
-    def test_a_norm_a_pool_or_what_mixes_features_is_something(self, between, layer):
+    def test_a_norm_a_pool_or_a_mixture_is_in_between(self, between, layer):
         net = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), between, nn.Linear(4, 3)).eval()
         assert self.between(net, [layer], 4) == {}
 
-    def test_a_sum_or_a_gate_is_something(self):
+    def test_a_sum_or_a_gate_is_in_between(self):
         class Net(nn.Module):
             def __init__(self, gate):
                 super().__init__()
@@ -298,12 +298,12 @@ class TestBetween:
             assert self.between(Net(gate), ["act"], 4) == {}
             assert self.between(Net(gate), ["one"], 4) == {}
 
-    def test_weights_are_those_on_either_side_of_the_layer(self):
+    def test_weights_are_those_before_and_after_the_layer(self):
         net = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
         beside = weights_beside(net, ["2"], "0", 5)
         np.testing.assert_array_equal(beside.reading, net[2].weight.detach().double().numpy())
         np.testing.assert_array_equal(beside.giving, net[0].weight.detach().double().numpy())
         assert beside.resolution == torch.finfo(torch.float32).eps
 
-    def test_a_reader_of_other_features_than_the_layers_is_none(self):
+    def test_a_reader_of_another_width_is_none(self):
         assert weights_beside(nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)), ["2"], "0", 4) is None

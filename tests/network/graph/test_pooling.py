@@ -39,7 +39,7 @@ class Tokens(nn.Module):
         (lambda x: x[:, 2], None),
     ],
 )
-def test_the_operation_before_the_classifier_tells(pool, expected):
+def test_the_operation_before_the_classifier_decides(pool, expected):
     net = Tokens(pool)
     assert pooling_of(trace(net, lambda: net(torch.ones(2, 5, dtype=torch.int64)))) == expected
 
@@ -69,7 +69,7 @@ class TestPrefix:
         pictures = torch.randn(6, *model.pretrained_cfg["input_size"])
         return model, pictures, [(pictures, torch.arange(6) % 3)]
 
-    def test_where_the_class_token_is_not_there_yet_the_mean_is_taken(self):
+    def test_without_its_class_token_a_layer_is_averaged(self):
         model, _, data = self.profiled("cait_xxs24_224", depth=2)
         found = profile(model, data, metrics="feature_norm")
         stated = dict(zip(found["layer"].values, found["reduction"].values, strict=True))

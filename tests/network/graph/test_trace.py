@@ -7,7 +7,9 @@ import torch
 from helpers.traced_networks import Recurrent, ResidualMLP, double_convolution, mlp
 from torch import Tensor, nn
 
-from layerwise.network.graph.trace import Trace, tensors, trace
+from layerwise.network.graph.recorder import tensors
+from layerwise.network.graph.records import Trace
+from layerwise.network.graph.trace import trace
 
 
 def outputs(found: Trace, path: str) -> list[int]:
@@ -71,7 +73,7 @@ class TestCalls:
         assert "out_proj" in found.modules
         assert [call.path for call in found.calls] == [""]
 
-    def test_what_makes_a_weight_is_part_of_the_module_that_has_it(self) -> None:
+    def test_modules_that_make_a_weight_belong_to_its_module(self) -> None:
         net = nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(4, 4)), nn.ReLU())
         found = trace(net, lambda: net(torch.ones(2, 4)))
         assert [(call.path, call.leaf) for call in found.calls] == [("", False), ("0", True), ("1", True)]
@@ -84,7 +86,7 @@ class TestValues:
         found = trace(net, lambda: net(torch.ones(1, 3, 4, 4)))
         assert outputs(found, "1") != outputs(found, "2")
 
-    def test_what_a_module_hands_on_is_the_same_value(self) -> None:
+    def test_a_module_that_returns_its_input_makes_no_value(self) -> None:
         net = nn.Sequential(nn.Linear(4, 4), nn.Identity(), nn.Dropout(0.5))
         found = trace(net, lambda: net(torch.ones(2, 4)))
         assert outputs(found, "0") == outputs(found, "1") == outputs(found, "2")
@@ -124,7 +126,7 @@ class TestValues:
 
 
 class TestTheModelIsLeftAsItWas:
-    def test_hooks_are_gone_after_an_exception(self) -> None:
+    def test_hooks_are_removed_after_an_exception(self) -> None:
         net = mlp(4, 8, 3)
         with pytest.raises(RuntimeError):
             trace(net, lambda: net(torch.ones(2, 5)))
@@ -145,7 +147,7 @@ class TestTheModelIsLeftAsItWas:
         trace(net, lambda: net(torch.rand(2, 4)))
         assert torch.equal(torch.rand(3), expected)
 
-    def test_gradients_are_as_they_were(self) -> None:
+    def test_gradients_are_kept(self) -> None:
         net = mlp(4, 8, 3)
         net(torch.ones(2, 4)).sum().backward()
         before = [parameter.grad.clone() for parameter in net.parameters()]

@@ -31,7 +31,7 @@ def sizes_tried(inputs: Any, mask: Tensor | None = None) -> list[list[tuple[int,
     ]
 
 
-def test_rows_of_all_that_has_a_row_a_sample() -> None:
+def test_everything_with_a_row_for_each_sample_is_cut() -> None:
     inputs = {"x": torch.arange(8).reshape(4, 2), "edges": torch.zeros(2, 9)}
     found = with_rows(batch(inputs, MASK), [3, 0, 3])
     assert found.inputs["x"].tolist() == [[6, 7], [0, 1], [6, 7]]
@@ -51,7 +51,7 @@ def test_rows_of_all_that_has_a_row_a_sample() -> None:
     ],
     ids=["pictures", "channels last", "series", "vectors", "numbers"],
 )
-def test_the_sizes_that_inputs_may_have(inputs: Tensor, expected: list[list[tuple[int, ...]]]) -> None:
+def test_inputs_have_the_expected_extents(inputs: Tensor, expected: list[list[tuple[int, ...]]]) -> None:
     assert sizes_tried(inputs) == expected
 
 
@@ -63,7 +63,7 @@ def test_tokens_and_their_mask_share_a_length_and_pictures_do_not() -> None:
 
 
 @pytest.mark.parametrize("left", [True, False])
-def test_more_padding_is_as_the_batches_own(left: bool) -> None:
+def test_more_padding_is_like_the_batches_own(left: bool) -> None:
     mask = MASK.flip(1) if left else MASK
     ids = torch.where(mask == 1, 7, 99)
     inputs = {"input_ids": ids, "attention_mask": mask, "scores": torch.ones(4, 2)}
@@ -77,7 +77,7 @@ def test_more_padding_is_as_the_batches_own(left: bool) -> None:
     assert torch.equal(found.inputs["scores"], inputs["scores"])
 
 
-def test_padding_where_there_is_none_yet_is_what_the_caller_says() -> None:
+def test_padding_of_an_unpadded_batch_is_the_fillers() -> None:
     real = torch.ones_like(MASK)
     inputs = {"input_ids": real, "padding_mask": ~real.bool()}
     found = padded(batch(inputs, real), real, 1, left=False, fillers={0: 5, 1: 1})
