@@ -151,7 +151,7 @@ def test_a_broken_file_is_one_line_and_code_2_on_the_command_line(
 
     monkeypatch.chdir(tmp_path)
     name = ARRAYS["a wrong checksum"](tmp_path)
-    monkeypatch.setattr("sys.argv", ["layerwise", "profile", "networks:Perceptron", name])
+    monkeypatch.setattr("sys.argv", ["layerwise", "profile", "helpers.networks:Perceptron", name])
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 2
