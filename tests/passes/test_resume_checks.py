@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from helpers.interrupted import Interrupted, Loader, assert_identical
 from helpers.networks import Perceptron, blobs, loader
-from passes.test_resume import Interrupted, Loader, assert_identical
-from runtime.test_distributed import TESTS, torchrun
+from helpers.processes import TESTS, torchrun
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
