@@ -13,13 +13,12 @@ from pathlib import Path
 __all__ = ["Record", "add", "finding", "load"]
 
 _FINDING = Path(__file__).parents[2] / "layerwise" / "network" / "graph"
-_PARTS = ("blocks", "cuts", "heads", "joins", "modules", "search", "trace")
 
 
 @functools.cache
 def finding() -> str:
-    """What the finding of blocks is known by as it stands."""
-    return hashlib.sha256(b"".join((_FINDING / f"{part}.py").read_bytes() for part in _PARTS)).hexdigest()[:12]
+    """Return a hash of the code that finds blocks, as it stands."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(_FINDING.glob("*.py")))).hexdigest()[:12]
 
 
 @dataclass

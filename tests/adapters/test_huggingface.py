@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from helpers.adapter_conformance import CPU, AdapterTests
 from PIL import Image
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
@@ -16,6 +15,9 @@ from layerwise.adapters import adapter_for, adapter_named, load
 from layerwise.errors import InvalidData, UnknownName
 from layerwise.network.weights import weight_hash
 from layerwise.profiling import profile
+from layerwise.testing import AdapterTests
+
+CPU = torch.device("cpu")
 
 WORDS = ["the", "a", "film", "was", "is", "good", "bad", "very", "dull", "bright", "story", "ending"]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[EOS]"]

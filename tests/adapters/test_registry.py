@@ -8,13 +8,13 @@ from types import ModuleType
 
 import pytest
 import torch
-from helpers.adapter_conformance import AdapterTests
 from torch import nn
 
 from layerwise import adapters
 from layerwise.adapters.torch import TorchAdapter
 from layerwise.errors import UnknownName
 from layerwise.profiling import profile
+from layerwise.testing import AdapterTests
 
 
 class Own(nn.Sequential):

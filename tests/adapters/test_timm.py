@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import timm
 import torch
-from helpers.adapter_conformance import CPU, AdapterTests
 from PIL import Image
 
 from layerwise.adapters import adapter_named, load
 from layerwise.errors import InvalidData, UnknownName
 from layerwise.network.weights import weight_hash
+from layerwise.testing import AdapterTests
+
+CPU = torch.device("cpu")
 
 
 @pytest.fixture

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.adapter_conformance import CPU, AdapterTests
 from torch import nn
 
 from layerwise.adapters import adapter_named, load
 from layerwise.adapters.torch import move
 from layerwise.errors import InvalidData, UnknownName
+from layerwise.testing import AdapterTests
+
+CPU = torch.device("cpu")
 
 SOURCE = """
 import torch

@@ -11,7 +11,7 @@ import pytest
 import torch
 import transformers
 import xarray as xr
-from helpers.digits import network, probes, tensors, training
+from helpers.digits import network, probes, tensors, training, vit
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -32,14 +32,6 @@ def images(count: int = 96) -> list[dict[str, Tensor]]:
     inputs, labels = tensors(True)
     pictures = inputs[:count].reshape(-1, 1, 8, 8)
     return [{"pixel_values": x, "labels": y} for x, y in zip(pictures, labels, strict=False)]
-
-
-def vit() -> Any:
-    """One of those that transformers saves under other names than the network's."""
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-    config = transformers.ViTConfig(image_size=8, patch_size=4, num_channels=1, num_labels=10, **sizes)
-    return transformers.ViTForImageClassification(config)
 
 
 def trained(model: Any, folder: Path, callbacks: list[Any], **arguments: Any) -> Path:
@@ -133,7 +125,7 @@ def test_adapters_of_peft_are_loaded_into_a_network_that_has_them_and_into_one_b
     replayed = profile_checkpoints(model, loader, pattern, metrics=METRICS)
     assert weight_hash(model) == before
     assert_same_where_saved(replayed, callback.dataset)
-    (tmp_path / "own_vit.py").write_text("from checkpoints.test_trainings import vit as make\n")
+    (tmp_path / "own_vit.py").write_text("from helpers.digits import vit as make\n")
     monkeypatch.syspath_prepend(tmp_path)
     by_name = profile_checkpoints("own_vit:make", loader, pattern, metrics=METRICS)
     np.testing.assert_array_equal(by_name["nc1"].values, replayed["nc1"].values)

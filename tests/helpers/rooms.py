@@ -1,6 +1,6 @@
 """The rooms of the package, from the bottom up, and the imports between them.
 
-`python tests/helpers/rooms.py` prints the map that stands in CONTRIBUTING.md, and how many arrows there are.
+`python tests/helpers/rooms.py` prints the map of CONTRIBUTING.md and the number of arrows between rooms.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ ROOMS = {
     "passes": "sweeps over the data: plan, memory, feature cache, resumption; `positions/` for tokens and pixels",
     "evaluation": "finished statistics to a Dataset: numbers, standard errors, chance",
     "profiling": "the front doors: profile, similarity, rank, forecast",
+    "testing": "tests that an adapter of another package has to pass; it needs pytest",
     "training": "what goes into a loop of the user's own: tracker, callbacks, losses, fixed heads",
     "studies": "claims of papers, measured",
     "cli": "words on a command line to one call",
@@ -46,23 +47,23 @@ SHORT_NAMES = {"callbacks": "training", "heads": "training", "losses": "training
 
 
 def modules() -> dict[str, Path]:
-    """The files of the package by the names of their modules."""
-    found = {}
+    """Return the files of the package by the names of their modules."""
+    paths = {}
     for folder, package in FOLDERS.items():
         for path in sorted((ROOT / folder).rglob("*.py")):
             parts = path.relative_to(ROOT / folder).with_suffix("").parts
-            found[".".join((package, *parts)).removesuffix(".__init__")] = path
-    return found
+            paths[".".join((package, *parts)).removesuffix(".__init__")] = path
+    return paths
 
 
 def room(module: str) -> str:
-    """The room of a module; empty for the package itself, which imports nothing before it is used."""
+    """Return the room of a module; empty for the package itself, which imports nothing before it is used."""
     first = module.partition(".")[2].partition(".")[0]
     return SHORT_NAMES.get(first, first)
 
 
 def imports() -> Iterator[tuple[str, str]]:
-    """Pairs of a module and one that it imports, wherever in the file the import stands."""
+    """Yield pairs of a module and one that it imports, wherever in the file the import stands."""
     known = modules()
     for module, path in known.items():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -75,13 +76,13 @@ def imports() -> Iterator[tuple[str, str]]:
 
 
 def arrows() -> Counter[tuple[str, str]]:
-    """How many imports lead from one room to another."""
+    """Count the imports that lead from one room to another."""
     between = Counter((room(module), room(imported)) for module, imported in imports())
     return Counter({pair: count for pair, count in between.items() if pair[0] and pair[1] and pair[0] != pair[1]})
 
 
 def house_map() -> str:
-    """The table of rooms, top floor first, as CONTRIBUTING.md shows it."""
+    """Return the table of rooms, top floor first, as CONTRIBUTING.md shows it."""
     rows = [f"| `{name}` | {text} |" for name, text in reversed(ROOMS.items())]
     return "\n".join(["| room | what lives there |", "| --- | --- |", *rows])
 

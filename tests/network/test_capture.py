@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from helpers.capture import captured
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
@@ -15,19 +16,6 @@ from layerwise.errors import LayerNeverFired, UnknownName
 from layerwise.network.capture import Capture
 from layerwise.network.inference import evaluating
 from layerwise.network.layer import Layer
-
-
-def captured(model: nn.Module, layers: Sequence[Layer | str], run: Callable[[], Any]) -> dict[str, Tensor]:
-    """Copies of the activations of one quiet forward, by layer name."""
-    activations: dict[str, Tensor] = {}
-    chosen = [Layer(item) if isinstance(item, str) else item for item in layers]
-    with (
-        evaluating(model),
-        Capture(model, chosen, lambda layer, value: activations.update({layer.name: value.clone()})) as capture,
-        capture.forward(),
-    ):
-        run()
-    return activations
 
 
 def hooks(model: nn.Module) -> int:

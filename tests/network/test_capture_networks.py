@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 from helpers import oracle
-from network.test_capture import captured
+from helpers.capture import captured
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 

@@ -7,69 +7,20 @@ from pathlib import Path
 import pytest
 import torch
 import xarray as xr
-from helpers.networks import Perceptron, blobs, loader
-from profiling.test_class_ids import Tagger
-from runtime.test_distributed import TESTS, torchrun
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
+from helpers.networks import blobs, loader
+from helpers.occurring_classes import WORDS, Pictures, Texts, held, network, texts
+from helpers.processes import TESTS, torchrun
+from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from layerwise.data import next_tokens
 from layerwise.errors import BudgetExceeded
 from layerwise.network.resolve import find_network
 from layerwise.passes.occurring_classes import Occurring, held_classes
 from layerwise.profiling import profile
-from layerwise.profiling.inputs import find_loaders
 from layerwise.settings import Settings
 
-WORDS = 5000
 # Means of some 1,300 classes.
 FEW_BYTES = {"metrics": ["cdnv"], "layers": ["first", "second"], "classes": WORDS, "memory": "1MiB"}
-
-
-class Pictures(Dataset):
-    """Labels that lie apart from the samples; counts the samples that are opened."""
-
-    def __init__(self, samples: int = 600, words: int = 300, *, known: bool = True, shift: int = 0) -> None:
-        self.inputs = torch.randn(samples, 8, generator=torch.Generator().manual_seed(samples))
-        # Those of the first batches come again and again: an estimate from them is far too low.
-        self.own = torch.cat([torch.arange(100) % 5, torch.arange(samples - 100) % words]) * 2 + shift
-        self.opened = 0
-        if known:
-            self.targets = self.own.tolist()
-
-    def __len__(self) -> int:
-        return len(self.inputs)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        self.opened += 1
-        return self.inputs[index], int(self.own[index])
-
-
-def network(classes: int = WORDS) -> nn.Module:
-    torch.manual_seed(0)
-    return Perceptron(classes=classes).eval()
-
-
-def tokens(seed: int = 0) -> list[dict[str, Tensor]]:
-    ids = torch.randint(0, 12, (10, 7), generator=torch.Generator().manual_seed(seed))
-    mask = (torch.arange(7) < torch.tensor([[7], [4]]).repeat(5, 1)).long()
-    return [{"input_ids": one, "attention_mask": own} for one, own in zip(ids, mask, strict=True)]
-
-
-class Texts(nn.Module):
-    """Takes the mask of its texts, too."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.tagger = Tagger()
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        return self.tagger(input_ids * attention_mask)
-
-
-def texts(seed: int = 0, **options: object) -> DataLoader:
-    return DataLoader(tokens(seed), batch_size=4, **options)
 
 
 def tensors(count: int, seed: int) -> TensorDataset:
@@ -98,15 +49,6 @@ SOURCES = {
 def found_on_the_way(*_args: object, **_options: object) -> Occurring:
     targets = _args[3]
     return Occurring({target: torch.zeros(0, dtype=torch.int64) for target in targets}, complete=False)
-
-
-def held(model: nn.Module, data: object, **options: object) -> dict[str, int]:
-    made, _ = find_network(model, None)
-    found = find_loaders(data, made.model, made.adapter, 16)
-    first = made.batch(next(iter(next(iter(found.splits.values())))))
-    settings = Settings(**options)
-    declared = {"label": settings.classes} if settings.classes else {}
-    return held_classes(made, found.splits, first, list(first.labels), declared, settings, settings.ignored(0))
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -180,7 +122,7 @@ WORKER = """
 import torch
 from torch.utils.data import DataLoader, DistributedSampler
 from layerwise.data import next_tokens
-from passes.test_occurring_classes import Pictures, Texts, held, network, texts, tokens, WORDS
+from helpers.occurring_classes import Pictures, Texts, held, network, texts, tokens, WORDS
 
 torch.distributed.init_process_group("gloo")
 parts = {"train": Pictures(), "test": Pictures(210, 40, shift=1)}

@@ -8,14 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-import xarray as xr
-from helpers.networks import Perceptron, blobs, loader
+from helpers.interrupted import Interrupted, assert_identical, loaders
+from helpers.networks import Perceptron
 
 from layerwise.passes.resume import ResumeState
 from layerwise.profiling import profile as measure
@@ -25,32 +24,6 @@ TESTS = Path(__file__).parents[1]
 
 # The plan says what is free otherwise, which changes from one moment to the next; the convention has every accumulator.
 profile = partial(measure, memory="1GiB", convention="ibrahim")
-
-
-class Interrupted(BaseException):
-    """In place of a kill."""
-
-
-class Loader:
-    """Batches that stop after so many in all, over all of its runs and those of its neighbours."""
-
-    def __init__(self, batches: list[tuple[torch.Tensor, torch.Tensor]], left: list[float]) -> None:
-        self.batches = batches
-        self.left = left
-        # A loader whose samples can be counted.
-        self.dataset = range(sum(len(labels) for _, labels in batches))
-
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        for batch in self.batches:
-            if self.left[0] <= 0:
-                raise Interrupted
-            self.left[0] -= 1
-            yield batch
-
-
-def loaders(left: float) -> dict[str, Loader]:
-    budget = [left]
-    return {"train": Loader(loader(*blobs()), budget), "test": Loader(loader(*blobs(30, seed=1)), budget)}
 
 
 @pytest.fixture
@@ -67,12 +40,6 @@ def waiting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     if request.param == "rerun":
         monkeypatch.setattr("layerwise.passes.plan._WIDEST_KEPT", 0)
     return {"memory": "wait in memory", "disk": "wait in a temporary file", "rerun": "two runs"}[request.param]
-
-
-def assert_identical(one: xr.Dataset, other: xr.Dataset) -> None:
-    xr.testing.assert_identical(one.drop_attrs(deep=False), other.drop_attrs(deep=False))
-    for name in ("samples", "data_fingerprint", "plan", "model_hash"):
-        assert one.attrs[name] == other.attrs[name]
 
 
 @pytest.mark.parametrize("stop", range(2, 13))
@@ -144,7 +111,7 @@ def test_a_full_disk_stops_the_keeping_and_not_the_profile(network, tmp_path, ca
 def test_a_killed_command_goes_on_and_the_profile_is_in_the_store(tmp_path):
     """Killed at any moment, and asked for again until it gets through."""
     (tmp_path / "given.py").write_text(
-        "import time\nimport torch\nfrom networks import Perceptron\n\n\n"
+        "import time\nimport torch\nfrom helpers.networks import Perceptron\n\n\n"
         "class Slow(Perceptron):\n"
         "    def forward(self, inputs):\n"
         "        time.sleep(0.03)\n"

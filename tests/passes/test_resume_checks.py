@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from helpers.interrupted import Interrupted, Loader, assert_identical
 from helpers.networks import Perceptron, blobs, loader
-from passes.test_resume import Interrupted, Loader, assert_identical
-from runtime.test_distributed import TESTS, torchrun
+from helpers.processes import TESTS, torchrun
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -311,8 +311,10 @@ path, stop, change = sys.argv[1:]
 torch.distributed.init_process_group("gloo")
 rank = torch.distributed.get_rank()
 torch.manual_seed(0)
-network = Perceptron()
+# A forward in double precision is the same whatever else is in the batch.
+network = Perceptron().double()
 x, y = blobs(61)
+x = x.double()
 if change == "labels" and rank == 1:
     y = y.roll(1)
 part = TensorDataset(x, y)
@@ -346,7 +348,7 @@ def test_processes_go_on_or_begin_anew_together(change: str, tmp_path: Path) -> 
     if change == "labels":
         # Those of the second process.
         y[1::2] = y.roll(1)[1::2]
-    expected = profile(network(), loader(x, y), metrics=METRICS)
+    expected = profile(network().double(), loader(x.double(), y), metrics=METRICS)
     for rank in (0, 1):
         found = xr.open_dataset(tmp_path / f"out-1000-{change}-{rank}.nc")
         for name in METRICS:
@@ -382,9 +384,10 @@ def test_the_command_line_refuses_a_second_command_at_one_run(tmp_path: Path) ->
 def test_what_two_processes_kept_one_begins_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "worker.py").write_text(f"import sys\nsys.path.insert(0, {str(TESTS)!r})\n{SHARED}")
     torchrun("worker.py", "out", "2", "none", cwd=tmp_path)
-    whole = DataLoader(TensorDataset(*blobs(61)), batch_size=8)
+    x, y = blobs(61)
+    whole = DataLoader(TensorDataset(x.double(), y), batch_size=8)
     with caplog.at_level(logging.WARNING, "layerwise"):
-        found = profile(network(), whole, resume_dir=tmp_path / "out.kept", memory="1GiB")
+        found = profile(network().double(), whole, resume_dir=tmp_path / "out.kept", memory="1GiB")
     assert "is of another profile (processes): begun anew" in caplog.text
-    assert_identical(found, profile(network(), whole, memory="1GiB"))
+    assert_identical(found, profile(network().double(), whole, memory="1GiB"))
     assert not (tmp_path / "out.kept").exists()

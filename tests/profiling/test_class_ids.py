@@ -13,8 +13,10 @@ import pytest
 import torch
 import xarray as xr
 from helpers import oracle
+from helpers.class_ids import IDS, network, samples
 from helpers.interrupted import through_kills
-from helpers.networks import Perceptron, blobs, loader
+from helpers.networks import loader
+from helpers.positions import Tagger
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -24,23 +26,9 @@ from layerwise.passes.resume import ResumeState
 from layerwise.profiling import profile as measure
 
 TESTS = Path(__file__).parents[1]
-IDS = [30_077, 101, 3_007, 2**40]
 
 # What is free otherwise changes from one moment to the next.
 profile = partial(measure, memory="1GiB")
-
-
-def network(classes: int = 4) -> nn.Module:
-    torch.manual_seed(0)
-    return Perceptron(classes=classes).double()
-
-
-def samples(count: int = 100, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Four classes in random order; two of them are late."""
-    inputs, labels = blobs(count, classes=4, seed=seed)
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
-    order = torch.cat([order[labels[order] < 2], order[labels[order] >= 2]])
-    return inputs[order].double(), labels[order]
 
 
 def cut(inputs: Tensor, labels: Tensor, cuts: list[int]) -> list[tuple[Tensor, Tensor]]:
@@ -146,7 +134,7 @@ WORKER = """
 import sys
 import torch
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
-from profiling.test_class_ids import IDS, network, samples
+from helpers.class_ids import IDS, network, samples
 from layerwise.profiling import profile
 
 torch.distributed.init_process_group("gloo")
@@ -177,19 +165,6 @@ def test_two_processes_meet_classes_in_another_order_and_measure_what_one_does(t
             assert found["class_name"].values.tolist() == expected["class_name"].values.tolist()
             plain = [str(name) for name in expected if "_null" not in str(name)]
             assert_same(expected[plain], found.load()[plain])
-
-
-class Tagger(nn.Module):
-    """Token embeddings, a block and a score for each of three tags of every token."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(12, 6)
-        self.block = nn.Sequential(nn.Linear(6, 6), nn.Tanh())
-        self.classifier = nn.Linear(6, 3)
-
-    def forward(self, input_ids: Tensor) -> Tensor:
-        return self.classifier(self.block(self.embedding(input_ids)))
 
 
 class TestEveryToken:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 import xarray as xr
 from helpers import regression_oracle as oracle
 from helpers.networks import Convolutional, Perceptron, blobs, loader
+from helpers.regression_data import batches, teacher
 from torch import Tensor, nn
 
 from layerwise import plot, schema
@@ -36,22 +36,6 @@ class TwoHeads(nn.Module):
     def forward(self, inputs: Tensor) -> dict[str, Tensor]:
         hidden = self.body(inputs)
         return {"far": self.far(hidden), "near": self.near(hidden)}
-
-
-def teacher(samples: int = 60, dimension: int = 3, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Inputs, and what a fixed network of one hidden layer makes of them, in double precision."""
-    generator = torch.Generator().manual_seed(seed)
-    inputs = torch.randn(samples, 8, generator=generator)
-    weights = torch.Generator().manual_seed(99)
-    hidden = (inputs @ torch.randn(8, 20, generator=weights)).tanh()
-    return inputs, (hidden @ torch.randn(20, dimension, generator=weights)).double() / 4
-
-
-def batches(inputs: Tensor, targets: Mapping[str, Tensor], size: int = 16) -> list[tuple[Tensor, dict[str, Tensor]]]:
-    cut = [
-        dict(zip(targets, parts, strict=True)) for parts in zip(*(t.split(size) for t in targets.values()), strict=True)
-    ]
-    return list(zip(inputs.split(size), cut, strict=True))
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from helpers.positions import VOCABULARY, Tagger, texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from profiling.test_positions import VOCABULARY, Tagger, texts
 from torch import Tensor, nn
 
 from layerwise.errors import InvalidLabels

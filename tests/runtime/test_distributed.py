@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from contextlib import suppress
-from pathlib import Path
 
 import click
 import numpy as np
@@ -14,6 +11,7 @@ import pytest
 import torch
 import xarray as xr
 from helpers.networks import Perceptron, blobs
+from helpers.processes import TESTS, torchrun
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 from typer.testing import CliRunner
 
@@ -32,8 +30,6 @@ from layerwise.runtime.distributed import (
     why_unknown,
 )
 from layerwise.store import open_store
-
-TESTS = Path(__file__).parents[1]
 
 # Odd sizes: the sampler evens them out with samples that must not be counted twice.
 TRAIN, TEST = 61, 31
@@ -72,13 +68,6 @@ found = profile(network, loaders, jackknife=10, null=9)
 found.to_netcdf(f"{{path}}-{{torch.distributed.get_rank()}}.nc", engine="h5netcdf")
 torch.distributed.destroy_process_group()
 """
-
-
-def torchrun(*words: str, cwd: Path, processes: int = 2) -> str:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", *words]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def splits() -> dict[str, TensorDataset]:

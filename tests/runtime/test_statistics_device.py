@@ -8,9 +8,9 @@ import pytest
 import torch
 import xarray as xr
 from helpers.networks import Perceptron, blobs, loader
+from helpers.positions import Tagger, of_texts, texts
+from helpers.regression_data import batches, teacher
 from helpers.single_precision import on_device, single_precision_device
-from profiling.test_positions import Tagger, of_texts, texts
-from profiling.test_regression import batches, teacher
 from torch import Tensor, nn
 
 from layerwise.profiling import profile

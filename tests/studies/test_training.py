@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 import torch
 import xarray as xr
+from helpers.study_training import data, network
 
 from layerwise.store import open_store
 from layerwise.studies.frame import Seed, find_study
 from layerwise.studies.frame.settings import changed
-from layerwise.studies.networks import MLP
 from layerwise.studies.training import Recipe, train, train_and_track
 
 SHARED = """
 import sys
 import torch
-from studies.test_training import data, network
+from helpers.study_training import data, network
 from layerwise.studies.training import Recipe, train
 
 torch.distributed.init_process_group("gloo")
@@ -35,17 +35,6 @@ if torch.distributed.get_rank() == 0:
     torch.save(trained.state_dict(), sys.argv[1])
 torch.distributed.destroy_process_group()
 """
-
-
-def data() -> tuple[torch.Tensor, torch.Tensor]:
-    draw = torch.Generator().manual_seed(0)
-    labels = torch.arange(90) % 3
-    return torch.randn(90, 6, generator=draw) + 2 * torch.nn.functional.one_hot(labels, 6), labels
-
-
-def network() -> MLP:
-    torch.manual_seed(1)
-    return MLP(6, 3, width=8, depth=2, norm="batch")
 
 
 @pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "steps", "constant"])

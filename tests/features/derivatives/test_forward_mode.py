@@ -9,9 +9,8 @@ import pytest
 import torch
 import xarray as xr
 from helpers.complexity_networks import CASES, Case
+from helpers.interrupted import Interrupted, assert_identical, loaders
 from helpers.networks import Convolutional, Perceptron, blobs, loader
-from passes import test_resume
-from passes.test_resume import Interrupted, loaders
 from torch import Tensor, nn
 from torch.autograd.functional import jacobian
 
@@ -448,7 +447,7 @@ class TestLeavesThingsAsTheyWere:
         expected = profile(network, loaders(99), **options)
         with pytest.raises(Interrupted):
             profile(network, loaders(stop), resume_dir=ResumeState(tmp_path / "part", every=0), **options)
-        test_resume.assert_identical(
+        assert_identical(
             profile(network, loaders(99), resume_dir=ResumeState(tmp_path / "part", every=0), **options), expected
         )
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from profiling.test_positions import Segmenter, Tagger, of_pictures, of_texts, pictures, texts
+from helpers.positions import Segmenter, Tagger, of_pictures, of_texts, pictures, texts
 from torch import Tensor, nn
 
 from layerwise.adapters.protocol import Batch
