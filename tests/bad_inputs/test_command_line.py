@@ -2,36 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
-from helpers.networks import Perceptron
 
 import layerwise as lw
-from layerwise.cli import main
 
 LONG = "x" * 5000
 PROFILE = ("profile", "given:iris", "sklearn:iris?limit=30")
-
-
-def iris() -> torch.nn.Module:
-    """A network for the four features of the irises."""
-    return Perceptron(features=4, width=4)
-
-
-def failing() -> torch.nn.Module:
-    """A network that fails on all irises but those of the first class."""
-    network = iris()
-
-    def fail(_module: Any, args: Any) -> None:
-        if float(args[0].mean()) > 3.0:
-            raise RuntimeError("out\nof luck")
-
-    network.first.register_forward_pre_hook(fail)
-    return network
 
 
 @pytest.fixture(scope="module")
@@ -46,20 +24,9 @@ def stored(tmp_path_factory, ds) -> Path:
 
 
 @pytest.fixture
-def type_in(tmp_path, monkeypatch, capsys, stored):
-    """Type a command in an empty folder; gives the exit code, and what was printed and told."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(sys.modules, "given", sys.modules[__name__])
-
-    def run(*words: str) -> tuple[int, str, str]:
-        given = [str(stored) if word == "RUNS" else word for word in words]
-        monkeypatch.setattr(sys, "argv", ["layerwise", *given])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return int(ended.value.code or 0), printed.out, printed.err
-
-    return run
+def type_in(type_in, stored):
+    """Type a command in which RUNS is the store with two runs."""
+    return lambda *words: type_in(*(stored if word == "RUNS" else word for word in words))
 
 
 ROWS = [
@@ -168,11 +135,11 @@ ROWS = [
     (("similarity", "given:iris", "sklearn:iris", "--batch-size", "3"), "fewer than four samples"),
     (("similarity", "given:iris", "sklearn:iris", "--other", "given:nothing"), "no function in given"),
     (("similarity", "given:iris", "sklearn:iris?limit=30", "-o", "nowhere/a.nc"), "cannot be written"),
-    (("rank", "sklearn:iris"), "Missing argument"),
-    (("rank", "sklearn:iris", "given:iris", "--by", "probe"), "no ranking 'probe'; nearest: probe_error"),
-    (("rank", "sklearn:iris", "given:iris", "given:iris"), "each once"),
-    (("rank", "sklearn:iris?limit=30", "given:iris", "--target", "lable"), "no target 'lable'"),
-    (("rank", "sklearn:iris", "given:iris", "--jackknife", "1"), "jackknife=1"),
+    (("rank", "given:iris"), "Missing argument"),
+    (("rank", "given:iris", "sklearn:iris", "--by", "probe"), "no ranking 'probe'; nearest: probe_error"),
+    (("rank", "given:iris", "given:iris", "sklearn:iris"), "each once"),
+    (("rank", "given:iris", "sklearn:iris?limit=30", "--target", "lable"), "no target 'lable'"),
+    (("rank", "given:iris", "sklearn:iris", "--jackknife", "1"), "jackknife=1"),
     (("ls", "nowhere.lw"), "there is no store at nowhere.lw"),
     (("ls", ""), "path="),
     (("ls",), "Missing argument"),

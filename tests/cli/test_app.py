@@ -3,44 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
-import torch
-from helpers.networks import Perceptron
 
-from layerwise.cli import main
 from layerwise.metrics import get, list_metrics
 from layerwise.store import open_store
-
-
-def iris() -> torch.nn.Module:
-    """A network for the four features of the irises."""
-    torch.manual_seed(0)
-    return Perceptron(features=4)
-
-
-def diabetes() -> torch.nn.Module:
-    """A network for the ten features of the patients, and one number."""
-    torch.manual_seed(0)
-    return Perceptron(features=10, classes=1)
-
-
-@pytest.fixture
-def type_in(tmp_path, monkeypatch, capsys):
-    """Type a command in an empty folder; gives the exit code, and what was printed and told."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(sys.modules, "given", sys.modules[__name__])
-
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["layerwise", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return int(ended.value.code or 0), printed.out, printed.err
-
-    return run
 
 
 @pytest.fixture

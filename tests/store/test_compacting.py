@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import icechunk
 import pytest
 import xarray as xr
+from helpers.command_line import TypeIn
 from helpers.profiles import made_up
 from helpers.store_cases import compact_and_write, run_at_once
 
@@ -22,16 +22,14 @@ def test_writers_that_all_compact_lose_nothing(tmp_path: Path) -> None:
         xr.testing.assert_identical(open_store(tmp_path / "runs.lw")[run].load(), made_up(4))
 
 
-def test_the_command_frees_what_was_replaced_longer_ago_than_it_keeps(
-    tmp_path: Path, cli: Callable[..., tuple[int, str, str]]
-) -> None:
+def test_the_command_frees_what_was_replaced_longer_ago_than_it_keeps(tmp_path: Path, type_in: TypeIn) -> None:
     path = tmp_path / "runs.lw"
     for epoch in range(3):
         open_store(path).write(made_up(3).isel(epoch=[epoch]), "a")
     before = sum(item.stat().st_size for item in path.rglob("*"))
-    assert cli("compact", path) == (0, f"freed 0.0 MB in {path}\n", "")
+    assert type_in("compact", path) == (0, f"freed 0.0 MB in {path}\n", "")
     assert sum(item.stat().st_size for item in path.rglob("*")) == before
-    assert cli("compact", path, "--keep", 0)[0] == 0
+    assert type_in("compact", path, "--keep", 0)[0] == 0
     assert sum(item.stat().st_size for item in path.rglob("*")) < before
     xr.testing.assert_identical(open_store(path)["a"].load(), made_up(3))
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from helpers.command_line import TypeIn
 from helpers.profiles import made_up
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -23,8 +24,6 @@ from layerwise.store import NotReadable, Store, layout, open_store
 from layerwise.store.failures import reading
 from layerwise.store.layout import names_by_array
 from layerwise.store.read import open_packed
-
-Cli = Callable[..., tuple[int, str, str]]
 
 RUNS = {"vit/seed0": made_up(3), "resnet": made_up(2, layers=3, seed=1)}
 RESULT = xr.Dataset({"words": ("place", np.array(["a", "bc"])), "count": 3})
@@ -182,28 +181,28 @@ def test_one_damaged_run_hides_no_other_from_a_listing(tmp_path: Path, caplog: p
     assert "the run 'b' of" in caplog.text
 
 
-def test_ls_names_a_damaged_run_and_lists_the_others(tmp_path: Path, cli: Cli) -> None:
+def test_ls_names_a_damaged_run_and_lists_the_others(tmp_path: Path, type_in: TypeIn) -> None:
     _with_one_damaged(tmp_path / "runs.lw")
-    code, out, err = cli("ls", tmp_path / "runs.lw")
+    code, out, err = type_in("ls", tmp_path / "runs.lw")
     assert code == 1
     assert [line.partition(":")[0] for line in out.splitlines()] == ["a", "c"]
     assert err.count("\n") == 1
     assert err.startswith("damaged: the run 'b' of")
-    code, out, _ = cli("ls", tmp_path / "runs.lw", "--json")
+    code, out, _ = type_in("ls", tmp_path / "runs.lw", "--json")
     listed = json.loads(out)
     assert code == 1
     assert ["error" in row for row in listed] == [False, False, True]
 
 
-def test_ls_reads_the_values_only_when_it_is_to_check_them(tmp_path: Path, cli: Cli) -> None:
+def test_ls_reads_the_values_only_when_it_is_to_check_them(tmp_path: Path, type_in: TypeIn) -> None:
     path = tmp_path / "runs.lw"
     open_store(path).write(made_up(9), "a")
     for chunk in (path / "chunks").iterdir():
         _damage(chunk, "truncate", 0.5, 0)
     open_store(path).write(made_up(), "b")
-    code, out, _ = cli("ls", path)
+    code, out, _ = type_in("ls", path)
     assert (code, len(out.splitlines())) == (0, 2)
-    code, out, err = cli("ls", path, "--check")
+    code, out, err = type_in("ls", path, "--check")
     assert code == 1
     assert out.startswith("b: ")
     assert "of the run 'a' of" in err
