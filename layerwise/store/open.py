@@ -21,8 +21,9 @@ from layerwise.arguments import PATH
 from layerwise.errors import NotAStore, UnknownName, shown
 from layerwise.runtime.temporary_folders import Scratch
 from layerwise.store.failures import NotWritable, reading, reason
-from layerwise.store.runs import BRANCH, Store
+from layerwise.store.runs import Store
 from layerwise.store.sealed import SealedStore
+from layerwise.store.transactions import BRANCH, Transactions
 
 __all__ = ["new_or_open", "open_store"]
 
@@ -161,7 +162,7 @@ def _open_remote(place: str, storage: icechunk.Storage, create: bool) -> Store:
         if not create:
             raise NotAStore(f"the store at {place} was not made to its end; opening it with create=True finishes it")
         _mark(repository, place)
-    return Store(repository, place, seals=_check(repository, place) > 1)
+    return Store(Transactions(repository, place, seals=_check(repository, place) > 1))
 
 
 def _repository(place: str, storage: icechunk.Storage, create: bool) -> icechunk.Repository:
@@ -200,7 +201,8 @@ def _open_local(path: Path, create: bool) -> Store:
         _make_local(path)
     with reading(f"the store {path}"):
         repository = icechunk.Repository.open(icechunk.local_filesystem_storage(str(path)))
-    return Store(repository, str(path), seals=_check(repository, str(path)) > 1, lock=path / ".lock")
+    seals = _check(repository, str(path)) > 1
+    return Store(Transactions(repository, str(path), seals=seals, lock=path / ".lock"))
 
 
 def _is_there(path: Path) -> bool:

@@ -12,7 +12,7 @@ from helpers.command_line import TypeIn
 from helpers.profiles import made_up
 from helpers.store_cases import compact_and_write, run_at_once
 
-from layerwise.store import NotWritable, open_store, runs, write
+from layerwise.store import NotWritable, open_store, transactions, write
 
 
 def test_writers_that_all_compact_lose_nothing(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_what_is_written_without_a_lock_is_not_compacted_away(bucket: str, monke
 
 
 def test_a_write_starts_anew_where_others_wrote_and_compacted(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "_LEAST_KEPT", timedelta(0))
+    monkeypatch.setattr(transactions, "_LEAST_KEPT", timedelta(0))
     original, other, rivals = write.write_run, open_store(f"{bucket}/runs"), iter("bc")
     other.write(made_up(), "first")
 
@@ -82,9 +82,9 @@ def test_compacting_is_tried_again_and_refused_in_one_line(monkeypatch: pytest.M
         def garbage_collect(self, *_: object) -> object:
             return type("Summary", (), {"bytes_deleted": 7})
 
-    monkeypatch.setattr(runs, "_PAUSE", 0)
-    monkeypatch.setattr(store, "_repository", Collector(3))
+    monkeypatch.setattr(transactions, "_PAUSE", 0)
+    monkeypatch.setattr(store._transactions, "repository", Collector(3))
     assert store.compact() == 7
-    monkeypatch.setattr(store, "_repository", Collector(10**6))
+    monkeypatch.setattr(store._transactions, "repository", Collector(10**6))
     with pytest.raises(NotWritable, match="nothing was compacted in memory://, .*: repository error: gone"):
         store.compact()

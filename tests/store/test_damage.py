@@ -115,7 +115,7 @@ def test_a_flipped_bit_in_a_chunk_is_an_error_that_names_run_and_variable(tmp_pa
 
 
 def test_every_array_of_runs_and_results_has_a_checksum(whole: Path) -> None:
-    source = open_store(whole)._latest()
+    source = open_store(whole)._transactions.latest()
     codecs = [
         array.metadata.to_dict()["codecs"][-1]["name"]
         for name in (*RUNS, "words")
@@ -131,8 +131,8 @@ def test_a_chunk_that_is_missing_is_no_nan(tmp_path: Path) -> None:
     nothing["stable_rank"][:] = np.nan
     store.write(nothing, "a")
     xr.testing.assert_identical(store["a"].load(), nothing)
-    session = store._repository.writable_session("main")
-    arrays = names_by_array(open_packed(store._sealed(session), "a"))
+    session = store._transactions.repository.writable_session("main")
+    arrays = names_by_array(open_packed(store._transactions.sealed(session), "a"))
     array = next(name for name, held in arrays.items() if "nc1" in held)
     sync(session.store.delete(f"a/{array}/c/0/0/0/0/0"))
     session.commit("lost")
@@ -144,7 +144,7 @@ def test_metadata_of_another_run_is_not_taken_for_ones_own(tmp_path: Path) -> No
     store = open_store(tmp_path / "runs.lw")
     store.write(made_up(), "a")
     store.write(made_up().assign_attrs(seed=1), "b")
-    session = store._repository.writable_session("main")
+    session = store._transactions.repository.writable_session("main")
     raw = sync(session.store.get("b/zarr.json", default_buffer_prototype()))
     sync(session.store.set("a/zarr.json", raw))
     session.commit("mistaken")
@@ -159,7 +159,7 @@ def _with_one_damaged(path: Path) -> Store:
     store = open_store(path)
     for run in ("a", "b", "c"):
         store.write(made_up(2), run)
-    session = store._repository.writable_session("main")
+    session = store._transactions.repository.writable_session("main")
     zarr.open_group(session.store, path="b", mode="r+").attrs["model"] = "another"
     session.commit("damaged")
     return store
@@ -222,7 +222,7 @@ def test_old_stores_get_checksums_for_new_runs_and_stay_readable_by_old_versions
     shutil.copytree(Path(__file__).parents[1] / "stores" / "0.1.0", tmp_path / "old.lw")
     store = open_store(tmp_path / "old.lw")
     store.write(made_up(), "new")
-    group = zarr.open_group(store._repository.readonly_session("main").store, path="new", mode="r")
+    group = zarr.open_group(store._transactions.repository.readonly_session("main").store, path="new", mode="r")
     assert "nc1" in group
     assert "layerwise_seal" not in group.attrs
     assert group["nc1"].metadata.to_dict()["codecs"][-1]["name"] == "crc32c"

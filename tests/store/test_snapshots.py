@@ -74,7 +74,9 @@ def test_a_run_that_is_open_stays_readable_after_its_snapshot_was_forgotten(path
     store.write(made_up(3), "a")
     # Room for the descriptions of a few snapshots, as a store of thousands of runs has it by default.
     caching = icechunk.CachingConfig(num_snapshot_nodes=1000)
-    store._repository = store._repository.reopen(config=icechunk.RepositoryConfig(caching=caching))
+    store._transactions.repository = store._transactions.repository.reopen(
+        config=icechunk.RepositoryConfig(caching=caching)
+    )
     opened = store["a"]
     before = {item.name for item in (path / "snapshots").iterdir()} - {root(path)}
     for number in range(20):

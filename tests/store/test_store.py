@@ -238,8 +238,8 @@ def test_runs_do_not_lie_inside_one_another(store: Store) -> None:
 
 def test_a_newer_schema_says_upgrade(store: Store) -> None:
     store.write(made_up(), "a")
-    session = store._repository.writable_session("main")
-    zarr.open_group(store._sealed(session), path="a", mode="r+").attrs["layerwise_schema"] = 999
+    session = store._transactions.repository.writable_session("main")
+    zarr.open_group(store._transactions.sealed(session), path="a", mode="r+").attrs["layerwise_schema"] = 999
     session.commit("from the future")
     with pytest.raises(SchemaMismatch, match="upgrade layerwise"):
         store["a"]
