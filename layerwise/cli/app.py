@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+from collections.abc import Callable
 
 import typer
 
@@ -25,12 +26,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-# The help lists the commands in this order.
-for _command in (layers, profile, plot, compare, similarity, rank, ls, compact, export):
-    app.command()(_command)
-app.command("import")(import_)
-for _command in (metrics, demo, study):
-    app.command()(_command)
+# By the order in which the help lists them; their names are those of the functions, but for that of `import_`.
+_COMMANDS: tuple[Callable[..., None], ...] = (
+    *(layers, profile, plot, compare, similarity, rank, ls),
+    *(compact, export, import_, metrics, demo, study),
+)
+for _command in _COMMANDS:
+    app.command(_command.__name__.rstrip("_"))(_command)
 
 
 def main() -> None:

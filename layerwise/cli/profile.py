@@ -188,7 +188,8 @@ def _measure_model(source: _Source, place: _Place, target: Store | None, setting
 def _measure_checkpoints(source: _Source, place: _Place, target: Store | None, settings: dict[str, Any]) -> xr.Dataset:
     from layerwise.training.checkpoint_series import profile_checkpoints
 
-    options = {"store": target, "run": place.run, "overwrite": place.overwrite, "base": source.base}
+    assert source.checkpoints is not None
+    options: dict[str, Any] = {"store": target, "run": place.run, "overwrite": place.overwrite, "base": source.base}
     return profile_checkpoints(source.model, source.data, source.checkpoints, **settings, **options)
 
 
@@ -217,7 +218,7 @@ def _print_profile(ds: xr.Dataset, json: bool) -> None:
     from layerwise.derive import pooling_text
 
     if json:
-        frames = {split: profile_frame(ds, split, metrics=list(ds.data_vars)) for split in ds["split"].values}
+        frames = {split: profile_frame(ds, split, metrics=list(map(str, ds.data_vars))) for split in ds["split"].values}
         rows = {split: frame.reset_index().to_dict("records") for split, frame in frames.items()}
         echo(to_json({"layers": rows, "attributes": ds.attrs}))
         return

@@ -22,6 +22,7 @@ from layerwise.errors import escaped
 __all__ = [
     "DEPTH_LABEL",
     "NAMED_LAYERS",
+    "PAGE_WIDTH",
     "SMALL",
     "STEPS",
     "TINY",
