@@ -20,7 +20,9 @@ __all__ = ["compact", "compare", "export", "import_", "ls", "plot"]
 def plot(
     store: StorePath,
     run: Run,
-    metric: Annotated[list[str] | None, typer.Argument(help="Metrics; several for a depth heatmap only.")] = None,
+    metric: Annotated[
+        list[str] | None, typer.Argument(help="Metrics; several are rows of a depth heatmap, else panels.")
+    ] = None,
     kind: Annotated[str, typer.Option(help="depth, epoch, curve, class or phase.")] = "depth",
     split: Split = None,
     output: Picture = None,

@@ -119,7 +119,7 @@ ROWS = [
     (("plot", "RUNS", "a", "nc2"), "no metric 'nc2'; nearest: nc1"),
     (("plot", "RUNS", "a", "--kind", "depht"), "no kind of picture 'depht'; nearest: depth"),
     (("plot", "RUNS", "a", "--kind", ""), "no kind of picture ''"),
-    (("plot", "RUNS", "a", "nc1", "ncc_error", "--kind", "curve"), "shows one metric"),
+    (("plot", "RUNS", "a", "nc1", "nc2", "--kind", "curve"), "no metric 'nc2'; nearest: nc1"),
     (("plot", "RUNS", "a", "nc1", "--split", "tset"), "no split 'tset'"),
     (("plot", "RUNS", "a", "nc1", "-o", "a.xyz"), "cannot be written"),
     (("plot", "RUNS", "a", "nc1", "-o", "nowhere/a.png"), "cannot be written"),
