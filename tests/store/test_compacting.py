@@ -34,7 +34,7 @@ def test_the_command_frees_what_was_replaced_longer_ago_than_it_keeps(tmp_path: 
     xr.testing.assert_identical(open_store(path)["a"].load(), made_up(3))
 
 
-def test_what_is_written_without_a_lock_is_not_compacted_away(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compacting_spares_uncommitted_chunks(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     original, other = write.write_run, open_store(f"{bucket}/runs")
 
     def interrupted(*arguments: object, **options: object) -> None:

@@ -77,7 +77,7 @@ _SHARE = st.floats(0, 1, exclude_max=True)
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(_SHARE, st.sampled_from(["flip", "truncate", "delete"]), _SHARE, st.integers(1, 255))
-def test_no_damage_to_any_file_gives_a_wrong_value_or_a_raw_error(
+def test_damage_makes_no_wrong_value_and_no_raw_error(
     whole: Path, tmp_path_factory: pytest.TempPathFactory, file: float, how: str, at: float, flip: int
 ) -> None:
     path = tmp_path_factory.mktemp("copy") / "runs.lw"
@@ -140,7 +140,7 @@ def test_a_chunk_that_is_missing_is_no_nan(tmp_path: Path) -> None:
         store["a"]["nc1"].load()
 
 
-def test_metadata_of_another_run_is_not_taken_for_ones_own(tmp_path: Path) -> None:
+def test_swapped_metadata_is_noticed(tmp_path: Path) -> None:
     store = open_store(tmp_path / "runs.lw")
     store.write(made_up(), "a")
     store.write(made_up().assign_attrs(seed=1), "b")

@@ -37,14 +37,14 @@ def test_processes_that_make_a_store_at_once_all_get_it(
 
 
 def test_a_store_that_appears_while_it_is_looked_for_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, look = tmp_path / "runs.lw", open._what_is_there
+    path, look = tmp_path / "runs.lw", open._content
 
     def look_late(place: Path) -> str | None:
-        monkeypatch.setattr(open, "_what_is_there", look)
+        monkeypatch.setattr(open, "_content", look)
         open_store(path).write(made_up(), "a")
         return look(place)
 
-    monkeypatch.setattr(open, "_what_is_there", look_late)
+    monkeypatch.setattr(open, "_content", look_late)
     assert open_store(path).runs() == ["a"]
 
 

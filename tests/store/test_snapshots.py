@@ -86,7 +86,7 @@ def test_a_run_that_is_open_stays_readable_after_its_snapshot_was_forgotten(path
     xr.testing.assert_identical(opened.load(), made_up(3))
 
 
-def test_others_that_have_forgotten_snapshots_in_memory_go_on(path: Path) -> None:
+def test_stale_snapshots_in_memory_stop_nobody(path: Path) -> None:
     store, other = open_store(path), open_store(path)
     fill(store, 3)
     assert len(other.history()) == 3
@@ -99,9 +99,7 @@ def test_others_that_have_forgotten_snapshots_in_memory_go_on(path: Path) -> Non
     assert len(open_store(path).runs()) == 27
 
 
-def test_what_a_kill_left_of_forgotten_snapshots_is_deleted_by_the_next_write(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_next_write_deletes_snapshots_that_a_kill_left(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = open_store(path)
 
     def die(*_: object, **__: object) -> None:
@@ -118,7 +116,7 @@ def test_what_a_kill_left_of_forgotten_snapshots_is_deleted_by_the_next_write(
     assert len(open_store(path).runs()) == left + 1
 
 
-def test_a_write_is_there_though_nothing_can_be_forgotten(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_succeeds_though_no_snapshot_can_be_deleted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError("read-only")
 
