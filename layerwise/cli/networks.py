@@ -1,4 +1,4 @@
-"""The commands that look at networks beside `profile`: layers, similarity and rank; and the list of metrics."""
+"""The commands that look at networks, except `profile`: layers, similarity and rank; and the list of metrics."""
 
 from __future__ import annotations
 

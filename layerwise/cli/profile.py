@@ -83,7 +83,9 @@ def profile(
     overwrite: Overwrite = False,
     resume_dir: Annotated[
         Path | None,
-        typer.Option(help="Where a long profile saves its state, to resume if it is killed; beside the store."),
+        typer.Option(
+            help="Where a long profile saves its state, to resume if it is killed; next to the store by default."
+        ),
     ] = None,
     checkpoints: Annotated[str | None, typer.Option(help=_CHECKPOINTS)] = None,
     base: Annotated[bool, typer.Option("--base", help="With --checkpoints: MODEL without a checkpoint is epoch 0.")] = (
