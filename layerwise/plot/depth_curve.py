@@ -47,7 +47,7 @@ __all__ = ["depth_curve"]
 
 Hue = Literal["split", "run", "epoch", "target"]
 
-# Lines are told apart without colour too.
+# Lines differ in more than colour.
 MARKERS = "osD^vPX*<>"
 DASHES = ("-", "--", "-.", ":")
 

@@ -46,7 +46,7 @@ def depth_heatmap(
     """Draw a profile as a heatmap, its layers in execution order from left to right.
 
     Several variables are the rows of one picture, each with colours of its own: the range is to the right of a row, an
-    arrow beside its name shows which way is collapse. With one variable the rows are the splits; with one variable of
+    arrow next to its name shows which way is collapse. With one variable the rows are the splits; with one variable of
     several runs they are the runs. The title names the pooling of the layers where it is one for all; otherwise the
     label below the layers does. Scales are logarithmic where values span a decade or more; cells without a finite
     value are hatched.
