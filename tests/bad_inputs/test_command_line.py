@@ -168,19 +168,19 @@ ROWS = [
 ]
 
 
-@pytest.mark.parametrize(("words", "told"), ROWS, ids=[" ".join(words)[:70] for words, _ in ROWS])
-def test_a_mistake_is_one_line_and_exit_code_2(type_in, words, told, tmp_path):
+@pytest.mark.parametrize(("words", "message"), ROWS, ids=[" ".join(words)[:70] for words, _ in ROWS])
+def test_a_mistake_is_one_line_and_exit_code_2(type_in, words, message, tmp_path):
     code, out, err = type_in(*words)
     errors = [line for line in err.splitlines() if line.startswith("error: ")]
     assert (code, out, len(errors)) == (2, "", 1), err
     assert err.splitlines()[-1] == errors[0]
-    assert told in errors[0]
+    assert message in errors[0]
     assert len(errors[0]) < 1000
     assert "Traceback" not in err
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_words_at_all_show_the_help(type_in):
+def test_no_words_show_the_help(type_in):
     code, out, err = type_in()
     assert code == 2
     assert "profile" in out + err
@@ -199,7 +199,7 @@ def test_a_profile_of_one_metric_is_printed(type_in, metric):
     assert metric in out or metric.startswith("class")
 
 
-def test_what_data_says_cannot_control_the_terminal(type_in, stored, ds):
+def test_names_in_data_cannot_control_the_terminal(type_in, stored, ds):
     named = ds.assign_attrs(model="evil\x1b[2J\u202e").assign_coords(layer=["a\x1b[31m", "b\nc", "d\u202e"])
     lw.open_store("evil.lw").write(named, run="a")
     for words in (("ls", "evil.lw"), ("compare", "evil.lw", "a", "a", "nc1", "-o", "a.pdf")):

@@ -229,11 +229,11 @@ MODULES: list[tuple[str, Call]] = [
 ROWS = [*MODELS_AND_DATA, *TRAINING, *OF_PROFILES, *PLOTS, *MODULES]
 
 
-@pytest.mark.parametrize(("told", "call"), ROWS, ids=[told[:50] for told, _ in ROWS])
-def test_a_mistake_is_one_line_and_changes_nothing(network, data, ds, told, call, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("message", "call"), ROWS, ids=[message[:50] for message, _ in ROWS])
+def test_a_mistake_is_one_line_and_changes_nothing(network, data, ds, message, call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = ds.copy(deep=True)
-    with pytest.raises(LayerwiseError, match=told) as raised:
+    with pytest.raises(LayerwiseError, match=message) as raised:
         call(network, data, ds)
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 1000
