@@ -40,7 +40,7 @@ def compare(
     first: Run,
     second: Annotated[str, typer.Argument(help="Name of the run that the first is subtracted from.")],
     metric: Annotated[list[str] | None, typer.Argument(help="Metrics; nc1 and two errors by default.")] = None,
-    split: Split = None,
+    split: Annotated[str | None, typer.Option(help="All that both have by default; the picture shows train.")] = None,
     strict: Annotated[
         bool, typer.Option(help="Refuse runs that differ in pooling, data, splits, preprocessing or settings.")
     ] = False,
