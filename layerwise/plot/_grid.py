@@ -56,16 +56,17 @@ def profile_plot(
 
     def decorate(draw: Callable[Concatenate[Data, str, P], Axes]) -> ProfilePlot[Data, P]:
         default = inspect.signature(draw).parameters["variable"].default
+        draw_one = cast("Callable[..., Axes]", documented(draw))
 
-        @functools.wraps(documented(draw))
+        @functools.wraps(draw_one)
         def call(ds: Any, variable: str | Sequence[str] = default, **options: Any) -> Any:
             runs = by_run(ds, ()) if runs_are_pictures else None
             if runs is None and isinstance(variable, str):
-                return draw(ds, variable, **options)
+                return draw_one(ds, variable, **options)
             if options.pop("ax", None) is not None:
                 raise InvalidArgument("ax takes one picture: name one variable of one run, or leave ax away")
             names = [variable] if isinstance(variable, str) else list(variable)
-            axes = _draw_grid(functools.partial(draw, **options), {"": ds} if runs is None else runs, names)
+            axes = _draw_grid(functools.partial(draw_one, **options), {"": ds} if runs is None else runs, names)
             if runs is None:
                 return axes[:, 0]
             return axes[0] if isinstance(variable, str) else axes
