@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Nothing heavy is imported before it is used: name -> module, and the attribute where it is not the module itself.
+# Name -> module, and the attribute unless the name is the module itself. Nothing heavy is imported before it is used.
 _LAZY = {
     "adapters": "layerwise.adapters",
     "callbacks": "layerwise.training.callbacks",
@@ -88,12 +88,12 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'layerwise' has no attribute {name!r}")
-    module, _, attribute = _LAZY[name].partition(":")
-    found = import_module(module)
-    value = getattr(found, attribute) if attribute else found
+    path, _, attribute = _LAZY[name].partition(":")
+    module = import_module(path)
+    value = getattr(module, attribute) if attribute else module
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+    return [*__all__, "__version__"]

@@ -121,6 +121,13 @@ def test_no_module_hides_a_function_of_its_name():
     assert not {f"layerwise.{name}" for name in functions} & set(MODULES)
 
 
+@pytest.mark.parametrize("name", ["layerwise", "layerwise.callbacks", "layerwise.training.callbacks"])
+def test_completion_shows_what_is_public_and_no_more(name):
+    module = import_module(name)
+    assert {word for word in dir(module) if not word.startswith("_")} == set(module.__all__)
+    assert all(hasattr(module, word) for word in dir(module))
+
+
 def test_the_version_is_that_of_the_distribution(tmp_path):
     import layerwise
 

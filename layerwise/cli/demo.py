@@ -1,4 +1,4 @@
-"""The demonstration: where two real networks collapse, in a store, two tables and two pictures."""
+"""The demonstration: profile two real networks, with a store, tables and two pictures as the result."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def run_demo(
     folder : Path
         Where the store ``demo.lw`` and the pictures go.
     say : callable
-        Takes what is to be shown, line by line.
+        Called with each line to show.
     samples, epochs : int
-        Sentences, at most, and epochs of training.
+        Largest number of sentences, and epochs of training.
 
     Returns
     -------

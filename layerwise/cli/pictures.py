@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from layerwise import plot
 from layerwise.cli.tables import compared_metrics, compared_on, comparison_table
 from layerwise.errors import InvalidData, UnknownName
@@ -22,14 +24,13 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "compare_runs", "draw", "draw_ranking", "draw_similarity"]
 
 #: The kinds of picture by name, and the function that draws each.
-KINDS: dict[str, Callable[..., Axes]] = {
+KINDS: dict[str, Callable[..., Axes | np.ndarray]] = {
     "depth": plot.depth_heatmap,
     "epoch": plot.epoch_heatmap,
     "curve": plot.depth_curve,
     "class": plot.class_heatmap,
     "phase": plot.phase_plot,
 }
-_DEFAULT = {"depth": None, "epoch": "nc1", "curve": "nc1", "class": "class_variance", "phase": "nc1"}
 
 
 def draw(
@@ -40,26 +41,27 @@ def draw(
     Raises
     ------
     UnknownName
-        For a kind, a run or a metric that there is not.
+        If there is no such kind, run or metric.
     InvalidData
-        If several metrics were asked for where only one can be drawn, or the picture cannot be written.
+        If the picture cannot be written.
     """
     if kind not in KINDS:
         raise UnknownName("kind of picture", kind, KINDS)
-    if len(metrics) > 1 and kind != "depth":
-        raise InvalidData(f"a picture of kind {kind!r} shows one metric; {len(metrics)} were asked for")
     ds = open_store(store, create=False)[run]
-    _without_a_screen()
-    if not metrics and kind == "depth":
-        # A store has them in alphabetical order; here NC1 to NC4 follow one another.
-        order = list_metrics()
-        metrics = sorted(metrics_of(ds), key=lambda name: order.index(name) if name in order else len(order))
-    default = _DEFAULT[kind]
-    if default == "nc1" and default not in ds and "nrc1" in ds:
-        default = "nrc1"
+    _use_no_display()
     options = {"error": "network_mse"} if kind == "phase" and "network_error" not in ds and "network_mse" in ds else {}
-    chosen = list(metrics) if len(metrics) > 1 else metrics[0] if metrics else default
-    _save(KINDS[kind](ds, chosen, split=split, **options), path)
+    names = list(metrics) or _default_metrics(ds, kind)
+    variable = {"variable": names if len(names) > 1 else names[0]} if names else {}
+    _save(KINDS[kind](ds, **variable, split=split, **options), path)
+
+
+def _default_metrics(ds: xr.Dataset, kind: str) -> list[str]:
+    """Return what a picture shows where no metric was asked for; empty for the default of the plot."""
+    if kind == "depth":
+        # A store has metrics in alphabetical order; in that of the registry NC1 to NC4 follow one another.
+        order = list_metrics()
+        return sorted(metrics_of(ds), key=lambda name: order.index(name) if name in order else len(order))
+    return ["nrc1"] if kind != "class" and "nc1" not in ds and "nrc1" in ds else []
 
 
 def compare_runs(
@@ -91,27 +93,27 @@ def compare_runs(
     Returns
     -------
     str
-        What was compared and what else differs, then a table for each split, a row a layer.
+        A line on what is compared and what else differs, then a table for each split, a row a layer.
 
     Raises
     ------
     UnknownName
-        For a run, a metric, a split or a target that there is not.
+        If there is no such run, metric, split or target.
     InvalidData
-        If the runs have nothing in common or unlike targets, if `strict` and anything else differs, or the picture
-        cannot be written.
+        If the runs have nothing in common or unlike targets, if `strict` and anything but the networks differs, or the
+        picture cannot be written.
     """
     opened = open_store(store, create=False)
     a, b = opened[first], opened[second]
     splits = [str(name) for name in a["split"].values if name in b["split"].values] if split is None else [split]
     if not splits:
         raise InvalidData(f"{first} and {second} have no split in common")
-    said = compared_on(a, b, strict=strict)
+    comparison = compared_on(a, b, strict=strict)
     tables = [f"{name}\n{comparison_table(a, b, name, metrics, target)}" for name in splits]
-    _without_a_screen()
-    chosen = list(metrics) or compared_metrics(a, b)
-    _save(plot.compare_heatmap(a, b, chosen, names=(first, second), split=split, target=target)[0], path)
-    return "\n\n".join([f"a: {first}, b: {second}; {said}", *tables])
+    _use_no_display()
+    names = list(metrics) or compared_metrics(a, b)
+    _save(plot.compare_heatmap(a, b, names, names=(first, second), split=split, target=target), path)
+    return "\n\n".join([f"a: {first}, b: {second}; {comparison}", *tables])
 
 
 def draw_similarity(ds: xr.Dataset, path: Path) -> None:
@@ -128,24 +130,25 @@ def draw_similarity(ds: xr.Dataset, path: Path) -> None:
         except OSError as error:
             raise InvalidData(f"{path} cannot be written: {error}") from error
         return
-    _without_a_screen()
+    _use_no_display()
     _save(plot.similarity_heatmap(ds), path)
 
 
 def draw_ranking(ranking: Ranking, path: Path) -> None:
-    """Draw what several networks were ranked by, network by depth, and save the picture."""
-    _without_a_screen()
+    """Draw the metric of a ranking, network by depth, and save the picture."""
+    _use_no_display()
     _save(plot.depth_heatmap(ranking.profiles, ranking.by, split=ranking.held_out), path)
 
 
-def _without_a_screen() -> None:
+def _use_no_display() -> None:
     import matplotlib
 
     matplotlib.use("Agg")
 
 
-def _save(ax: Axes, path: Path) -> None:
+def _save(axes: Axes | np.ndarray, path: Path) -> None:
+    figure = np.ravel(np.array(axes, dtype=object))[0].figure.canvas.figure
     try:
-        ax.figure.canvas.figure.savefig(path, dpi=200, bbox_inches="tight")
+        figure.savefig(path, dpi=200, bbox_inches="tight")
     except (OSError, ValueError) as error:
         raise InvalidData(f"the picture cannot be written to {path}: {error}") from error

@@ -47,25 +47,25 @@ COMPARED = ("nc1", "ncc_error", "probe_error", "nrc1", "nrc2_cka", "linear_r2")
 def profile_frame(
     ds: xr.Dataset, split: str, target: str | None = None, metrics: Sequence[str] = SHOWN
 ) -> pd.DataFrame:
-    """The last epoch of one split as a frame: a row a layer, with its depth and the metrics that there are.
+    """Return the last epoch of one split as a frame: a row a layer, with its depth and its metrics.
 
-    By default the metrics of `SHOWN` that were measured, or all where none of them was. A metric's standard error
-    stands beside it, where there is one. With several targets, and none chosen, there is a row for each target and
+    By default the metrics are those of `SHOWN` that were measured, or all if none of them was. A metric's standard
+    error follows it, where there is one. With several targets, and none chosen, there is a row for each target and
     layer.
     """
     chosen = _one_split(ds, split, target)
-    there = _over_layers(chosen)
-    names = [name for name in metrics if name in there]
+    available = _over_layers(chosen)
+    names = [name for name in metrics if name in available]
     if not names and metrics is SHOWN:
-        names = [name for name in there if not is_companion(name, there)]
-    both = dict.fromkeys(own for name in names for own in (name, f"{name}_se") if own in there)
-    return _frame(chosen, list(both))
+        names = [name for name in available if not is_companion(name, available)]
+    columns = dict.fromkeys(column for name in names for column in (name, f"{name}_se") if column in available)
+    return _frame(chosen, list(columns))
 
 
 def profile_table(ds: xr.Dataset, split: str, metrics: Sequence[str] = SHOWN, target: str | None = None) -> str:
-    """`profile_frame` as text, ``value ± standard error``; the names of targets stand in front of several.
+    """Return `profile_frame` as text, ``value ± standard error``; with several targets their names come first.
 
-    Where layers are not all pooled in one way, a column says how each is.
+    Where layers are not all pooled in one way, a column names the pooling of each.
     """
     pooled = pooled_layers(ds)
     words = [pooled.get(str(layer), "") for layer in ds["layer"].values]
@@ -75,21 +75,29 @@ def profile_table(ds: xr.Dataset, split: str, metrics: Sequence[str] = SHOWN, ta
 def comparison_frame(
     a: xr.Dataset, b: xr.Dataset, split: str, metrics: Sequence[str] = (), target: str | None = None
 ) -> pd.DataFrame:
-    """The last epochs of two profiles side by side: for each metric a column of both, and of the second less the first.
+    """Return the last epochs of two profiles side by side: a column of each metric for both, and the difference.
 
-    Where both have standard errors, each column is followed by that of its own (``a_se``); that of the difference is
-    ``sqrt(a_se^2 + b_se^2)``, of independent samples: where both profiles are of the same ones it is wide. Rows are the
-    layers that both have, under their names in the first, or else places of the same depth (`layerwise.derive.align`);
-    with several targets, and none chosen, there is a row for each target and layer.
+    The difference is the second less the first. Where both have standard errors, each column is followed by its error
+    (``a_se``); the error of the difference is ``sqrt(a_se^2 + b_se^2)``, that of independent samples: it is too wide
+    where both profiles are of the same samples. Rows are the layers that both have, under their names in the first, or
+    else places of the same depth (`layerwise.derive.align`); with several targets, and none chosen, there is a row for
+    each target and layer.
 
     Parameters
     ----------
     a, b : Dataset
         Profiles.
     split : str
+        A split of both.
     metrics : sequence of str
-        `COMPARED` by default, as far as both have them.
+        By default those of `COMPARED` that both have.
     target : str, optional
+        A target of both; all of them by default.
+
+    Returns
+    -------
+    DataFrame
+        Columns are pairs of a metric and ``a``, ``b`` or ``b - a``, with ``_se`` for an error.
 
     Raises
     ------
@@ -100,46 +108,45 @@ def comparison_frame(
     """
     import pandas as pd
 
-    there = [name for name in _over_layers(a) if name in _over_layers(b)]
+    available = [name for name in _over_layers(a) if name in _over_layers(b)]
     names = list(metrics) or compared_metrics(a, b)
     for name in names:
-        if name not in there:
-            raise UnknownName("metric of both profiles with one value a layer", name, there)
+        if name not in available:
+            raise UnknownName("metric of both profiles with one value a layer", name, available)
     if not names:
         raise InvalidData("the profiles have no metric in common that has one value a layer")
     pair = [_one_split(ds, split, target) for ds in align(_last_epoch(a), _last_epoch(b))]
-    both = [*names, *(f"{name}_se" for name in names if f"{name}_se" in there)]
-    one, two = (_frame(ds, both) for ds in pair)
-    columns = {("", "depth"): one["depth"]}
+    with_errors = [*names, *(f"{name}_se" for name in names if f"{name}_se" in available)]
+    first, second = (_frame(ds, with_errors) for ds in pair)
+    columns = {("", "depth"): first["depth"]}
     for name in names:
-        first, second, difference = one[name], two[name], two[name] - one[name]
-        values = {"a": first, "b": second, "b - a": difference}
-        if (error := f"{name}_se") in both:
-            apart = (one[error] ** 2 + two[error] ** 2) ** 0.5
-            values = {"a": first, "a_se": one[error], "b": second, "b_se": two[error]}
-            values |= {"b - a": difference, "b - a_se": apart}
+        difference = second[name] - first[name]
+        values = {"a": first[name], "b": second[name], "b - a": difference}
+        if (error := f"{name}_se") in with_errors:
+            values = {"a": first[name], "a_se": first[error], "b": second[name], "b_se": second[error]}
+            values |= {"b - a": difference, "b - a_se": (first[error] ** 2 + second[error] ** 2) ** 0.5}
         columns |= {(name, side): value for side, value in values.items()}
     return pd.DataFrame(columns)
 
 
 def compared_metrics(a: xr.Dataset, b: xr.Dataset) -> list[str]:
-    """Those of `COMPARED` that both profiles have, or else the first few that both have."""
-    there = [name for name in _over_layers(a) if name in _over_layers(b)]
-    return [name for name in COMPARED if name in there] or there[:3]
+    """Return the metrics of `COMPARED` that both profiles have, or else the first few that both have."""
+    available = [name for name in _over_layers(a) if name in _over_layers(b)]
+    return [name for name in COMPARED if name in available] or available[:3]
 
 
 def compared_on(a: xr.Dataset, b: xr.Dataset, *, strict: bool = False) -> str:
-    """One line: whether layers are compared or depths, which layers only one profile has, and what else differs.
+    """Return one line: whether layers or depths are compared, layers of only one profile, and other differences.
 
     Raises
     ------
     InvalidData
-        If `strict`, and anything but the networks differs.
+        If `strict`, and the profiles differ in anything but their networks.
     """
     attributes = align(_last_epoch(a), _last_epoch(b), strict=strict)[0].attrs
-    alone = json.loads(attributes.get("left_out", "{}"))
+    left_out = json.loads(attributes.get("left_out", "{}"))
     parts = [
-        f"only in {name}: {', '.join(layers)}" for name, layers in zip("ab", alone.values(), strict=False) if layers
+        f"only in {name}: {', '.join(layers)}" for name, layers in zip("ab", left_out.values(), strict=False) if layers
     ]
     if "differs" in attributes:
         parts.append(f"a and b differ in {differences_text(json.loads(attributes['differs']))}")
@@ -149,15 +156,15 @@ def compared_on(a: xr.Dataset, b: xr.Dataset, *, strict: bool = False) -> str:
 def comparison_table(
     a: xr.Dataset, b: xr.Dataset, split: str, metrics: Sequence[str] = (), target: str | None = None
 ) -> str:
-    """`comparison_frame` as text, ``value ± standard error``.
+    """Return `comparison_frame` as text, ``value ± standard error``.
 
-    Where layers are not all pooled in one way, or not as in the other profile, columns say how each is.
+    Where layers are not all pooled in one way, or not as in the other profile, columns name the pooling of each.
     """
     return _text(comparison_frame(a, b, split, metrics, target), _pooling_of_both(a, b))
 
 
 def _pooling_of_both(a: xr.Dataset, b: xr.Dataset) -> dict[tuple[str, str], list[str]]:
-    """How each layer is pooled in both profiles; nothing where all are pooled in one way, or depths are compared."""
+    """Return the pooling of each layer in both profiles; empty if it is one for all, or depths are compared."""
     aligned = align(_last_epoch(a), _last_epoch(b))[0]
     if "other_reduction" not in aligned.coords:
         return {}
@@ -172,12 +179,12 @@ def _pooling_of_both(a: xr.Dataset, b: xr.Dataset) -> dict[tuple[str, str], list
 
 
 def metric_rows(pattern: str = "*") -> list[dict[str, str | int]]:
-    """What the registry knows of each metric that matches a name or a glob: a row a metric.
+    """Return a row with the registry's entry for each metric that matches a name or a glob.
 
     Raises
     ------
     UnknownName
-        If none does.
+        If no metric matches.
     """
     return [
         {
@@ -203,22 +210,22 @@ def metric_table(pattern: str = "*") -> str:
 
 
 def summary(ds: xr.Dataset, eps: float = 0.02) -> str:
-    """What the training samples come to, a line for each target.
+    """Summarise the training samples in a line for each target.
 
-    Of classes, from which layer on the nearest class mean is right; of regression, how many directions the target and
-    the last features fill.
+    With classes, it is the effective depth, from which on the nearest class mean is right; with regression, the number
+    of directions that the target and the last features fill.
     """
     split = "train" if "train" in ds["split"].values else str(ds["split"].values[0])
     chosen = _one_split(ds, split, None)
     targets = [str(name) for name in chosen["target"].values] if "target" in chosen.dims else [""]
-    of_each = [chosen.isel(target=place) if name else chosen for place, name in enumerate(targets)]
     lines = []
-    for name, of_target in zip(targets, of_each, strict=True):
-        which = f" ({name})" if name else ""
-        if "ncc_error" in ds and of_target["ncc_error"].notnull().any():
-            lines.append(f"effective depth{which}: {_effective_depth(of_target, eps, split)}")
-        if {"target_rank", "target_dimensions"} <= set(ds) and of_target["target_dimensions"].notnull():
-            lines.append(f"regression{which}: {_directions(of_target, split)}")
+    for place, name in enumerate(targets):
+        profile = chosen.isel(target=place) if name else chosen
+        label = f" ({name})" if name else ""
+        if "ncc_error" in ds and profile["ncc_error"].notnull().any():
+            lines.append(f"effective depth{label}: {_effective_depth(profile, eps, split)}")
+        if {"target_rank", "target_dimensions"} <= set(ds) and profile["target_dimensions"].notnull():
+            lines.append(f"regression{label}: {_directions(profile, split)}")
     return "\n".join(lines)
 
 
@@ -231,18 +238,18 @@ def _directions(ds: xr.Dataset, split: str) -> str:
 
 
 def _effective_depth(ds: xr.Dataset, eps: float, split: str) -> str:
-    found = effective_depth(ds, eps)
+    depth = effective_depth(ds, eps)
     share = f"{eps:.0%} of the {split} samples"
     wrong = "the nearest class mean is wrong for"
-    if np.isnan(found):
+    if np.isnan(depth):
         last_error = float(ds["ncc_error"].dropna("layer")[-1])
         return f"none; {wrong} more than {share} in the last layer ({last_error:.1%})"
-    name, last = str(found["effective_layer"].values), ds.sizes["layer"] - 1
-    return f"{int(found)} of {last} ({name}): from there on {wrong} at most {share}"
+    name, last = str(depth["effective_layer"].values), ds.sizes["layer"] - 1
+    return f"{int(depth)} of {last} ({name}): from there on {wrong} at most {share}"
 
 
 def _one_split(ds: xr.Dataset, split: str, target: str | None) -> xr.Dataset:
-    """The last epoch, a split, and a target: the one that was asked for, or the only one."""
+    """Select the last epoch, a split, and the target that was asked for, or the only one."""
     chosen = _last_epoch(ds).squeeze("epoch") if "epoch" in ds.dims else ds
     for dim, label in (("split", split), ("target", target)):
         if dim not in ds.dims:
@@ -261,7 +268,7 @@ def _last_epoch(ds: xr.Dataset) -> xr.Dataset:
 
 
 def _over_layers(ds: xr.Dataset) -> list[str]:
-    """The variables with one value a layer."""
+    """Return the variables with one value a layer."""
     return [str(name) for name, array in ds.data_vars.items() if "layer" in array.dims and "class" not in array.dims]
 
 
@@ -275,10 +282,10 @@ def _frame(ds: xr.Dataset, names: Sequence[str]) -> pd.DataFrame:
     return frame[["depth", *names]]
 
 
-def _text(frame: pd.DataFrame, beside: Mapping[Any, Sequence[str]]) -> str:
-    """Numbers as text, each with its standard error, where there is one, in the same column.
+def _text(frame: pd.DataFrame, words: Mapping[Any, Sequence[str]]) -> str:
+    """Return numbers as text, each with its standard error, where there is one, in the same column.
 
-    Columns of words `beside` them have an entry a layer; with several targets they are repeated.
+    Columns of `words` have an entry a layer; with several targets they are repeated.
     """
     columns = list(frame.columns)
     errors = {_error_of(column) for column in columns} & set(columns)
@@ -286,10 +293,10 @@ def _text(frame: pd.DataFrame, beside: Mapping[Any, Sequence[str]]) -> str:
     for column in columns:
         form = depth_cell if "depth" in (column, column[-1]) else number_cell
         if column not in errors:
-            own = _error_of(column)
+            error = _error_of(column)
             texts = list(map(form, frame[column]))
-            shown[column] = _with_errors(texts, frame[own]) if own in errors else texts
-    shown |= {name: [*words] * (len(frame) // max(len(words), 1)) for name, words in beside.items()}
+            shown[column] = _with_errors(texts, frame[error]) if error in errors else texts
+    shown |= {name: [*entries] * (len(frame) // max(len(entries), 1)) for name, entries in words.items()}
     text: str = type(frame)(shown, index=frame.index).rename(index=_label).to_string(index_names=False)
     return text
 
@@ -299,7 +306,7 @@ def _label(name: object) -> str:
 
 
 def _error_of(column: str | tuple[str, ...]) -> str | tuple[str, ...]:
-    """The column of the standard error of what is in a column."""
+    """Return the name of the column with the standard error of a column."""
     return f"{column}_se" if isinstance(column, str) else (*column[:-1], f"{column[-1]}_se")
 
 

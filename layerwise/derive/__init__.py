@@ -1,4 +1,4 @@
-"""What follows from a finished profile: where it collapses, how steadily, when, how surely, and against another."""
+"""Quantities derived from finished profiles: effective depth, monotonicity, onset, intervals, comparisons."""
 
 from layerwise.derive._unlike import differences_text, refuse_data
 from layerwise.derive.align import align

@@ -1,4 +1,4 @@
-"""Which layers of two networks are the same."""
+"""Pairs of layers that are the same in two networks."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Collection, Sequence
 
 __all__ = ["goes_further", "match"]
 
-# A part of a name that is a number, and a name of nothing else.
+# A part of a name that is a number, and a name that consists of numbers only.
 _NUMBER = re.compile(r"(?<![^.])\d+(?![^.:#])")
 _NUMBERS = re.compile(r"[\d.]+(:input)?(#\d+)?")
 
 
 def match(first: Sequence[str], second: Sequence[str]) -> list[tuple[str, str]]:
-    """Pairs of layers with the same name, or with the same name but for a prefix that is the same for all.
+    """Return pairs of layers whose names are equal once a prefix, one for each network, is taken off.
 
-    A model in a model has longer names than the same model alone. The two prefixes are those that bring most pairs
-    together, none by preference; layers that are left over pair where their names are equal. Two different names that
+    A model inside another model has longer names than the same model alone. The two prefixes are those that make the
+    most pairs, none by preference; the remaining layers pair where their names are equal. Two different names that
     only end in the same numbers are no pair.
 
     Returns
@@ -41,24 +41,25 @@ def match(first: Sequence[str], second: Sequence[str]) -> list[tuple[str, str]]:
     if not pairs:
         return []
     best = max(pairs, key=lambda prefixes: (len(pairs[prefixes]), -len("".join(prefixes))))
-    found = pairs[best]
-    taken = set(found.values())
-    equal = {name: name for name in set(first) & set(second) if name not in found and name not in taken}
-    return [(name, (found | equal)[name]) for name in first if name in found or name in equal]
+    partners = pairs[best]
+    taken = set(partners.values())
+    equal = {name: name for name in set(first) & set(second) if name not in partners and name not in taken}
+    partners = partners | equal
+    return [(name, partners[name]) for name in first if name in partners]
 
 
 def _split(first: str, second: str) -> tuple[tuple[str, str], str]:
-    """The prefixes of two names, and the longest run of parts that both end in."""
-    one, two = first.split("."), second.split(".")
+    """Return the prefixes of two names, and the longest run of parts that both end in."""
+    parts, other_parts = first.split("."), second.split(".")
     count = 0
-    while count < min(len(one), len(two)) and one[-1 - count] == two[-1 - count]:
+    while count < min(len(parts), len(other_parts)) and parts[-1 - count] == other_parts[-1 - count]:
         count += 1
-    ends = len(one) - count, len(two) - count
-    return (".".join(one[: ends[0]]), ".".join(two[: ends[1]])), ".".join(one[ends[0] :])
+    ends = len(parts) - count, len(other_parts) - count
+    return (".".join(parts[: ends[0]]), ".".join(other_parts[: ends[1]])), ".".join(parts[ends[0] :])
 
 
 def goes_further(names: Sequence[str], chosen: Collection[str]) -> bool:
-    """Whether a list of layers, some of them chosen, has members that are not.
+    """Whether a list of blocks with chosen members also has members that are not chosen.
 
     Examples
     --------
@@ -70,5 +71,5 @@ def goes_further(names: Sequence[str], chosen: Collection[str]) -> bool:
 
 
 def _list(name: str) -> str:
-    """What a layer is called but for its numbers."""
+    """Return a layer's name with its numbers replaced: the list that it belongs to."""
     return _NUMBER.sub("*", name)

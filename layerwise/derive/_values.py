@@ -1,4 +1,4 @@
-"""From a profile to the values that something is derived from."""
+"""The values of one variable of a profile, in order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["values_over"]
 
 
 def values_over(ds: xr.Dataset, name: str, dim: str) -> xr.DataArray:
-    """The values of a variable as floats, in ascending order along ``layer`` (by depth) or ``epoch``.
+    """Return the values of a variable as floats, in ascending order along ``layer`` (by depth) or ``epoch``.
 
     Raises
     ------
@@ -21,8 +21,8 @@ def values_over(ds: xr.Dataset, name: str, dim: str) -> xr.DataArray:
         If it does not depend on `dim`.
     """
     if name not in ds.data_vars:
-        there = [str(key) for key, array in ds.data_vars.items() if dim in array.dims]
-        raise UnknownName("metric", name, there, hint="It was not measured in this profile")
+        available = [str(key) for key, array in ds.data_vars.items() if dim in array.dims]
+        raise UnknownName("metric", name, available, hint="It was not measured in this profile")
     array = ds[name]
     if dim not in array.dims:
         raise SchemaMismatch(f"{name!r} does not depend on {dim!r}, its dims are {array.dims}")

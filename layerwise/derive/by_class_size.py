@@ -1,4 +1,4 @@
-"""Per-class numbers of frequent and of rare classes."""
+"""Per-class variables averaged over frequent and over rare classes."""
 
 from __future__ import annotations
 
@@ -36,46 +36,48 @@ def by_class_size(ds: xr.Dataset, edges: Sequence[float] = ()) -> xr.Dataset:
     Returns
     -------
     Dataset
-        The per-class variables with the dim ``group``, from rare to frequent, in place of ``class``, and ``classes``,
-        how many classes each group has; NaN in a group without any.
+        The per-class variables with the dim ``group``, from rare to frequent, in place of ``class``; NaN in a group
+        without classes. ``classes`` is the number of classes in each group.
 
     Raises
     ------
     UnknownName
-        If the profile does not say how many samples each class has.
+        If the profile has no `class_count`.
     InvalidData
         If the edges do not ascend.
     """
     per_class = {str(name): array for name, array in ds.data_vars.items() if "class" in array.dims}
     if "class_count" not in per_class:
-        hint = "Measure it beside per-class variables such as 'class_norm' and 'class_ncc_error'"
+        hint = "Measure it with per-class variables such as 'class_norm' and 'class_ncc_error'"
         raise UnknownName("metric", "class_count", map(str, ds.data_vars), hint=hint)
     if list(edges) != sorted(set(edges)):
         raise InvalidData(f"edges of groups ascend, these do not: {list(edges)}")
     split = "train" if "train" in ds["split"].values else ds["split"].values[0]
-    # Coarse layers have fewer pixels, and some lack samples that are not finite.
+    # The largest count over layers: coarse layers have fewer pixels, and some leave out samples that are not finite.
     size = per_class["class_count"].sel(split=split).max(["layer", "epoch"])
     bounds = [size.mean("class")] if not len(edges) else [xr.DataArray(float(edge)) for edge in edges]
     number = sum((size >= bound).astype(int) for bound in bounds)
     names = ["minority", "majority"] if not len(edges) else _names(edges)
     members = [(number == place) & size.notnull() for place in range(len(names))]
     group = xr.DataArray(names, dims="group", name="group")
-    found = {
+    averages = {
         name: xr.concat(
-            [_average(array.where(own), errors=is_standard_error(name, per_class)) for own in members], group
+            [_average(array.where(member), errors=is_standard_error(name, per_class)) for member in members], group
         )
         .transpose(*("group" if dim == "class" else dim for dim in array.dims))
         .assign_attrs(array.attrs)
         for name, array in per_class.items()
     }
-    counted = xr.concat([own.sum("class") for own in members], group)
-    found["classes"] = counted.assign_attrs(long_name="classes in the group", units="1", direction="none", reference="")
+    counts = xr.concat([member.sum("class") for member in members], group)
+    averages["classes"] = counts.assign_attrs(
+        long_name="classes in the group", units="1", direction="none", reference=""
+    )
     kept = {name: array for name, array in ds.coords.items() if "class" not in array.dims}
-    return xr.Dataset(found, coords={"group": names}, attrs=ds.attrs).assign_coords(kept)
+    return xr.Dataset(averages, coords={"group": names}, attrs=ds.attrs).assign_coords(kept)
 
 
 def _average(values: xr.DataArray, *, errors: bool) -> xr.DataArray:
-    """The mean over classes that have a value, or the error of such a mean."""
+    """Return the mean over classes that have a value, or the error of such a mean."""
     if not errors:
         return values.mean("class")
     count = values.notnull().sum("class")
@@ -84,5 +86,5 @@ def _average(values: xr.DataArray, *, errors: bool) -> xr.DataArray:
 
 
 def _names(edges: Sequence[float]) -> list[str]:
-    between = [f"{low:g} to {high:g}" for low, high in pairwise(edges)]
-    return [f"below {edges[0]:g}", *between, f"{edges[-1]:g} and above"]
+    middle = [f"{low:g} to {high:g}" for low, high in pairwise(edges)]
+    return [f"below {edges[0]:g}", *middle, f"{edges[-1]:g} and above"]

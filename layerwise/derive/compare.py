@@ -28,10 +28,10 @@ def compare(
     points: int | None = None,
     strict: bool = False,
 ) -> xr.Dataset:
-    """The second profile less the first, on the layers that both have, or else on a common grid of depths.
+    """Subtract the first profile from the second, on the layers that both have or else on a common grid of depths.
 
-    Which layers, epochs and other labels are compared, and how the result says so, is what `align` does. A dim
-    that only one of the profiles has (a seed, say) stays.
+    `align` chooses the layers, epochs and other labels to compare, and describes them in the attributes of the result.
+    A dim that only one of the profiles has (a seed, say) stays.
 
     Parameters
     ----------
@@ -40,22 +40,22 @@ def compare(
     on, points
         As in `align`.
     strict : bool
-        Whether to refuse profiles that differ in anything but their networks; else the attribute ``differs`` tells what
-        else differs.
+        Whether to refuse profiles that differ in anything but their networks; otherwise the attribute ``differs``
+        records the other differences.
 
     Returns
     -------
     Dataset
         Differences ``b - a``, itself a profile, with the attributes in which both agree; ``minuend`` and ``subtrahend``
         are the models. A standard error ``<name>_se`` is that of the difference of independent samples,
-        ``sqrt(a^2 + b^2)``: of two networks on the same samples it is wide. What chance gives has no difference, and
-        is left out.
+        ``sqrt(a^2 + b^2)``: it is too wide for two networks on the same samples. Values by chance (``<name>_null``) are
+        left out.
 
     Raises
     ------
     InvalidData
-        If they have nothing in common, measure different things, or have unlike targets; if `strict`, and something
-        else differs (see `align`).
+        If they have nothing in common, measure different things, or have unlike targets; if `strict`, and they differ
+        in anything but their networks (see `align`).
 
     Examples
     --------
@@ -72,10 +72,10 @@ def compare(
 
 
 def _difference(a: xr.Dataset, b: xr.Dataset, name: str) -> xr.DataArray:
-    """The difference of one variable; for a standard error, the error of the difference."""
+    """Return the difference of one variable; for a standard error, the error of the difference."""
     first, second = a[name].astype(np.float64), b[name].astype(np.float64)
-    of_error = is_standard_error(name, a)
-    array: xr.DataArray = xr.apply_ufunc(np.hypot, first, second) if of_error else second - first
+    is_error = is_standard_error(name, a)
+    array: xr.DataArray = xr.apply_ufunc(np.hypot, first, second) if is_error else second - first
     array.attrs = a[name].attrs
     return array.assign_attrs(long_name=f"difference in {array.attrs.get('long_name') or name}")
 
@@ -83,5 +83,5 @@ def _difference(a: xr.Dataset, b: xr.Dataset, name: str) -> xr.DataArray:
 def _attributes(a: xr.Dataset, b: xr.Dataset) -> dict[str, str | int | float]:
     agreed = {str(key): value for key, value in a.attrs.items() if key in b.attrs and b.attrs[key] == value}
     first, second = str(a.attrs.get("model", "")), str(b.attrs.get("model", ""))
-    own = {"model": f"{second} - {first}", "subtrahend": first, "minuend": second}
-    return {**agreed, "layerwise_schema": VERSION, **own}
+    models = {"model": f"{second} - {first}", "subtrahend": first, "minuend": second}
+    return {**agreed, "layerwise_schema": VERSION, **models}

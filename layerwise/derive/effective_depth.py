@@ -1,4 +1,4 @@
-"""From which layer on the samples are separated."""
+"""The first layer from which on the samples are separated."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["effective_depth"]
 
 @checked(ARGUMENTS, eps=number("eps is a level: a number"))
 def effective_depth(ds: xr.Dataset, eps: float = 0.02, metric: str = "ncc_error") -> xr.DataArray:
-    """Position of the first layer from which on a metric stays at or below `eps`.
+    """Find the first layer from which on a metric stays at or below `eps`.
 
-    Layers without a value are passed over: they neither end nor begin the stretch.
+    Layers without a value are skipped: they neither end nor begin the stretch.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def effective_depth(ds: xr.Dataset, eps: float = 0.02, metric: str = "ncc_error"
     eps : float
         The level.
     metric : str
-        What is held against it.
+        The variable that is compared with the level.
 
     Returns
     -------
@@ -42,23 +42,24 @@ def effective_depth(ds: xr.Dataset, eps: float = 0.02, metric: str = "ncc_error"
 
     References
     ----------
-    Galanti, Galanti & Ben-Shaul 2022.
+    Galanti, Galanti & Ben-Shaul 2022, On the implicit bias towards minimal depth of deep neural networks
+    (arXiv:2202.09028).
 
     Examples
     --------
     >>> import xarray as xr
     >>> ds = xr.Dataset({"ncc_error": ("layer", [0.01, 0.4, 0.02, 0.0])}, {"layer": ["stem", "a", "b", "c"]})
-    >>> found = effective_depth(ds)
-    >>> float(found), str(found["effective_layer"].values)
+    >>> depth = effective_depth(ds)
+    >>> float(depth), str(depth["effective_layer"].values)
     (2.0, 'b')
     """
     values = values_over(ds, metric, "layer")
     backward = slice(None, None, -1)
     stays = ((values <= eps) | values.isnull()).isel(layer=backward).cumprod("layer").isel(layer=backward)
     begins = (stays == 1) & values.notnull()
-    found, place = begins.any("layer"), begins.argmax("layer")
-    names = np.where(found, values["layer"].values.astype(str)[place.values], "")
-    position = place.where(found).rename("effective_depth").assign_coords(effective_layer=(place.dims, names))
+    exists, place = begins.any("layer"), begins.argmax("layer")
+    names = np.where(exists, values["layer"].values.astype(str)[place.values], "")
+    position = place.where(exists).rename("effective_depth").assign_coords(effective_layer=(place.dims, names))
     position.attrs = {
         "long_name": f"first layer from which on {metric} stays at or below {eps:g}",
         "units": "layers",

@@ -14,9 +14,21 @@ __all__ = ["monotonicity"]
 
 @checked(ARGUMENTS)
 def monotonicity(ds: xr.Dataset, metric: str) -> xr.DataArray:
-    """Spearman correlation of a metric with depth, in ``[-1, 1]``; -1 where it falls at every layer.
+    """Compute Spearman's correlation of a metric with depth, in ``[-1, 1]``; -1 where the metric falls at every layer.
 
     Layers without a value are left out; NaN where fewer than two have one, or all have the same.
+
+    Parameters
+    ----------
+    ds : Dataset
+        A profile.
+    metric : str
+        A variable with layers.
+
+    Returns
+    -------
+    DataArray
+        The correlation, without the dim ``layer``.
 
     Raises
     ------
@@ -44,7 +56,7 @@ def monotonicity(ds: xr.Dataset, metric: str) -> xr.DataArray:
 
 
 def _ranks(values: xr.DataArray) -> xr.DataArray:
-    """Ranks along ``layer``, ties averaged, NaN left out."""
+    """Rank the values along ``layer``, with ties averaged and NaN left out."""
     ranks: xr.DataArray = xr.apply_ufunc(
         rankdata,
         values,

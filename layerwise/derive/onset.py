@@ -1,4 +1,4 @@
-"""When a layer collapses."""
+"""The epoch at which a layer collapses."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["onset"]
 
 @checked(ARGUMENTS, level=number("a level is a number"))
 def onset(ds: xr.Dataset, metric: str, level: float) -> xr.DataArray:
-    """First epoch at which each layer reaches a level, in the metric's direction of collapse; NaN where it never does.
+    """Find the first epoch at which each layer reaches a level, in the metric's direction of collapse.
 
-    Of a variable without layers, such as `network_error`, it is the first epoch at which the network does.
+    For a variable without layers, such as `network_error`, it is the first epoch at which the network reaches it.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def onset(ds: xr.Dataset, metric: str, level: float) -> xr.DataArray:
     Returns
     -------
     DataArray
-        Labels of epochs, without the dim ``epoch``. What comes after the first such epoch is not looked at.
+        Labels of epochs, without the dim ``epoch``; NaN where the level is never reached. Later epochs play no part.
 
     Raises
     ------
@@ -48,11 +48,11 @@ def onset(ds: xr.Dataset, metric: str, level: float) -> xr.DataArray:
         raise InvalidData(f"{metric!r} has no direction of collapse, so that no level of it can be reached")
     reached = values <= level if direction == "down" else values >= level
     epochs = values["epoch"].values[reached.argmax("epoch").values]
-    found = reached.any("epoch")
+    exists = reached.any("epoch")
     attributes = {
         "long_name": f"first epoch with {metric} at or {'below' if direction == 'down' else 'above'} {level:g}",
         "units": "epoch",
         "direction": "none",
         "reference": str(values.attrs.get("reference", "")),
     }
-    return found.copy(data=np.where(found, epochs, np.nan)).rename(f"{metric}_onset").assign_attrs(attributes)
+    return exists.copy(data=np.where(exists, epochs, np.nan)).rename(f"{metric}_onset").assign_attrs(attributes)

@@ -1,4 +1,4 @@
-"""How the layers of a profile were pooled, in words."""
+"""The pooling of the layers of a profile, in words."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import xarray as xr
 
 __all__ = ["pooled_layers", "pooling_text", "poolings"]
 
-# Lists of more stretches than this are counted, not listed.
+# More runs of equally pooled layers than this are counted, not listed.
 _STRETCHES = 4
 
 
 def pooled_layers(ds: xr.Dataset | xr.DataArray, prefix: str = "") -> dict[str, str]:
-    """The reduction of every layer that had positions to reduce; a layer of vectors is not pooled.
+    """Return the reduction of every layer with positions to reduce; a layer of vectors is not pooled.
 
     Parameters
     ----------
@@ -29,27 +29,27 @@ def pooled_layers(ds: xr.Dataset | xr.DataArray, prefix: str = "") -> dict[str, 
         return {}
     names = [str(name) for name in ds[dim].values]
     words = [str(word) for word in ds[reduction].values]
-    shape = f"{prefix}shape"
-    shapes = [str(shape) for shape in ds[shape].values] if shape in ds.coords else ["x"] * len(names)
-    # A vector is flattened whatever was asked for.
-    flat = ["x" not in own and word in ("flatten", "") for own, word in zip(shapes, words, strict=True)]
-    return {name: word for name, word, skip in zip(names, words, flat, strict=True) if word and not skip}
+    key = f"{prefix}shape"
+    shapes = [str(shape) for shape in ds[key].values] if key in ds.coords else ["x"] * len(names)
+    # A vector is flattened, whatever reduction was asked for.
+    vectors = ["x" not in shape and word in ("flatten", "") for shape, word in zip(shapes, words, strict=True)]
+    return {name: word for name, word, is_vector in zip(names, words, vectors, strict=True) if word and not is_vector}
 
 
 def poolings(ds: xr.Dataset | xr.DataArray) -> list[str]:
-    """The ways that layers were pooled in, the commonest first."""
+    """Return the poolings of the layers, the commonest first."""
     return [word for word, _ in Counter(pooled_layers(ds).values()).most_common()]
 
 
 def pooling_text(ds: xr.Dataset | xr.DataArray, prefix: str = "", names: Sequence[str] | None = None) -> str:
-    """How layers were pooled: one word where all agree, else which layers each way; empty where none was.
+    """Describe the pooling: one word where all layers agree, else a word for each run of layers; empty without any.
 
     Parameters
     ----------
     ds, prefix
         As for `pooled_layers`.
     names : sequence of str, optional
-        What every layer is called in the text; its own name by default.
+        The names of the layers in the text; their own names by default.
 
     Examples
     --------
@@ -65,7 +65,7 @@ def pooling_text(ds: xr.Dataset | xr.DataArray, prefix: str = "", names: Sequenc
     shown = dict(zip(map(str, ds[f"{prefix}layer"].values), names, strict=True)) if names is not None else {}
     stretches = [(word, [name for name, _ in run]) for word, run in itertools.groupby(pooled.items(), lambda p: p[1])]
     if len(stretches) > _STRETCHES:
-        counts = {word: sum(own == word for own in pooled.values()) for word in words}
+        counts = Counter(pooled.values())
         return ", ".join(f"{word} ({count} layers)" for word, count in counts.items())
     ends = [(word, list(dict.fromkeys(shown.get(run[end], run[end]) for end in (0, -1)))) for word, run in stretches]
     return ", ".join(f"{word} ({' to '.join(names)})" for word, names in ends)

@@ -1,4 +1,4 @@
-"""Whether every layer separates the classes by the same factor."""
+"""The law of separation: every layer separates the classes by the same factor."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["separation_law"]
 
 @checked(ARGUMENTS, every=FLAG)
 def separation_law(ds: xr.Dataset, *, every: bool = False) -> xr.Dataset:
-    """Least-squares line of `separation` against the layer index: ``log10 D_l = intercept + slope l``.
+    """Fit a least-squares line of `separation` against the layer index: ``log10 D_l = intercept + slope l``.
 
-    The law is about the steps that a network takes between its input and its classifier. As He & Su count them, these
-    are all hidden layers up to the last features. Two layers are no such steps, and by default not fitted: the logits,
-    a linear map of the features; and the classifier's input where no block makes it (``fc:input``), which is the last
-    block's output, pooled or normalised. To fit only some of the others, give ``ds.sel(layer=...)``.
+    The law is about the steps that a network takes between its input and its classifier. He & Su count all hidden
+    layers up to the last features. Two layers are no such steps, and by default not fitted: the logits, a linear map of
+    the features; and the classifier's input where no block makes it (``fc:input``), which is the last block's output,
+    pooled or normalised. To fit only some layers, pass ``ds.sel(layer=...)``.
 
     Layers without a finite value keep their place in the count, and are not fitted.
 
@@ -28,7 +28,7 @@ def separation_law(ds: xr.Dataset, *, every: bool = False) -> xr.Dataset:
     ds : Dataset
         A profile.
     every : bool
-        Whether to fit every layer in `ds`, those among them.
+        Whether to fit every layer in `ds`, these two included.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def separation_law(ds: xr.Dataset, *, every: bool = False) -> xr.Dataset:
 
     References
     ----------
-    He & Su 2022, A law of data separation in deep learning.
+    He & Su 2022, A law of data separation in deep learning (arXiv:2210.17020).
 
     Examples
     --------
@@ -79,7 +79,7 @@ def separation_law(ds: xr.Dataset, *, every: bool = False) -> xr.Dataset:
 
 
 def steps(array: xr.DataArray) -> np.ndarray:
-    """Which layers are steps from the input to the classifier; all where their roles are not known."""
+    """Return a mask of the layers that are steps from the input to the classifier; all where roles are unknown."""
     if "role" not in array.coords:
         return np.ones(array.sizes["layer"], dtype=bool)
     pairs = zip(array["role"].values, array["layer"].values, strict=True)

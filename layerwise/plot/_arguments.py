@@ -1,4 +1,4 @@
-"""What the arguments of plots can be."""
+"""The kinds of arguments that plots share."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from matplotlib.axes import Axes
 from layerwise import schema
 from layerwise.arguments import Kind, either, instance, mapping, names, optional
 
-__all__ = ["ARGUMENTS", "METRICS", "PROFILES"]
+__all__ = ["ARGUMENTS", "PROFILES", "VARIABLES"]
 
 _PROFILE = instance("", xr.Dataset)
 
-#: What most of them can be.
+#: Kinds by the name of an argument.
 ARGUMENTS: dict[str, Kind] = {
     **schema.ARGUMENTS,
     "ax": optional(instance("ax is one of matplotlib's Axes", Axes)),
@@ -21,5 +21,5 @@ ARGUMENTS: dict[str, Kind] = {
 #: One profile, or several by name.
 PROFILES = either("a profile is an xarray Dataset; several come as a mapping by name", _PROFILE, mapping("", _PROFILE))
 
-#: One metric, or several.
-METRICS = names("metrics are a name, or a list of names", least=1)
+#: One variable, or several.
+VARIABLES = names("variables are a name, or a list of names", least=1)

@@ -1,4 +1,4 @@
-"""New Axes of a size that suits a paper, and labels that fit on them."""
+"""New Axes of a size for a paper, and labels that fit on them."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from layerwise.errors import escaped
 __all__ = [
     "DEPTH_LABEL",
     "NAMED_LAYERS",
+    "PAGE_WIDTH",
     "SMALL",
     "STEPS",
     "TINY",
@@ -43,25 +44,27 @@ TINY = "x-small"
 
 DEPTH_LABEL = "depth (first layer 0, last layer 1)"
 
-# In inches: the width of a page, and the most that Axes take of its height.
+#: Width of a page, in inches.
 PAGE_WIDTH = 7.0
+
+# The greatest height of Axes, in inches.
 TALLEST = 4.0
 
-#: More layers than this are too many to name one by one.
+#: More layers than this are not named one by one.
 NAMED_LAYERS = 24
 
-# Up to so many layers every one has its label.
+# Up to this many layers every one has its label.
 FEW_LAYERS = 20
 
 # Labels are cut to this many characters.
 LONGEST = 24
 
-# From how many rows or numbers one is labelled.
+#: Steps between labelled rows or numbers.
 STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
 def axes_or_new(ax: Axes | None, width: float, height: float) -> tuple[Axes, float | None]:
-    """The caller's Axes, or new ones together with the height in inches that they should get (see `fit`)."""
+    """Return the caller's Axes; without them new ones, and the height in inches to fit them to (see `fit`)."""
     if ax is not None:
         return ax, None
     axes, height = new_panels(1, width, height)
@@ -69,17 +72,24 @@ def axes_or_new(ax: Axes | None, width: float, height: float) -> tuple[Axes, flo
 
 
 def new_panels(count: int, width: float, height: float) -> tuple[list[Axes], float]:
-    """New Axes one below the other, and the height in inches that each should get (see `fit`)."""
+    """Return new Axes one below the other, and the height in inches to fit each to (see `fit`)."""
     height = min(height, TALLEST / count)
-    # Ample: where labels need more than there is, a layout gives up.
+    # Larger than needed: a layout fails where labels do not fit.
     size = (float(np.clip(width + 2.0, 3.6, PAGE_WIDTH)), count * height + 4.0)
     return list(plt.subplots(count, figsize=size, layout="constrained", squeeze=False)[1].flat), height
 
 
 def fit(ax: Axes, height: float | None = None, panels: int = 1) -> None:
-    """Lay the figure out, so that lengths can be measured; then cut a new one to what gives `ax` its height.
+    """Lay the figure out, so that lengths can be measured; then cut a new figure so that `ax` has its height.
 
-    There are so many panels of the same height.
+    Parameters
+    ----------
+    ax : Axes
+        One of the panels.
+    height : float, optional
+        Height of each panel in inches; by default the figure keeps its size.
+    panels : int
+        Number of panels of this height, one below the other.
     """
     figure = ax.figure.canvas.figure
     figure.draw_without_rendering()
@@ -88,14 +98,14 @@ def fit(ax: Axes, height: float | None = None, panels: int = 1) -> None:
 
 
 def points(ax: Axes, height: float | None = None) -> tuple[float, float]:
-    """Width and height of the Axes in points; the height in inches that it will get goes before the one that it has."""
+    """Return width and height of the Axes in points; `height` is the height in inches that it will be fitted to."""
     box = ax.get_window_extent()
     dpi = ax.figure.canvas.figure.dpi
     return box.width * 72 / dpi, box.height * 72 / dpi if height is None else 72 * height
 
 
 def text_size(text: str, size: str) -> tuple[float, float]:
-    """Width of a text and height of its line, in points."""
+    """Return the width of a text and the height of its line, in points."""
     font = FontProperties(size=size)
     return _width(text, font), float(font.get_size_in_points())
 
@@ -106,13 +116,13 @@ def _width(text: str, font: FontProperties) -> float:
 
 
 def common_layers(arrays: Sequence[xr.DataArray]) -> list[str] | None:
-    """The layers' names if they are the same in all arrays, else None: then only depth compares them."""
+    """Return the names of the layers if they are the same in all arrays; otherwise None, and depth compares them."""
     names = [[str(name) for name in array["layer"].values] for array in arrays]
-    return names[0] if all(own == names[0] for own in names) else None
+    return names[0] if all(layers == names[0] for layers in names) else None
 
 
 def short_names(names: Sequence[str]) -> tuple[list[str], str]:
-    """Layer names without what they share, and a pattern that shows it once.
+    """Return layer names without the parts that they share, and a pattern that shows these parts once.
 
     Examples
     --------
@@ -124,24 +134,29 @@ def short_names(names: Sequence[str]) -> tuple[list[str], str]:
     parts = [name.split(".") for name in names]
     varies = {}
     for length, count in Counter(map(len, parts)).items():
-        columns = zip(*(own for own in parts if len(own) == length), strict=True)
-        # Fewer than three show no pattern: of these the last part is kept.
+        columns = zip(*(name_parts for name_parts in parts if len(name_parts) == length), strict=True)
+        # Fewer than three names show no pattern: they keep their last part.
         few = [False] * (length - 1) + [True]
         varies[length] = [len(set(column)) > 1 for column in columns] if count > 2 else few
-    short = [".".join(part for part, kept in zip(own, varies[len(own)], strict=True) if kept) for own in parts]
+    short = [
+        ".".join(part for part, kept in zip(name_parts, varies[len(name_parts)], strict=True) if kept)
+        for name_parts in parts
+    ]
     if all(short) and len(set(short)) == len(names):
         length, count = Counter(map(len, parts)).most_common(1)[0]
-        example = next(own for own in parts if len(own) == length)
+        example = next(name_parts for name_parts in parts if len(name_parts) == length)
         pattern = ["*" if kept else part for part, kept in zip(example, varies[length], strict=True)]
         return short, "" if count < 3 or set(pattern) == {"*"} else ".".join(pattern)
-    # The first part in which names differ, the last part kept in any case.
-    heads = zip(*(own[:-1] for own in parts), strict=False)
+    # Only the common prefix is cut; the last part stays in any case.
+    heads = zip(*(name_parts[:-1] for name_parts in parts), strict=False)
     shared = len(list(takewhile(lambda column: len(set(column)) == 1, heads)))
-    return [".".join(own[shared:]) for own in parts], ".".join([*parts[0][:shared], "*"]) if shared else ""
+    return [".".join(name_parts[shared:]) for name_parts in parts], ".".join(
+        [*parts[0][:shared], "*"]
+    ) if shared else ""
 
 
 def label_layers(ax: Axes, names: Sequence[str]) -> None:
-    """Label the layers at x = 0, 1, ...: level where that fits, numbers thinned, else upright."""
+    """Label the layers at x = 0, 1, ...: horizontally where that fits, with numbers thinned, otherwise upright."""
     labels, pattern = short_names([escaped(name) for name in names])
     low, high = sorted(ax.get_xlim())
     spacing = points(ax)[0] / (high - low)
@@ -157,32 +172,34 @@ def label_layers(ax: Axes, names: Sequence[str]) -> None:
 
 
 def level_labels(labels: Sequence[str], widths: Sequence[float], spacing: float) -> list[int] | None:
-    """The labels that can stand side by side: words, and of those that end in a number as many as there is room for.
+    """Return the labels that fit side by side: words first, then labels that end in a number, as many as fit.
 
-    None where upright labels say more: there are few layers and not all labels fit, or many words, or they crowd out
-    the numbers, or too few labels of the kind ``stage.block`` are left.
+    None where upright labels show more: if there are few layers and not all labels fit, if many words do not fit or
+    leave no room for the numbers, or if too few labels of the kind ``stage.block`` are left.
     """
 
-    def apart(first: int, second: int) -> bool:
+    def fits(first: int, second: int) -> bool:
         return abs(second - first) * spacing >= (widths[first] + widths[second]) / 2
 
     numbers = [label.rpartition(".")[2] for label in labels]
     every = [i for i, number in enumerate(numbers) if not number.isdigit()]
     words: list[int] = []
     for i in every:
-        if not words or apart(words[-1], i):
+        if not words or fits(words[-1], i):
             words.append(i)
     lost = len(every) - len(words)
     for step in STEPS:
         even = [i for i, number in enumerate(numbers) if number.isdigit() and int(number) % step == 0]
-        if all(map(apart, even, even[1:])):
+        if all(map(fits, even, even[1:])):
             break
     else:
         return None
-    kept = [i for i in even if all(apart(i, word) for word in words)]
-    plain = all(labels[i].isdigit() for i in even)
-    enough = 2 * len(kept) >= len(even) and (step == 1 or plain or (len(labels) > NAMED_LAYERS and len(kept) > 5))
-    few_lost = lost == 0 or (plain and 10 * lost <= len(labels))
+    kept = [i for i in even if all(fits(i, word) for word in words)]
+    only_numbers = all(labels[i].isdigit() for i in even)
+    enough = 2 * len(kept) >= len(even) and (
+        step == 1 or only_numbers or (len(labels) > NAMED_LAYERS and len(kept) > 5)
+    )
+    few_lost = lost == 0 or (only_numbers and 10 * lost <= len(labels))
     complete = len(words) + len(kept) == len(labels)
     return sorted(words + kept) if complete or (enough and few_lost and len(labels) > FEW_LAYERS) else None
 
@@ -192,7 +209,7 @@ def label_rows(ax: Axes, labels: Sequence[str], height: float | None) -> None:
     spacing = points(ax, height)[1] / len(labels)
     line = text_size("", SMALL)[1]
     step = next((step for step in STEPS if step * spacing >= line), len(labels))
-    # An arrow behind a name is one sign wide, however it is spelled.
+    # An arrow behind a name is one character wide, however many its formula has.
     parts = [escaped(label).partition(" $") for label in labels]
     # Long names tend to differ at their ends.
     half = LONGEST // 2
@@ -204,8 +221,8 @@ def label_rows(ax: Axes, labels: Sequence[str], height: float | None) -> None:
 
 
 def wrapped(text: str, length: float) -> str:
-    """A small text in lines of at most about `length` points."""
+    """Break a small text into lines of at most about `length` points."""
     width = max(20, int(length / (0.55 * text_size("", SMALL)[1])))
-    # A formula is one sign wide, however it is spelled.
+    # A formula is about one character wide, however many it has.
     spelled = {line: len(line) - len(re.sub(r"\$.*?\$", "x", line)) for line in text.splitlines()}
     return "\n".join(textwrap.fill(line, width + extra) for line, extra in spelled.items())

@@ -1,4 +1,4 @@
-"""Rows of coloured cells, one cell a layer: what every heatmap is made of."""
+"""Rows of coloured cells, one cell a layer, from which every heatmap is made."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ __all__ = [
     "write_values",
 ]
 
-#: A label and what it labels, with the dim ``(layer,)``.
+#: A label, and the values of the row with the dim ``(layer,)``.
 Row = tuple[str, xr.DataArray]
 
 COLOURS = "viridis"
@@ -56,7 +56,7 @@ CELL = (0.42, 0.28)
 # How bright red, green and blue are (Rec. 709).
 LUMINANCE = (0.2126, 0.7152, 0.0722)
 
-# More rows of numbers are no longer read, and hide the colours.
+# With more rows than this no numbers are written: they would hide the colours.
 MOST_ROWS_OF_NUMBERS = 16
 
 
@@ -71,7 +71,7 @@ def heatmap(
     pooling: bool = False,
     ax: Axes | None = None,
 ) -> Axes:
-    """Rows of coloured cells over layers; over depth where the rows' layers differ.
+    """Draw rows of coloured cells over layers; over depth where the rows' layers differ.
 
     Parameters
     ----------
@@ -80,26 +80,28 @@ def heatmap(
     title : str
         Title of the Axes.
     key : str, optional
-        Label of the one colour bar; without it each row has colours of its own, and its range beside it.
+        Label of the one colour bar; without it each row has colours of its own, and its range to the right.
     ylabel : str
         Label of the y axis.
     scale : Normalize, optional
         Colours of all rows; those of the values by default.
     pooling : bool
-        Whether to name the layers' pooling below them even where it is one way for all of them.
+        Whether to name the layers' pooling below them even where it is the same for all of them.
+    ax : Axes, optional
+        Where to draw; by default a new figure.
     """
     labels = [label for label, _ in rows]
     arrays = [array for _, array in rows]
     names = common_layers(arrays)
     ax, height = axes_or_new(ax, CELL[0] * max(array.size for array in arrays), CELL[1] * len(rows))
     everything = np.concatenate([array.values for array in arrays])
-    own = [colour_scale(array.values, is_logarithm(array)) for array in arrays]
-    scales = own if key is None else [scale or colour_scale(everything, is_logarithm(arrays[0]))] * len(rows)
+    row_scales = [colour_scale(array.values, is_logarithm(array)) for array in arrays]
+    scales = row_scales if key is None else [scale or colour_scale(everything, is_logarithm(arrays[0]))] * len(rows)
     meshes = draw_cells(ax, arrays, scales, over_depth=names is None)
     ax.set_ylim((-0.5, len(rows) - 0.5) if upward else (len(rows) - 0.5, -0.5))
     ax.set_ylabel(ylabel, fontsize=SMALL)
     if key is None:
-        write_ranges(ax, [range_text(array.values, scale) for array, scale in zip(arrays, own, strict=True)])
+        write_ranges(ax, [range_text(array.values, scale) for array, scale in zip(arrays, row_scales, strict=True)])
     if finite(everything).size:
         source = ScalarMappable(Normalize(0.0, 1.0), COLOURS) if key is None else meshes[0]
         ends = ROW_ENDS if key is None else ()
@@ -117,14 +119,14 @@ def heatmap(
             name_pooling(ax, arrays[0], names, always=pooling)
     fit(ax, height)
     if names is not None:
-        # The caller's Axes may still shrink, when others beside them get labels and colour bars.
+        # The caller's Axes may still shrink, when their neighbours get labels and colour bars.
         room = 0.65 if height is None else 0.9
         write_values(ax, arrays, meshes, (room * points(ax)[0], 0.9 * points(ax, height)[1]))
     return ax
 
 
 def name_pooling(ax: Axes, array: xr.DataArray, names: Sequence[str], *, always: bool = False) -> None:
-    """Say below the layers how they were pooled, where that is not one way for all of them, or `always`."""
+    """Name the pooling below the layers where it is not the same for all of them, or `always`."""
     text = pooling_text(array, names=short_names(names)[0])
     if "(" in text or (always and text):
         ax.set_xlabel(f"{ax.get_xlabel()}\n{wrapped(f'pooling: {text}', points(ax)[0])}", fontsize=SMALL)
@@ -138,11 +140,11 @@ def draw_cells(
     over_depth: bool,
     colours: str = COLOURS,
 ) -> list[QuadMesh]:
-    """Draw one mesh if all rows share layers and the one scale, else one a row. What is not finite stays hatched."""
+    """Draw one mesh if all rows share layers and a scale, else one a row; values that are not finite are hatched."""
     values = [np.ma.masked_invalid(array.values)[None] for array in arrays]
-    one = not over_depth and all(scale is scales[0] for scale in scales)
+    one_mesh = not over_depth and all(scale is scales[0] for scale in scales)
     meshes = []
-    for i, block in enumerate([np.ma.vstack(values)] if one else values):
+    for i, block in enumerate([np.ma.vstack(values)] if one_mesh else values):
         x = depth_edges(arrays[i]["depth"].values) if over_depth else np.arange(block.shape[1] + 1) - 0.5
         y = i - 0.5 + np.arange(block.shape[0] + 1)
         meshes.append(ax.pcolormesh(x, y, block, norm=scales[i], cmap=colours, shading="flat"))
@@ -156,7 +158,7 @@ def draw_cells(
 
 
 def depth_edges(depth: np.ndarray) -> np.ndarray:
-    """Edges of cells such that every place shows the layer nearest to it in depth."""
+    """Return edges of cells such that every place shows the layer nearest to it in depth."""
     return np.concatenate([[0.0], (depth[1:] + depth[:-1]) / 2, [1.0]])
 
 
@@ -169,15 +171,15 @@ def colour_bar(
     ends: Sequence[str] = (),
     whole: bool = False,
 ) -> None:
-    """A colour bar beside the Axes, or below low ones.
+    """Draw a colour bar to the right of the Axes, or below Axes of little height.
 
-    `ends` are words for the scale's ends, in place of numbers; the numbers may be `whole` ones only.
+    `ends` are words for the scale's ends, in place of numbers; `whole` restricts the numbers to whole ones.
     """
-    # A label that stands upright needs a height of some 30 signs.
+    # An upright label needs a height of about 30 characters.
     level = bool(ends) or room[1] < 150
     figure = axes[0].figure.canvas.figure
     if level:
-        # A layout engine makes room for the layers' names; without one it has to be left.
+        # A layout engine leaves space for the layers' names; without one the pad does.
         pad = 0.3 if figure.get_layout_engine() is None else 0.05
         bar = figure.colorbar(source, ax=axes, location="bottom", shrink=0.5, aspect=30, pad=pad)
     else:
@@ -207,7 +209,7 @@ def write_ranges(ax: Axes, texts: Sequence[str]) -> None:
 def write_values(
     ax: Axes, arrays: Sequence[xr.DataArray], meshes: Sequence[QuadMesh], room: tuple[float, float]
 ) -> None:
-    """Write the numbers if layers are few and each fits its cell; all columns and rows share so many points."""
+    """Write the numbers if layers are few and each fits its cell; `room` is the size of all cells in points."""
     width, height = room[0] / arrays[0].size, room[1] / len(arrays)
     line = text_size("", TINY)[1]
     if line > height or arrays[0].size > NAMED_LAYERS or len(arrays) > MOST_ROWS_OF_NUMBERS:

@@ -1,4 +1,4 @@
-"""From profiles to the arrays that a plot shows, and the words that say which they are."""
+"""From profiles to the arrays that a plot shows, and the words that describe the choice."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ARROWS = {"down": r"$\downarrow$", "up": r"$\uparrow$"}
 
 
 class Choice(NamedTuple):
-    """What the caller asked for: by default ``train``, or else the first that has a value, and the last epoch."""
+    """The labels that the caller chose: by default ``train``, or else the first with a value, and the last epoch."""
 
     split: str | None = None
     target: str | None = None
@@ -44,7 +44,7 @@ class Choice(NamedTuple):
 
 
 def metrics_of(ds: xr.Dataset, *, per_class: bool = False) -> list[str]:
-    """Names of the variables with one value a layer (or a layer and class), what only goes with another left out."""
+    """Return the variables with one value a layer (or a layer and class), without errors, biases and chance values."""
     return [
         str(name)
         for name, array in ds.data_vars.items()
@@ -56,12 +56,12 @@ def metrics_of(ds: xr.Dataset, *, per_class: bool = False) -> list[str]:
 
 
 def values_of(ds: xr.Dataset, name: str, *, per_class: bool = False) -> xr.DataArray:
-    """The values of a variable as floats, its layers in execution order.
+    """Return the values of a variable as floats, its layers in execution order.
 
     Raises
     ------
     UnknownName
-        If there is none of that name, or it is per class and should not be, or the other way round.
+        If there is no such variable, or it is per class and should not be, or the other way round.
     """
     if name not in ds.data_vars:
         raise UnknownName("metric", name, metrics_of(ds, per_class=per_class))
@@ -81,9 +81,9 @@ def values_of(ds: xr.Dataset, name: str, *, per_class: bool = False) -> xr.DataA
 
 
 def choose(array: xr.DataArray, choice: Choice, *, keep: Collection[str] = ()) -> tuple[xr.DataArray, list[str]]:
-    """One split, target and epoch of a variable, and the words that say which; dims in `keep` stay.
+    """Return one split, target and epoch of a variable, and the words for the choice; dims in `keep` stay.
 
-    Of a kept dim that was asked for, what was asked for is left.
+    A dim in `keep` whose label was asked for stays with this one label.
 
     Raises
     ------
@@ -112,15 +112,15 @@ def choose(array: xr.DataArray, choice: Choice, *, keep: Collection[str] = ()) -
 
 
 def _default(array: xr.DataArray, dim: str, labels: Sequence[str]) -> str:
-    """``train``, or else the first that has a value: a regression metric has none of a target of classes."""
+    """Return ``train``, or else the first with a value: a regression metric is NaN for a target of classes."""
     if "train" in labels:
         return "train"
-    there = array.notnull().any([other for other in array.dims if other != dim]).values.tolist()
-    return labels[there.index(True) if any(there) else 0]
+    has_value = array.notnull().any([other for other in array.dims if other != dim]).values.tolist()
+    return labels[has_value.index(True) if any(has_value) else 0]
 
 
 def epoch_index(epochs: list[int], asked: int) -> int:
-    """Where an epoch is, by its label; a negative number counts from the end."""
+    """Return the position of an epoch from its label; a negative number counts from the end."""
     if asked in epochs:
         return epochs.index(asked)
     if not -len(epochs) <= asked < 0:
@@ -129,7 +129,7 @@ def epoch_index(epochs: list[int], asked: int) -> int:
 
 
 def over_seeds(array: xr.DataArray) -> tuple[xr.DataArray, list[str]]:
-    """The median over seeds where there are several: it is the same on a linear and a logarithmic scale."""
+    """Return the median over seeds, which is the same on a linear and a logarithmic scale, and a word for it."""
     if "seed" not in array.dims:
         return array, []
     count = array.sizes["seed"]
@@ -137,7 +137,7 @@ def over_seeds(array: xr.DataArray) -> tuple[xr.DataArray, list[str]]:
 
 
 def by_run(ds: Profiles, dims: Iterable[str] = ("run",)) -> dict[str, xr.Dataset] | None:
-    """The profiles by name, where there are several: a mapping, or a Dataset with one of the `dims`.
+    """Return the profiles by name if there are several: a mapping, or a Dataset with one of the `dims`; else None.
 
     Raises
     ------
@@ -156,23 +156,23 @@ def by_run(ds: Profiles, dims: Iterable[str] = ("run",)) -> dict[str, xr.Dataset
 
 
 def common_words(words: Mapping[str, list[str]]) -> tuple[list[str], list[str]]:
-    """The words that hold for every run, for the title; and each run's name with the words of its own."""
-    shared = [word for word in next(iter(words.values())) if all(word in own for own in words.values())]
+    """Return the words that hold for every run, for the title; and each run's name with its other words."""
+    shared = [word for word in next(iter(words.values())) if all(word in run_words for run_words in words.values())]
     labels = []
-    for name, own in words.items():
-        rest = [word for word in own if word not in shared]
+    for name, run_words in words.items():
+        rest = [word for word in run_words if word not in shared]
         labels.append(f"{name} ({', '.join(rest)})" if rest else name)
     return shared, labels
 
 
 def pooling_words(array: xr.DataArray) -> list[str]:
-    """How layers were pooled, where that is one word for all of them."""
+    """Return the pooling of the layers, where it is one word for all of them."""
     text = pooling_text(array)
     return [f"{text} pooling"] if text and "(" not in text else []
 
 
 def expect(array: xr.DataArray, *dims: str) -> None:
-    """Check that nothing but these dims is left.
+    """Check that an array has these dims and no others.
 
     Raises
     ------
@@ -188,7 +188,7 @@ def expect(array: xr.DataArray, *dims: str) -> None:
 
 
 def describe(array: xr.DataArray) -> str:
-    """What an axis or colour bar says of a variable: its long name and unit; which way is collapse, and its source."""
+    """Return the label of an axis or colour bar: long name and unit; which way is collapse, and the source."""
     units = array.attrs.get("units", "1")
     name = str(array.attrs.get("long_name") or array.name)
     arrow = ARROWS.get(array.attrs.get("direction", "none"))
@@ -199,5 +199,5 @@ def describe(array: xr.DataArray) -> str:
 
 
 def heading(name: str, *words: Iterable[str]) -> str:
-    """A title: the metric, then every word once."""
+    """Return a title: the variable, then every word once."""
     return ", ".join(dict.fromkeys([name, *(word for group in words for word in group)]))

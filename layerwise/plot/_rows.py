@@ -1,4 +1,4 @@
-"""The rows of a heatmap over depth: metrics, or the splits of one metric."""
+"""The rows of a heatmap over depth: variables, or the splits of one variable."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from layerwise.errors import UnknownName
 from layerwise.plot._cells import Row
 from layerwise.plot._choose import ARROWS, Choice, choose, expect, metrics_of, over_seeds, values_of
 
-__all__ = ["rows_of_metrics", "rows_of_splits"]
+__all__ = ["rows_of_splits", "rows_of_variables"]
 
 
-def rows_of_metrics(ds: xr.Dataset, names: Sequence[str], choice: Choice) -> tuple[list[Row], list[str]]:
-    """A row for each metric, with an arrow that shows which way is collapse; and the words that say what was chosen."""
+def rows_of_variables(ds: xr.Dataset, names: Sequence[str], choice: Choice) -> tuple[list[Row], list[str]]:
+    """Return a row for each variable, with an arrow towards collapse, and the words for the choice."""
     rows: list[Row] = []
     words: list[str] = []
     for name in names:
@@ -30,7 +30,7 @@ def rows_of_metrics(ds: xr.Dataset, names: Sequence[str], choice: Choice) -> tup
 
 
 def rows_of_splits(ds: xr.Dataset, name: str, choice: Choice) -> tuple[list[Row], list[str]]:
-    """A row for each split of one metric, or for the one that was chosen; and the words that say what else was."""
+    """Return a row for each split of one variable, or the chosen one, and the words for the rest of the choice."""
     array, seeds = over_seeds(values_of(ds, name))
     array, words = choose(array, choice, keep=("split",))
     if "split" not in array.dims:

@@ -35,25 +35,25 @@ MOST_DECADES = 6
 
 
 def finite(values: np.ndarray) -> np.ndarray:
-    """The finite ones among the values, flat."""
+    """Return the finite values, flat."""
     shown: np.ndarray = values[np.isfinite(values)]
     return shown
 
 
 def is_logarithm(array: xr.DataArray) -> bool:
-    """Whether a variable's values are logarithms already."""
+    """Whether a variable's values are already logarithms."""
     return bool(array.attrs.get("units") == "log10")
 
 
 def spans_decades(values: np.ndarray, logarithms: bool = False) -> bool:
-    """Whether a logarithmic scale is due: nothing below zero, and a decade or more among the positive values."""
+    """Whether to use a logarithmic scale: no value is below zero, and the positive ones span a decade or more."""
     shown = finite(values)
     positive = shown[shown > 0]
     return not logarithms and bool(positive.size and (shown >= 0).all() and positive.max() >= 10 * positive.min())
 
 
 def colour_scale(values: np.ndarray, logarithms: bool = False) -> Normalize:
-    """Colours from the least value to the greatest; on a logarithmic scale exact zeros keep a place at the low end."""
+    """Scale colours from the least to the greatest value; on a logarithmic scale zeros have a place at the low end."""
     shown = finite(values)
     if not shown.size:
         return Normalize(0.0, 1.0)
@@ -68,7 +68,7 @@ def colour_scale(values: np.ndarray, logarithms: bool = False) -> Normalize:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Decades between two positive numbers, and where those are few, 2 and 5 times them; never more than ten.
+    """Return the decades between two positive numbers, with 2 and 5 times them where these are few; at most ten.
 
     Examples
     --------
@@ -83,7 +83,7 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 
 def diverging_scale(values: np.ndarray, size: float) -> Normalize:
-    """Colours as far above zero as below it; of differences below the accuracy of numbers of such a size, none."""
+    """Scale colours symmetrically around zero; differences below the accuracy of numbers of `size` have no colour."""
     shown = np.abs(finite(values))
     most = float(shown.max()) if shown.size else 0.0
     limit = most if most > ACCURACY * size else 1.0
@@ -98,9 +98,9 @@ def scale_axis(
     *,
     logarithms: bool = False,
 ) -> None:
-    """Make an axis logarithmic if the values span decades; zeros then keep a place of their own at its low end.
+    """Make an axis logarithmic if the values span decades; zeros then have a place of their own at its low end.
 
-    Edges of bands around the values may add a decade below, not more: the lower ones may be next to zero.
+    Edges of bands around the values extend the axis by at most a decade below, since a lower edge may be next to zero.
     """
     if not spans_decades(values, logarithms):
         return
@@ -111,7 +111,7 @@ def scale_axis(
     if (values == 0).any():
         set_scale("symlog", linthresh=least, linscale=0.5)
         set_limits(-0.2 * least, most)
-        # By itself a tick at the least decade would run into that at zero.
+        # The default tick at the least decade would overlap the tick at zero.
         decades = np.arange(np.ceil(np.log10(least)), np.floor(np.log10(most)) + 1)
         ticks = ax.xaxis if axis == "x" else ax.yaxis
         ticks.set_major_locator(FixedLocator([0.0, *10.0 ** decades[:: -(-len(decades) // MOST_DECADES)]]))
@@ -123,7 +123,7 @@ def scale_axis(
 
 
 def value_text(value: float) -> str:
-    """Two digits, as short as they can be.
+    """Return a number with two digits, as short as possible.
 
     Examples
     --------
@@ -139,7 +139,7 @@ def value_text(value: float) -> str:
 
 
 def range_text(values: np.ndarray, scale: Normalize) -> str:
-    """The least and the greatest value of a row, and whether its colours are logarithmic."""
+    """Return the least and the greatest value of a row, and whether its colours are logarithmic."""
     shown = finite(values)
     if not shown.size:
         return BLANK

@@ -1,4 +1,4 @@
-"""One per-class variable over classes and layers, as cells of colour."""
+"""A heatmap of one per-class variable over classes and layers."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from layerwise.arguments import checked, choice
-from layerwise.plot._arguments import ARGUMENTS
+from layerwise.arguments import choice
 from layerwise.plot._cells import heatmap
 from layerwise.plot._choose import Choice, choose, describe, expect, heading, over_seeds, values_of
+from layerwise.plot._grid import profile_plot
 
 __all__ = ["class_heatmap"]
 
 
-@checked(ARGUMENTS, order=choice("order of classes", ("label", "size")))
+@profile_plot(order=choice("order of classes", ("label", "size")))
 def class_heatmap(
     ds: xr.Dataset,
     variable: str = "class_variance",
@@ -29,31 +29,25 @@ def class_heatmap(
 ) -> Axes:
     """Draw a per-class variable, class by layer.
 
-    Layers run from left to right in execution order, the first class is at the top. Classes are called by the
-    coordinate ``class_name`` if there is one; those whose name is empty belong to other targets and are left out.
+    Layers run from left to right in execution order, the first class is at the top. Classes have the names of the
+    coordinate ``class_name`` if there is one; classes with an empty name belong to other targets and are left out.
     The scale is logarithmic where the values span a decade or more; cells without a finite value, such as those of
-    absent classes, are hatched; of several seeds the median is shown.
+    absent classes, are hatched.
 
     Parameters
     ----------
-    ds : Dataset
-        A profile.
-    variable : str
-        A variable with the dim ``class``: ``class_variance``, ``class_norm``, ``class_ncc_error``.
-    split, target : str, optional
-        ``train`` if there is one by default, else the first.
-    epoch : int
-        The epoch's label; negative numbers count from the last.
+    %(ds)s
+    variable : str or sequence of str
+        A variable with the dim ``class``: ``class_variance``, ``class_norm``, ``class_ncc_error``. A list of them makes
+        a grid.
+    %(split)s
+    %(epoch)s
     order : {"label", "size"}
         Whether classes come in the order of their labels, or the largest first, with their sizes: samples in the split
         that is drawn (`class_count`).
-    ax : Axes, optional
-        Where to draw; by default a new figure.
+    %(ax)s
 
-    Returns
-    -------
-    Axes
-        What was drawn on.
+    %(grid)s
 
     Raises
     ------

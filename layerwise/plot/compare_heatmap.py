@@ -1,4 +1,4 @@
-"""Two profiles over depth, and their difference, as cells of colour."""
+"""Heatmaps of two profiles over depth, and of their difference."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from layerwise.arguments import NAME, checked, several
 from layerwise.derive import compare, pooling_text
 from layerwise.derive._unlike import Differences, differences
 from layerwise.errors import InvalidData
-from layerwise.plot._arguments import ARGUMENTS, METRICS
+from layerwise.plot._arguments import ARGUMENTS, VARIABLES
 from layerwise.plot._axes import DEPTH_LABEL, SMALL, fit, label_layers, label_rows, new_panels, points
 from layerwise.plot._cells import CELL, COLOURS, ROW_ENDS, colour_bar, draw_cells, write_ranges, write_values
 from layerwise.plot._choose import Choice, describe
-from layerwise.plot._rows import rows_of_metrics, rows_of_splits
+from layerwise.plot._docstrings import documented
+from layerwise.plot._rows import rows_of_splits, rows_of_variables
 from layerwise.plot._scales import (
     BLANK,
     colour_scale,
@@ -56,24 +57,26 @@ class Line(NamedTuple):
     diverging: Normalize
 
 
-@checked(ARGUMENTS, metrics=METRICS, names=_NAMES)
+@checked(ARGUMENTS, variable=VARIABLES, names=_NAMES)
+@documented
 def compare_heatmap(
     a: xr.Dataset,
     b: xr.Dataset,
-    metrics: str | Sequence[str] = "nc1",
+    variable: str | Sequence[str] = "nc1",
     *,
     names: tuple[str, str] = ("a", "b"),
     split: str | None = None,
     target: str | None = None,
     epoch: int = -1,
-) -> tuple[Axes, Axes, Axes]:
+) -> np.ndarray:
     """Draw two profiles, and below them the second less the first.
 
-    With one metric the rows are the splits that both have, in the same colours; with several each is a row with colours
-    of its own, the same in both profiles, and its ranges to the right. The difference is white where there is none. Of
-    values that are positive and span a decade or more it is the decimal logarithm of their ratio, and says so.
+    With one variable the rows are the splits that both have, in the same colours. Several variables are a row each,
+    with colours of its own, the same in both profiles, and its ranges to the right. The difference is white where there
+    is none. Where the values are positive and span a decade or more, it is the decimal logarithm of their ratio, and
+    the labels say so.
 
-    Titles name how layers are pooled, and what else the profiles differ in besides their networks.
+    Titles name how layers are pooled, and the other differences between the profiles besides their networks.
 
     Layers are those that both profiles have. Where the networks differ all is drawn over depth, and the difference is
     taken of values interpolated between the layers (see `layerwise.compare`).
@@ -81,38 +84,38 @@ def compare_heatmap(
     Parameters
     ----------
     a, b : Dataset
-        Profiles; of several seeds the median is shown.
-    metrics : str or sequence of str
+        Profiles; with several seeds the median is shown.
+    variable : str or sequence of str
         Variables with one value a layer, which both have.
     names : (str, str)
-        What the profiles are called.
+        Names of the profiles.
     split, target : str, optional
-        ``train`` if there is one by default, else the first; with a single metric all splits.
+        ``train`` if there is one by default, else the first; with a single variable all splits.
     epoch : int
         The epoch's label; negative numbers count from the last one of each profile.
 
     Returns
     -------
-    tuple of Axes
-        Of the first profile, the second, and the difference, in a new figure.
+    ndarray of Axes
+        The first profile, the second, and the difference, in a new figure.
 
     Raises
     ------
     UnknownName
-        If there is no such metric, split, target or epoch, or a metric is per class.
+        If there is no such variable, split, target or epoch, or a variable is per class.
     InvalidData
         If the profiles have no split in common, or measure different things (`layerwise.derive.align`).
     """
-    chosen = [metrics] if isinstance(metrics, str) else list(metrics)
+    variables = [variable] if isinstance(variable, str) else list(variable)
     unlike = differences(a, b)
     choice = Choice(split, target, epoch)
-    (first, said), (second, answered) = (chosen_rows(ds, chosen, choice) for ds in (a, b))
-    together = len(chosen) == 1
+    (first, first_words), (second, second_words) = (chosen_rows(ds, variables, choice) for ds in (a, b))
+    together = len(variables) == 1
     lines, over_depth = compared(first, second, together=together)
-    shown = chosen if together else []
+    shown = variables if together else []
     titles = [
-        f"{name}: {', '.join([*shown, *words, *own])}".removesuffix(": ")
-        for name, words, own in zip(names, (said, answered), told(a, b, unlike), strict=True)
+        f"{name}: {', '.join([*shown, *words, *notes])}".removesuffix(": ")
+        for name, words, notes in zip(names, (first_words, second_words), title_notes(a, b, unlike), strict=True)
     ]
     ratio = together and lines[0].ratio
     titles.append(f"{RATIO}, {names[1]} to {names[0]}" if ratio else f"{names[1]} less {names[0]}")
@@ -120,31 +123,31 @@ def compare_heatmap(
     return draw(lines, titles, names[1], over_depth=over_depth, together=together)
 
 
-def told(a: xr.Dataset, b: xr.Dataset, unlike: Differences) -> tuple[list[str], list[str]]:
-    """What each panel's title says of its profile: how its layers are pooled, and its data where the other's differ.
+def title_notes(a: xr.Dataset, b: xr.Dataset, unlike: Differences) -> tuple[list[str], list[str]]:
+    """Return what each title says of its profile: the pooling of its layers, and its data where the other's differ.
 
-    What holds for both stands in the first.
+    A pooling that holds for both is in the first.
     """
-    found = []
+    notes = []
     for place, ds in enumerate((a, b)):
         pooling = pooling_text(ds)
-        # In part pooled in another way: only that which differs.
+        # Where only some layers are pooled in another way, the title names only those.
         short = unlike.get("pooling", ["", ""])[place] if "(" in pooling else pooling
         words = [f"{short} pooling"] if short and (not place or "pooling" in unlike) else []
-        found.append([*words, *(unlike[what][place] for what in ("data", "samples") if what in unlike)])
-    return found[0], found[1]
+        notes.append([*words, *(unlike[what][place] for what in ("data", "samples") if what in unlike)])
+    return notes[0], notes[1]
 
 
 def chosen_rows(ds: xr.Dataset, names: Sequence[str], choice: Choice) -> tuple[xr.Dataset, list[str]]:
-    """The rows as variables over layers, and the words that say what was chosen."""
-    rows, words = rows_of_splits(ds, names[0], choice) if len(names) == 1 else rows_of_metrics(ds, names, choice)
-    # Which split and epoch they are of is in the words.
+    """Return the rows as variables over layers, and the words for the choice."""
+    rows, words = rows_of_splits(ds, names[0], choice) if len(names) == 1 else rows_of_variables(ds, names, choice)
+    # The words have the split and the epoch; without these coordinates the rows of both profiles align.
     plain = {label: array.drop_vars([name for name in array.coords if not array[name].dims]) for label, array in rows}
     return xr.Dataset(plain, attrs=ds.attrs), words
 
 
 def compared(first: xr.Dataset, second: xr.Dataset, *, together: bool) -> tuple[list[Line], bool]:
-    """The lines, on the same scales if they are to be seen together, and whether only depth compares the layers."""
+    """Return the lines, on the same scales if they are drawn together, and whether they are over depth."""
     labels = [label for label in first.data_vars if label in second]
     if not labels:
         raise InvalidData(
@@ -180,9 +183,7 @@ def compared(first: xr.Dataset, second: xr.Dataset, *, together: bool) -> tuple[
     return lines, over_depth
 
 
-def draw(
-    lines: Sequence[Line], titles: Sequence[str], name: str, *, over_depth: bool, together: bool
-) -> tuple[Axes, Axes, Axes]:
+def draw(lines: Sequence[Line], titles: Sequence[str], name: str, *, over_depth: bool, together: bool) -> np.ndarray:
     """Draw the three panels one below the other, and the colour bars of the profiles and of the difference."""
     rows = [[line.first for line in lines], [line.second for line in lines], [line.difference for line in lines]]
     width = CELL[0] * max(array.size for arrays in rows for array in arrays)
@@ -190,8 +191,8 @@ def draw(
     scales = [line.scale for line in lines], [line.diverging for line in lines]
     kinds = [(scales[0], COLOURS), (scales[0], COLOURS), (scales[1], DIVERGING)]
     meshes = []
-    for ax, arrays, title, (own, colours) in zip(axes, rows, titles, kinds, strict=True):
-        meshes.append(draw_cells(ax, arrays, own, over_depth=over_depth, colours=colours))
+    for ax, arrays, title, (panel_scales, colours) in zip(axes, rows, titles, kinds, strict=True):
+        meshes.append(draw_cells(ax, arrays, panel_scales, over_depth=over_depth, colours=colours))
         ax.set_ylim(len(lines) - 0.5, -0.5)
         empty = not any(finite(array.values).size for array in arrays)
         ax.set_title(f"{title}, {BLANK}" if empty else title, fontsize="medium", loc="left")
@@ -213,14 +214,13 @@ def draw(
     if not over_depth:
         for ax, arrays, drawn in zip(axes, rows, meshes, strict=True):
             write_values(ax, arrays, drawn, (0.9 * points(ax)[0], 0.9 * points(ax, height)[1]))
-    first, second, third = axes
-    return first, second, third
+    return np.array(axes)
 
 
 def colour_bars(
     axes: Sequence[Axes], values: QuadMesh, difference: QuadMesh, lines: Sequence[Line], name: str, *, together: bool
 ) -> None:
-    """One colour bar for both profiles and one for the difference; only words where rows have scales of their own."""
+    """Draw a colour bar for both profiles and one for the difference; without numbers where rows differ in scale."""
     room = points(axes[0])
     if together:
         metric = lines[0].first
@@ -238,7 +238,7 @@ def colour_bars(
 
 
 def change_text(line: Line) -> str:
-    """The least and the greatest difference of a row, and whether it is the logarithm of a ratio."""
+    """Return the least and the greatest difference of a row, and whether it is the logarithm of a ratio."""
     shown = finite(line.difference.values)
     if not shown.size:
         return BLANK

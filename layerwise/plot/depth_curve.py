@@ -1,4 +1,4 @@
-"""One metric over depth, one line for each split, run, epoch or target."""
+"""One variable over depth, a line for each split, run, epoch or target."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from layerwise.arguments import checked, choice, optional
+from layerwise.arguments import choice, optional
 from layerwise.derive.interval import interval, with_interval
 from layerwise.errors import SchemaMismatch
-from layerwise.plot._arguments import ARGUMENTS, PROFILES
 from layerwise.plot._axes import (
     DEPTH_LABEL,
     NAMED_LAYERS,
@@ -40,6 +39,7 @@ from layerwise.plot._choose import (
     over_seeds,
     values_of,
 )
+from layerwise.plot._grid import profile_plot
 from layerwise.plot._scales import BLANK, finite, is_logarithm, scale_axis
 from layerwise.schema import CHANCE
 
@@ -47,7 +47,7 @@ __all__ = ["depth_curve"]
 
 Hue = Literal["split", "run", "epoch", "target"]
 
-# Lines are told apart without colour too.
+# Lines differ in more than colour.
 MARKERS = "osD^vPX*<>"
 DASHES = ("-", "--", "-.", ":")
 
@@ -56,7 +56,7 @@ LISTED_EPOCHS = 8
 
 
 class Chance(NamedTuple):
-    """What shuffled labels give: the mean, and the edges of the band that holds 95%."""
+    """The values under shuffled labels: their mean, and the edges of the band that holds 95%."""
 
     mean: xr.DataArray
     low: xr.DataArray
@@ -64,7 +64,7 @@ class Chance(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """A line, the edges of the band around it, and what chance gives, each with the dim ``(layer,)``."""
+    """A line, the edges of the band around it, and the values by chance, each with the dim ``(layer,)``."""
 
     label: str
     values: xr.DataArray
@@ -73,10 +73,10 @@ class Curve(NamedTuple):
     chance: Chance | None = None
 
 
-@checked(ARGUMENTS, ds=PROFILES, hue=optional(choice("hue", get_args(Hue))))
+@profile_plot(runs_are_pictures=False, hue=optional(choice("hue", get_args(Hue))))
 def depth_curve(
     ds: Profiles,
-    metric: str,
+    variable: str = "nc1",
     *,
     hue: Hue | None = None,
     split: str | None = None,
@@ -84,106 +84,106 @@ def depth_curve(
     epoch: int = -1,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw a metric over depth, one line for each split, run, epoch or target.
+    """Draw a variable over depth, one line for each split, run, epoch or target.
 
     Up to 24 layers are named on the x axis if the lines share them, otherwise it is depth. The y axis is logarithmic
-    where the values span a decade or more. Over several seeds the line is the median and the band the whole range;
-    otherwise, of a profile with ``jackknife``, the 95% interval (`layerwise.derive.interval`); of a standard error
-    ``<metric>_se`` that is not of samples, one to either side. Where there is
-    ``<metric>_null``, and epochs are not the lines, a dotted line with a pale band of the same colour is the mean under
-    shuffled labels and what holds 95% of them.
+    where the values span a decade or more.
+
+    Over several seeds the line is the median and the band the whole range. Otherwise the band of a profile with
+    ``jackknife`` is the 95% interval (`layerwise.derive.interval`); a standard error ``<variable>_se`` that is not from
+    groups of samples makes a band of one to either side. Where there is ``<variable>_null``, and the lines are not
+    epochs, a dotted line with a pale band of the same colour is the mean under shuffled labels and the band that holds
+    95% of them.
 
     Parameters
     ----------
     ds : Dataset, or mapping of str to Dataset
-        A profile. Several runs come as a mapping from their names, or along the dim ``run``.
-    metric : str
-        A variable with one value a layer.
+        A profile. Several runs come as a mapping from their names, or along the dim ``run``; each is a line.
+    %(variable)s
     hue : {"split", "run", "epoch", "target"}, optional
         What the lines are: ``run`` by default if there are several, else ``split``. With ``run`` and no runs,
         each seed is a line.
     split, target : str, optional
         ``train`` if there is one by default, else the first; all of them where they are the lines.
     epoch : int
-        The epoch's label; negative numbers count from the last. Of no effect where epochs are the lines.
-    ax : Axes, optional
-        Where to draw; by default a new figure.
+        The epoch's label; negative numbers count from the last. Without effect where epochs are the lines.
+    %(ax)s
 
     Returns
     -------
-    Axes
-        What was drawn on.
+    Axes or ndarray of Axes
+        Axes for one variable; for a list of them an array with an entry for each.
 
     Raises
     ------
     UnknownName
-        If there is no such metric, hue, split, target or epoch, or the metric is per class.
+        If there is no such variable, hue, split, target or epoch, or the variable is per class.
     SchemaMismatch
-        If several runs are given and `hue` is something else.
+        If there are several runs and `hue` is something else.
     """
     choice = Choice(split, target, epoch)
     runs = by_run(ds, ("run", "seed") if hue == "run" else ("run",))
     if runs is not None and hue in (None, "run"):
         hue = "run"
-        curves, words = curves_of_runs(runs, metric, choice)
+        curves, words = curves_of_runs(runs, variable, choice)
     elif isinstance(ds, xr.Dataset):
         hue = hue or "split"
-        curves, words = curves_along(ds, metric, hue, choice)
+        curves, words = curves_along(ds, variable, hue, choice)
     else:
         raise SchemaMismatch(f"several profiles were given, but hue is {hue!r}: use hue='run', or give one of them")
-    return draw(curves, title=heading(metric, words), hue=hue, ax=ax)
+    return draw(curves, title=heading(variable, words), hue=hue, ax=ax)
 
 
-def curves_along(ds: xr.Dataset, metric: str, hue: str, choice: Choice) -> tuple[list[Curve], list[str]]:
-    """A curve for every label of the dim `hue`; only one if the metric does not depend on it."""
-    array, words = choose(values_of(ds, metric), choice, keep=(hue,))
-    # What goes with the metric is of the same target and split.
-    settled = {
+def curves_along(ds: xr.Dataset, name: str, hue: str, choice: Choice) -> tuple[list[Curve], list[str]]:
+    """Return a curve for every label of the dim `hue`; a single one if the variable does not depend on it."""
+    array, words = choose(values_of(ds, name), choice, keep=(hue,))
+    # Bands and chance are taken at the same target and split as the variable.
+    chosen_labels = {
         dim: str(array[dim].values) for dim in ("split", "target") if dim in array.coords and not array[dim].ndim
     }
-    choice = Choice(settled.get("split", choice.split), settled.get("target", choice.target), choice.epoch)
-    edges, meaning = edges_around(ds, metric)
-    by_chance = [f"{metric}{suffix}" for suffix in CHANCE]
-    drawn = hue != "epoch" and all(name in ds for name in by_chance)
+    choice = Choice(chosen_labels.get("split", choice.split), chosen_labels.get("target", choice.target), choice.epoch)
+    edges, meaning = edges_around(ds, name)
+    chance_names = [f"{name}{suffix}" for suffix in CHANCE]
+    with_chance = hue != "epoch" and all(chance_name in ds for chance_name in chance_names)
 
     def chosen(source: xr.Dataset, names: Iterable[Hashable]) -> list[xr.DataArray]:
         return [choose(values_of(source, str(name)), choice, keep=(hue,))[0] for name in names]
 
-    ends, chance = chosen(edges, edges), chosen(ds, by_chance if drawn else [])
+    ends, chance = chosen(edges, edges), chosen(ds, chance_names if with_chance else [])
     curves, notes = [], []
-    for i, label in enumerate(array[hue].values if hue in array.dims else [""]):
+    for place, label in enumerate(array[hue].values if hue in array.dims else [""]):
 
-        def own(values: xr.DataArray, place: int = i) -> xr.DataArray:
+        def at_label(values: xr.DataArray, place: int = place) -> xr.DataArray:
             return values.isel({hue: place}) if hue in values.dims else values
 
-        curve, note = with_band(str(label), own(array), list(map(own, ends)), meaning)
-        if drawn:
-            curve = curve._replace(chance=Chance(*(over_seeds(own(values))[0] for values in chance)))
+        curve, note = with_band(str(label), at_label(array), list(map(at_label, ends)), meaning)
+        if with_chance:
+            curve = curve._replace(chance=Chance(*(over_seeds(at_label(values))[0] for values in chance)))
             note = [*note, "dotted: by chance"]
         curves.append(curve)
         notes += note
     return curves, [*words, *notes]
 
 
-def curves_of_runs(runs: Mapping[str, xr.Dataset], metric: str, choice: Choice) -> tuple[list[Curve], list[str]]:
-    """A curve for every run; where runs differ in split or epoch, their names say so."""
-    found = {run: curves_along(ds, metric, "run", choice) for run, ds in runs.items()}
-    shared, labels = common_words({run: words for run, (_, words) in found.items()})
-    curves = [curve._replace(label=label) for label, ([curve], _) in zip(labels, found.values(), strict=True)]
+def curves_of_runs(runs: Mapping[str, xr.Dataset], name: str, choice: Choice) -> tuple[list[Curve], list[str]]:
+    """Return a curve for every run; where runs differ in split or epoch, their names say so."""
+    run_curves = {run: curves_along(ds, name, "run", choice) for run, ds in runs.items()}
+    shared, labels = common_words({run: words for run, (_, words) in run_curves.items()})
+    curves = [curve._replace(label=label) for label, ([curve], _) in zip(labels, run_curves.values(), strict=True)]
     return curves, shared
 
 
-def edges_around(ds: xr.Dataset, metric: str) -> tuple[xr.Dataset, str]:
-    """The edges of the band around a metric, and what it is; nothing where the metric has no error."""
-    if metric in with_interval(ds):
-        return interval(ds, metric), "95% interval"
-    if (error := f"{metric}_se") not in ds:
+def edges_around(ds: xr.Dataset, name: str) -> tuple[xr.Dataset, str]:
+    """Return the edges of the band around a variable, and its meaning; both empty where the variable has no error."""
+    if name in with_interval(ds):
+        return interval(ds, name), "95% interval"
+    if (error := f"{name}_se") not in ds:
         return xr.Dataset(), ""
-    return xr.Dataset({"low": ds[metric] - ds[error], "high": ds[metric] + ds[error]}), "± 1 standard error"
+    return xr.Dataset({"low": ds[name] - ds[error], "high": ds[name] + ds[error]}), "± 1 standard error"
 
 
 def with_band(label: str, array: xr.DataArray, ends: Sequence[xr.DataArray], meaning: str) -> tuple[Curve, list[str]]:
-    """The median and range over seeds, or the value between the ends of its band."""
+    """Return the median and range over seeds, or the value between the ends of its band; and words for the band."""
     if array.sizes.get("seed", 1) > 1:
         middle = array.median("seed", keep_attrs=True)
         expect(middle, "layer")
@@ -198,7 +198,7 @@ def with_band(label: str, array: xr.DataArray, ends: Sequence[xr.DataArray], mea
 
 
 def draw(curves: Sequence[Curve], *, title: str, hue: str, ax: Axes | None) -> Axes:
-    """Draw the curves, their bands, and what the axes need."""
+    """Draw the curves and their bands, and label the axes."""
     names = common_layers([curve.values for curve in curves])
     if names is not None and len(names) > NAMED_LAYERS:
         names = None
@@ -220,7 +220,7 @@ def draw(curves: Sequence[Curve], *, title: str, hue: str, ax: Axes | None) -> A
 
 
 def draw_lines(ax: Axes, curves: Sequence[Curve], hue: str, *, over_depth: bool) -> list[Line2D]:
-    """Draw lines and bands; epochs are an ordered scale of colour, all else has markers and dashes of its own."""
+    """Draw lines and bands; epochs are an ordered scale of colour, other lines differ in markers and dashes too."""
     if hue == "epoch":
         colours = sns.color_palette("viridis", len(curves))
     else:
@@ -247,7 +247,7 @@ def draw_lines(ax: Axes, curves: Sequence[Curve], hue: str, *, over_depth: bool)
 
 
 def scale_values(ax: Axes, curves: Sequence[Curve]) -> None:
-    """Scale the y axis to the lines, and to their bands as far as they do not rule it."""
+    """Scale the y axis to the lines, and to their bands within limits (see `scale_axis`)."""
     means = [curve.chance.mean.values for curve in curves if curve.chance is not None]
     lines = np.concatenate([*(curve.values.values for curve in curves), *means])
     if not finite(lines).size:
@@ -260,7 +260,7 @@ def scale_values(ax: Axes, curves: Sequence[Curve]) -> None:
 
 
 def list_curves(ax: Axes, handles: Sequence[Line2D], hue: str) -> None:
-    """The legend: inside while it is short; of many epochs only some."""
+    """Draw the legend: inside the Axes while it is short; with only some of many epochs."""
     if hue == "epoch":
         handles = handles[:: next(step for step in STEPS if len(handles) <= LISTED_EPOCHS * step)]
     outside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if len(handles) > 4 else {"loc": "best"}

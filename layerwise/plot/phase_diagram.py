@@ -14,6 +14,7 @@ from layerwise.plot._arguments import ARGUMENTS
 from layerwise.plot._axes import SMALL, TINY, axes_or_new, fit, points, wrapped
 from layerwise.plot._cells import COLOURS
 from layerwise.plot._choose import describe
+from layerwise.plot._docstrings import documented
 
 __all__ = ["phase_diagram"]
 
@@ -26,6 +27,7 @@ _ARRAY = instance("it is an xarray DataArray", xr.DataArray)
     boundary=optional(_ARRAY),
     scale=optional(several("a scale is its two ends", number(""), least=2, most=2)),
 )
+@documented
 def phase_diagram(
     values: xr.DataArray,
     boundary: xr.DataArray | None = None,
@@ -40,22 +42,20 @@ def phase_diagram(
     Parameters
     ----------
     values : DataArray
-        Two dims with coordinates: the first goes up, the second across. Labels are the ``long_name`` of each. What is
-        NaN stays hatched.
+        Two dims with coordinates: the first goes up, the second across. Labels are the ``long_name`` of each. Cells
+        of NaN stay grey.
     boundary : DataArray, optional
-        Where the phase changes, in units of the first dim; its one dim is the second of `values`, at places of its own.
+        Where the phase changes, in units of the first dim, over the second dim of `values`; it may have other
+        coordinates.
     scale : (float, float), optional
         Ends of the colours, so that two diagrams can be compared; the least and the largest value by default.
     bar : bool
-        Whether there is a colour bar; one of two diagrams on the same scale needs it.
+        Whether to draw a colour bar; two diagrams on the same scale need only one.
     title : str
-    ax : Axes, optional
-        Where to draw; by default a new figure.
+        Title of the Axes.
+    %(ax)s
 
-    Returns
-    -------
-    Axes
-        What was drawn on.
+    %(axes)s
 
     Raises
     ------
@@ -104,7 +104,7 @@ def phase_diagram(
 
 
 def _edges(centres: np.ndarray) -> np.ndarray:
-    """Edges of cells half-way between their centres."""
+    """Return edges of cells half-way between their centres."""
     if len(centres) == 1:
         return np.array([centres[0] - 0.5, centres[0] + 0.5])
     middle = (centres[1:] + centres[:-1]) / 2

@@ -1,4 +1,4 @@
-"""A metric against the training error, epoch by epoch."""
+"""A variable against the training error, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import seaborn as sns
 import xarray as xr
 from matplotlib.axes import Axes
 
-from layerwise.arguments import checked, number
+from layerwise.arguments import number
 from layerwise.errors import UnknownName
-from layerwise.plot._arguments import ARGUMENTS
 from layerwise.plot._axes import SMALL, axes_or_new, fit, points, wrapped
 from layerwise.plot._cells import COLOURS, colour_bar
 from layerwise.plot._choose import Choice, choose, describe, expect, heading, over_seeds, values_of
+from layerwise.plot._grid import profile_plot
 from layerwise.plot._scales import BLANK, is_logarithm, scale_axis
 
 __all__ = ["phase_plot"]
@@ -21,10 +21,10 @@ __all__ = ["phase_plot"]
 MANY_POINTS = 60
 
 
-@checked(ARGUMENTS, tolerance=number("a tolerance is a number of 0 or more", 0))
+@profile_plot(tolerance=number("a tolerance is a number of 0 or more", 0))
 def phase_plot(
     ds: xr.Dataset,
-    metric: str = "nc1",
+    variable: str = "nc1",
     *,
     error: str = "network_error",
     layer: str | None = None,
@@ -33,54 +33,48 @@ def phase_plot(
     tolerance: float = 0.0,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw a metric of one layer against the training error, a point an epoch.
+    """Draw a variable of one layer against the training error, a point an epoch.
 
     Points are joined in the order of time, and coloured by it. A ring marks the interpolation threshold, the first
-    epoch with a training error of zero: after it comes the terminal phase of training, in which the error has nowhere
-    to go and collapse goes on. An axis is logarithmic where its values span a decade or more; zeros then have a place
-    of their own at its end, beyond a dotted line.
+    epoch with a training error of zero: after it comes the terminal phase of training, in which the error stays zero
+    and collapse continues. An axis is logarithmic where its values span a decade or more; zeros then have a place of
+    their own at its end, beyond a dotted line.
 
     Parameters
     ----------
-    ds : Dataset
-        A profile of several epochs; of several seeds the median is shown.
-    metric : str
-        A variable with one value a layer.
+    %(ds)s
+    %(variable)s
     error : str
         A variable with or without layers, taken on the training split (the first one where none is called ``train``).
     layer : str, optional
         By default the last features: the classifier's input, or else the last layer that is not the logits.
     split : str, optional
-        Of the metric: ``train`` if there is one by default, else the first.
+        The split of the variable: ``train`` if there is one by default, else the first.
     target : str, optional
         The first by default.
     tolerance : float
         The greatest error that counts as zero for the threshold.
-    ax : Axes, optional
-        Where to draw; by default a new figure.
+    %(ax)s
 
-    Returns
-    -------
-    Axes
-        What was drawn on.
+    %(grid)s
 
     Raises
     ------
     UnknownName
-        If there is no such metric, layer, split or target.
+        If there is no such variable, layer, split or target.
     SchemaMismatch
-        If the metric or the error does not depend on the epoch, or several runs are in the way.
+        If the variable or the error does not depend on the epoch, or a dim of the Dataset holds several runs.
     """
     layer = last_features(ds) if layer is None else layer
-    values, words = trajectory(ds, metric, layer, Choice(split, target))
-    errors, where = trajectory(ds, error, layer, Choice(None, target))
+    values, words = trajectory(ds, variable, layer, Choice(split, target))
+    errors, error_words = trajectory(ds, error, layer, Choice(None, target))
     values, errors = xr.align(values, errors, join="inner")
     ax, height = axes_or_new(ax, 3.0, 2.8)
     draw(ax, values, errors, tolerance)
-    ax.set_title(heading(metric, [layer], words), fontsize="medium", loc="left")
+    ax.set_title(heading(variable, [layer], words), fontsize="medium", loc="left")
     width, tall = points(ax, height)
     name = str(errors.attrs.get("long_name") or error)
-    ax.set_xlabel(wrapped(", ".join([name, *where]), width), fontsize=SMALL)
+    ax.set_xlabel(wrapped(", ".join([name, *error_words]), width), fontsize=SMALL)
     ax.set_ylabel(wrapped(describe(values), tall), fontsize=SMALL)
     ax.tick_params(labelsize=SMALL)
     sns.despine(ax=ax)
@@ -90,7 +84,7 @@ def phase_plot(
 
 
 def last_features(ds: xr.Dataset) -> str:
-    """The classifier's input; where it is not known, the last layer that is not the logits."""
+    """Return the classifier's input; where that is unknown, the last layer that is not the logits."""
     ordered = ds["layer"].sortby("depth") if "depth" in ds.coords else ds["layer"]
     names = [str(name) for name in ordered.values]
     roles = [str(role) for role in ordered["role"].values] if "role" in ordered.coords else [""] * len(names)
@@ -100,7 +94,7 @@ def last_features(ds: xr.Dataset) -> str:
 
 
 def trajectory(ds: xr.Dataset, name: str, layer: str, choice: Choice) -> tuple[xr.DataArray, list[str]]:
-    """A variable's values by epoch, at the layer if it has layers, and the words that say what else was chosen."""
+    """Return a variable's values by epoch, at the layer if it has layers, and the words for the choice."""
     if name in ds.data_vars and "layer" not in ds[name].dims:
         array = ds[name].astype(np.float64)
     else:
@@ -118,8 +112,8 @@ def trajectory(ds: xr.Dataset, name: str, layer: str, choice: Choice) -> tuple[x
 
 def draw(ax: Axes, values: xr.DataArray, errors: xr.DataArray, tolerance: float) -> None:
     """Draw the points of all epochs that have both numbers, the line through them, and the threshold."""
-    known = np.isfinite(values.values) & np.isfinite(errors.values)
-    x, y, epochs = (array[known] for array in (errors.values, values.values, values["epoch"].values))
+    finite = np.isfinite(values.values) & np.isfinite(errors.values)
+    x, y, epochs = (array[finite] for array in (errors.values, values.values, values["epoch"].values))
     if not len(x):
         ax.text(0.5, 0.5, BLANK, transform=ax.transAxes, ha="center", color="0.4", fontsize=SMALL)
         ax.set(xticks=[], yticks=[])

@@ -36,14 +36,14 @@ def export(dataset: xr.Dataset, path: str | os.PathLike[str], *, overwrite: bool
         Ends in ``.zarr`` or ``.nc``, which keep everything and can be read by `import_profile`, or in
         ``.parquet`` or ``.csv``, which keep the table that `tidy` makes.
     overwrite : bool
-        Whether to replace what is there.
+        Whether to replace a file or folder of this name.
 
     Raises
     ------
     UnknownName
         If the suffix is none of these.
     NotWritable
-        If something is there, or the disk is full or read-only.
+        If the path exists and `overwrite` is false, or the disk is full or read-only.
     """
     path = Path(path)
     write = _WRITERS.get(path.suffix)
@@ -51,7 +51,7 @@ def export(dataset: xr.Dataset, path: str | os.PathLike[str], *, overwrite: bool
         raise UnknownName("format", path.suffix, _WRITERS)
     validate(dataset)
     if path.exists() and not overwrite:
-        raise NotWritable(f"{path} is already there; overwrite=True replaces it")
+        raise NotWritable(f"{path} already exists; overwrite=True replaces it")
     loaded = dataset.compute().drop_encoding()
     try:
         with Scratch(path.parent, f".{path.name}.") as folder:
@@ -73,9 +73,9 @@ def import_profile(path: str | os.PathLike[str]) -> xr.Dataset:
     UnknownName
         If the suffix is neither ``.zarr`` nor ``.nc``.
     NotAStore
-        If nothing is there, or something that is not of this format.
+        If there is no such file, or it has another format.
     SchemaMismatch
-        If it is not a profile.
+        If its content is not a profile.
     """
     path = Path(path)
     options = _READERS.get(path.suffix)
@@ -97,10 +97,10 @@ def import_profile(path: str | os.PathLike[str]) -> xr.Dataset:
 
 @checked(ARGUMENTS)
 def tidy(dataset: xr.Dataset) -> pd.DataFrame:
-    """A profile as a table: one row for every combination of coordinates, one column a metric.
+    """Return a profile as a table: one row for every combination of coordinates, one column a metric.
 
-    Variables that depend on fewer dims are repeated; but those that know no ``class`` are not repeated for
-    every class: they have rows of their own, in which ``class`` is missing.
+    Variables that depend on fewer dims are repeated. Variables without the dim ``class`` are not repeated for every
+    class: they have rows of their own, in which ``class`` is missing.
 
     Returns
     -------
@@ -120,7 +120,7 @@ def tidy(dataset: xr.Dataset) -> pd.DataFrame:
 
 
 def _write_zarr(dataset: xr.Dataset, path: Path) -> None:
-    # In memory first: where the disk is full, Zarr's threads go on making files after the error.
+    # In memory first: on a full disk Zarr's threads continue to make files after the error.
     content: dict[str, Buffer] = {}
     with_objects(dataset).to_zarr(MemoryStore(content), mode="w-", consolidated=False, zarr_format=3)
     for key, value in content.items():

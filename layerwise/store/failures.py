@@ -1,4 +1,4 @@
-"""What a store can fail with: it cannot be read, or it cannot be written."""
+"""The two failures of a store, not readable and not writable, and the errors of the storage behind them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from layerwise.errors import LayerwiseError
 
 __all__ = ["NotReadable", "NotWritable", "is_failure", "reading", "reason"]
 
-# The lines that Icechunk draws before the words of a message.
+# The line-drawing characters in front of the words of a message of Icechunk.
 _BRANCHES = re.compile(r"^[^\w\[('\"/]*(?:x )?")
 
-# Of these, the ones that say where in Icechunk it was.
+# Lines of a message that locate the error inside Icechunk.
 _CONTEXT = re.compile(r"context:|\d+: |with |at |\w+=")
 
 
@@ -28,7 +28,7 @@ class NotWritable(LayerwiseError, OSError):
 
 
 def is_failure(error: BaseException, *kinds: type[Exception]) -> bool:
-    """Whether an error is the storage's (one of `kinds`, by default any `Exception`), and not ours.
+    """Whether an error comes from the storage: one of `kinds`, by default any `Exception`, but no `LayerwiseError`.
 
     Damaged files can make Icechunk panic, which is no `Exception`.
     """
@@ -49,7 +49,7 @@ def reading(what: str) -> Iterator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """The cause of an error in one line; Icechunk's messages draw a tree of many, with the innermost cause last."""
+    """Return the cause of an error in one line; Icechunk draws a tree of lines, with the innermost cause last."""
     lines = [_BRANCHES.sub("", line).strip() for line in str(error).splitlines()]
     if isinstance(error, icechunk.IcechunkError):
         lines = [line for line in lines if not _CONTEXT.match(line)][::-1]

@@ -1,4 +1,4 @@
-"""How a Dataset lies in Zarr: variables of the same dims and type share an array, so that a small run is few files."""
+"""The layout of a Dataset in Zarr: variables of the same dims and type share an array, so that there are few files."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from layerwise.store.sealed import PACKED
 
 __all__ = ["chunks", "encodings", "names_by_array", "pack", "unpack"]
 
-# A chunk spans as many variables and then as many epochs as fit in so many bytes. Larger ones are fewer to read; but
-# every write rewrites one of each array.
+# A chunk spans as many variables and then as many epochs as fit in so many bytes. Larger chunks make fewer reads; but
+# every write rewrites one chunk of each array.
 _CHUNK_BYTES = 2**17
 _CHUNK_EPOCHS = 1024
 _CHUNK_VARIABLES = 16
@@ -34,20 +34,20 @@ def pack(dataset: xr.Dataset, arrays: Arrays | None = None) -> xr.Dataset:
     dataset : Dataset
         In memory, its strings as objects.
     arrays : mapping, optional
-        Which array holds which variables, where that is settled; those of variables that the Dataset lacks are left
-        out.
+        The variables of each array, for a run that is already packed; arrays of variables that the Dataset lacks are
+        left out.
     """
     arrays = _group(dataset) if arrays is None else arrays
     packed = {
-        name: _stack(dataset, held, axis=f"{name}_variable")
-        for name, held in arrays.items()
-        if set(held) <= set(dataset.variables)
+        name: _stack(dataset, members, axis=f"{name}_variable")
+        for name, members in arrays.items()
+        if set(members) <= set(dataset.variables)
     }
     return xr.Dataset(packed, attrs=dataset.attrs)
 
 
 def unpack(dataset: xr.Dataset) -> xr.Dataset:
-    """The variables that `pack` stacked, lazily; what is not packed stays as it is."""
+    """Return the variables that `pack` stacked, lazily; variables that are not packed stay as they are."""
     variables: dict[Hashable, xr.Variable] = {}
     coordinates = set(dataset.coords)
     for name, item in dataset.variables.items():
@@ -56,32 +56,32 @@ def unpack(dataset: xr.Dataset) -> xr.Dataset:
             variables[name] = item
             continue
         shared = _Shared(item)
-        for index, (own, is_coordinate, attributes) in enumerate(packed):
+        for index, (member, is_coordinate, attributes) in enumerate(packed):
             data = indexing.LazilyIndexedArray(_Part(shared, index))
-            variables[own] = xr.Variable(item.dims[1:], data, attributes)
-            coordinates |= {own} if is_coordinate else set()
-    own_coordinates = {name: item for name, item in variables.items() if name in coordinates}
+            variables[member] = xr.Variable(item.dims[1:], data, attributes)
+            coordinates |= {member} if is_coordinate else set()
+    coordinate_variables = {name: item for name, item in variables.items() if name in coordinates}
     data_variables = {name: item for name, item in variables.items() if name not in coordinates}
-    return xr.Dataset(data_variables, own_coordinates, dataset.attrs)
+    return xr.Dataset(data_variables, coordinate_variables, dataset.attrs)
 
 
 def names_by_array(dataset: xr.Dataset) -> dict[str, list[Hashable]]:
-    """Which variables the arrays of a packed Dataset hold."""
+    """Return the names of the variables in each array of a packed Dataset."""
     return {
-        str(name): [own for own, *_ in item.attrs[PACKED]]
+        str(name): [member for member, *_ in item.attrs[PACKED]]
         for name, item in dataset.variables.items()
         if PACKED in item.attrs
     }
 
 
 def encodings(dataset: xr.Dataset) -> dict[Hashable, dict[str, Any]]:
-    """How to write every array: compressed, with a checksum at the end of each chunk."""
+    """Return the encoding of every array: compressed, with a checksum at the end of each chunk."""
     codecs = (zarr.codecs.ZstdCodec(), zarr.codecs.Crc32cCodec())
     return {name: {"compressors": codecs, "chunks": chunks(item)} for name, item in dataset.variables.items()}
 
 
 def chunks(variable: xr.Variable) -> tuple[int, ...]:
-    """The whole of a variable in one chunk, save along packed variables and ``epoch``."""
+    """Return the shape of the chunks: whole dims, except along packed variables and ``epoch``."""
     first = variable.dims[0] if PACKED in variable.attrs else None
     rest = math.prod(size for dim, size in variable.sizes.items() if dim not in ("epoch", first))
     each = max(variable.dtype.itemsize * rest, 1)
@@ -89,8 +89,8 @@ def chunks(variable: xr.Variable) -> tuple[int, ...]:
     if first is not None:
         together = max(min(_CHUNK_BYTES // each, variable.sizes[first], _CHUNK_VARIABLES), 1)
     epochs = min(max(_CHUNK_BYTES // (each * together), 1), _CHUNK_EPOCHS)
-    special = {first: together, "epoch": epochs}
-    return tuple(special.get(dim, max(size, 1)) for dim, size in variable.sizes.items())
+    partial_dims = {first: together, "epoch": epochs}
+    return tuple(partial_dims.get(dim, max(size, 1)) for dim, size in variable.sizes.items())
 
 
 def _group(dataset: xr.Dataset) -> dict[str, list[Hashable]]:
@@ -105,18 +105,18 @@ def _stack(dataset: xr.Dataset, names: Iterable[Hashable], axis: str) -> xr.Vari
     items = {name: dataset.variables[name] for name in names}
     first = next(iter(items.values()))
     packed = [
-        [name, name in dataset.coords, {key: _plain(value) for key, value in item.attrs.items()}]
+        [name, name in dataset.coords, {key: _json_value(value) for key, value in item.attrs.items()}]
         for name, item in items.items()
     ]
     return xr.Variable((axis, *first.dims), np.stack([item.values for item in items.values()]), {PACKED: packed})
 
 
-def _plain(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
 class _Shared:
-    """An array of several variables, which lie side by side in its chunks: the last that were read are kept."""
+    """An array of several variables, side by side in its chunks; it caches the chunk that was read last."""
 
     def __init__(self, stacked: xr.Variable) -> None:
         self.stacked = stacked
@@ -125,10 +125,10 @@ class _Shared:
 
     def read(self, index: int, key: tuple[Any, ...]) -> np.ndarray:
         start = index - index % self._step
-        asked = (start, key)
+        request = (start, key)
         last = self._last
-        if last is None or last[0] != asked:
-            last = asked, self.stacked[(slice(start, start + self._step), *key)].values
+        if last is None or last[0] != request:
+            last = request, self.stacked[(slice(start, start + self._step), *key)].values
             self._last = last
         return np.asarray(last[1][index - start])
 

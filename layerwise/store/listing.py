@@ -1,4 +1,4 @@
-"""Which runs there are, and what is in them, without opening them: thousands of them in a moment."""
+"""The runs of a store and their contents, without opening the runs: thousands of them in a moment."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from layerwise.store.sealed import SealedStore
 
 __all__ = ["list_contents", "list_runs"]
 
-#: The attributes of a run, or why they cannot be read.
-Found = dict[str, Any] | LayerwiseError
+#: The attributes of a run, or the error of reading them.
+Attributes = dict[str, Any] | LayerwiseError
 
 
 def list_runs(source: SealedStore, under: str = "") -> list[str]:
-    """The names of the runs below a path, sorted; a damaged one is among them."""
+    """Return the names of the runs below a path, sorted, damaged runs included."""
     return sorted(_find(source, under))
 
 
-def list_contents(source: SealedStore) -> dict[str, Found]:
-    """By name what is in every run (`contents_of`), or why it cannot be read."""
-    found = _find(source, "")
-    return {run: _contents(source, run, found[run]) for run in sorted(found)}
+def list_contents(source: SealedStore) -> dict[str, Attributes]:
+    """Return the contents of every run (`contents_of`) by name, or the error of reading them."""
+    runs = _find(source, "")
+    return {run: _contents(source, run, runs[run]) for run in sorted(runs)}
 
 
-def _contents(source: SealedStore, run: str, attributes: Found) -> Found:
+def _contents(source: SealedStore, run: str, attributes: Attributes) -> Attributes:
     if isinstance(attributes, LayerwiseError):
         return attributes
     if CONTENTS in attributes:
@@ -40,20 +40,20 @@ def _contents(source: SealedStore, run: str, attributes: Found) -> Found:
         return error
 
 
-def _find(source: SealedStore, under: str) -> dict[str, Found]:
+def _find(source: SealedStore, under: str) -> dict[str, Attributes]:
     if find_group(source, under) is None:
         return {}
-    found: dict[str, Found] = sync(_descend(source, under))
-    return found
+    runs: dict[str, Attributes] = sync(_descend(source, under))
+    return runs
 
 
-async def _descend(source: SealedStore, path: str) -> dict[str, Found]:
+async def _descend(source: SealedStore, path: str) -> dict[str, Attributes]:
     names = [name async for name in source.list_dir(path) if name != "zarr.json"]
-    found: dict[str, Found] = {}
+    runs: dict[str, Attributes] = {}
     for child, document in (await source.describe([f"{path}/{name}".lstrip("/") for name in names])).items():
         if isinstance(document, NotReadable):
-            found[child] = document
+            runs[child] = document
         elif document["node_type"] == "group":
             is_run = SCHEMA in document["attributes"]
-            found |= {child: document["attributes"]} if is_run else await _descend(source, child)
-    return found
+            runs |= {child: document["attributes"]} if is_run else await _descend(source, child)
+    return runs

@@ -1,4 +1,4 @@
-"""Where a store lies: a local folder, memory, S3 or Google Cloud Storage, opened or made by one function."""
+"""Open or make a store: in a local folder, in memory, in S3 or in Google Cloud Storage."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from layerwise.arguments import PATH
 from layerwise.errors import NotAStore, UnknownName, listed, shown
 from layerwise.runtime.temporary_folders import Scratch
 from layerwise.store.failures import NotWritable, reading, reason
-from layerwise.store.runs import BRANCH, Store
+from layerwise.store.runs import Store
 from layerwise.store.sealed import SealedStore
+from layerwise.store.transactions import BRANCH, Transactions
 
 __all__ = ["new_or_open", "open_store"]
 
@@ -31,13 +32,13 @@ __all__ = ["new_or_open", "open_store"]
 VERSION = 2
 _MARK = "layerwise_store"
 
-# What Icechunk says where another is making a repository or has begun to; how often to look again, and seconds in
-# between.
+# Words in Icechunk's errors where another process is making a repository or has begun to; how often to look again, and
+# the seconds in between.
 _BEGUN = ("clean prefixes", "conflict")
 _ATTEMPTS = 20
 _PAUSE = 0.1
 
-# Seconds that Icechunk's threads get at the end, at most.
+# The longest wait for Icechunk's threads at the end, in seconds.
 _SETTLING = 5.0
 
 
@@ -47,28 +48,33 @@ def open_store(path: str | os.PathLike[str], *, create: bool = True) -> Store:
     Parameters
     ----------
     path : str or path
-        A local folder (by custom ``name.lw``), ``memory://`` (a new one at each call), ``s3://bucket/prefix``
+        A local folder (usually ``name.lw``), ``memory://`` (a new store at each call), ``s3://bucket/prefix``
         or ``gs://bucket/prefix``. Credentials, region and endpoint of the last two come from the environment,
         as for any other tool (``AWS_REGION``, ``AWS_ENDPOINT_URL``, ``GOOGLE_APPLICATION_CREDENTIALS``).
     create : bool
-        Whether to make the store if nothing, or an empty folder, is there.
+        Whether to make the store if the path does not exist or is an empty folder.
+
+    Returns
+    -------
+    Store
+        The store.
 
     Raises
     ------
     NotAStore
-        If something else is there, or nothing and `create` is false.
+        If the path holds something else, or no store and `create` is false.
     NotWritable
         If a store cannot be made there.
     UnknownName
-        If the path starts with a scheme that is none of the above.
+        If the path starts with another scheme.
 
     Examples
     --------
     >>> open_store("memory://").runs()
     []
     """
-    # It warns that local commits are not serialised, which the lock does, and of rebases that fail, which are
-    # written anew.
+    # Icechunk warns that local commits are not serialised, which the lock does, and of failed rebases, after which the
+    # write starts anew.
     if "ICECHUNK_LOG" not in os.environ:
         icechunk.set_logs_filter("icechunk::storage::object_store=error,icechunk::session=error,warn")
     _settle_at_exit()
@@ -84,10 +90,10 @@ def open_store(path: str | os.PathLike[str], *, create: bool = True) -> Store:
 
 @functools.cache
 def _settle_at_exit() -> None:
-    """Have the interpreter end only when Icechunk's threads are out of it.
+    """Delay the end of the interpreter until Icechunk's threads have left it.
 
-    They call Python to say that they have an answer, and may still be in that call when what waited for the answer has
-    gone on; where the interpreter ends meanwhile, the process aborts.
+    These threads call Python to deliver an answer, and may still be in that call when the waiting code has continued;
+    if the interpreter ends meanwhile, the process aborts.
     """
     atexit.register(_settle)
 
@@ -104,17 +110,17 @@ def _settle() -> None:
 
 @contextmanager
 def new_or_open(path: str | os.PathLike[str]) -> Iterator[Store]:
-    """A store that is taken away again if it was made for this, and an exception leaves it without a run.
+    """Open or make a store; delete it again if it is new and an exception leaves it without a run.
 
     Parameters
     ----------
     path : str or path
-        As for `open_store`; a store that is not in a local folder stays.
+        As for `open_store`; a store outside of local folders is not deleted.
     """
     place = Path(os.fspath(PATH.read("path", path)).removeprefix("file://"))
     is_local = "://" not in str(path).removeprefix("file://")
-    was_there = [item for item in (place, *place.parents) if _is_there(item)]
-    is_new = is_local and _what_is_there(place) is None
+    existing = [item for item in (place, *place.parents) if _exists(item)]
+    is_new = is_local and _content(place) is None
     store = open_store(path)
     try:
         yield store
@@ -123,7 +129,7 @@ def new_or_open(path: str | os.PathLike[str]) -> Iterator[Store]:
             shutil.rmtree(place, ignore_errors=True)
             with suppress(OSError):
                 for item in (place, *place.parents):
-                    if item in was_there:
+                    if item in existing:
                         item.mkdir(exist_ok=True)
                         break
                     item.rmdir() if item.exists() else None
@@ -157,15 +163,15 @@ def _gs(location: str) -> icechunk.Storage:
 def _open_remote(place: str, storage: icechunk.Storage, create: bool) -> Store:
     repository = _repository(place, storage, create)
     if _version(repository, place) is None and _is_empty(repository, place):
-        # Its maker was killed, or is not that far yet.
+        # The process that makes it was killed, or has not finished.
         if not create:
             raise NotAStore(f"the store at {place} was not made to its end; opening it with create=True finishes it")
         _mark(repository, place)
-    return Store(repository, place, seals=_check(repository, place) > 1)
+    return Store(Transactions(repository, place, seals=_check(repository, place) > 1))
 
 
 def _repository(place: str, storage: icechunk.Storage, create: bool) -> icechunk.Repository:
-    """The repository at a place, made where there is none; another may be making it at the same time."""
+    """Return the repository at a place, made where there is none; another process may be making it meanwhile."""
     for attempt in range(_ATTEMPTS):
         try:
             if icechunk.Repository.exists(storage):
@@ -187,12 +193,12 @@ def _repository(place: str, storage: icechunk.Storage, create: bool) -> icechunk
 
 
 def _open_local(path: Path, create: bool) -> Store:
-    # Icechunk makes the folder even to look into it, so what is there is found out first; and before it is judged,
-    # since another may be making a store, which appears as a whole.
-    what = _what_is_there(path)
+    # Icechunk makes the folder even to look into it, so its content is read first. That happens before the check for a
+    # repository, since another process may be making a store, which appears as a whole.
+    content = _content(path)
     if not _looks_like_repository(path):
-        if what is not None:
-            raise NotAStore(f"{path} is not a layerwise store: it is {what}")
+        if content is not None:
+            raise NotAStore(f"{path} is not a layerwise store: it is {content}")
         if not create:
             raise NotAStore(f"there is no store at {path}")
         if Path.cwd().is_relative_to(path.resolve()):
@@ -200,16 +206,17 @@ def _open_local(path: Path, create: bool) -> Store:
         _make_local(path)
     with reading(f"the store {path}"):
         repository = icechunk.Repository.open(icechunk.local_filesystem_storage(str(path)))
-    return Store(repository, str(path), seals=_check(repository, str(path)) > 1, lock=path / ".lock")
+    seals = _check(repository, str(path)) > 1
+    return Store(Transactions(repository, str(path), seals=seals, lock=path / ".lock"))
 
 
-def _is_there(path: Path) -> bool:
-    """Whether anything is at a path.
+def _exists(path: Path) -> bool:
+    """Whether a path exists.
 
     Raises
     ------
     NotAStore
-        If no file can be called so, or what leads there cannot be read.
+        If no file can have this name, or a folder on the way cannot be read.
     """
     try:
         return path.exists()
@@ -218,7 +225,7 @@ def _is_there(path: Path) -> bool:
 
 
 def _make_local(path: Path) -> None:
-    """Make a store beside `path` and rename it: a kill leaves none or a whole one, and of two makers one wins."""
+    """Make a store next to `path` and rename it: a kill leaves no store or a whole one, and two makers make one."""
     try:
         with Scratch(path.parent, f".{path.name}.") as draft:
             _mark(icechunk.Repository.create(icechunk.local_filesystem_storage(str(draft))), str(path))
@@ -229,16 +236,16 @@ def _make_local(path: Path) -> None:
 
 
 def _mark(repository: icechunk.Repository, place: str) -> None:
-    """Make an empty repository a store; if another was faster, nothing is done."""
+    """Make an empty repository a store; do nothing if another process was faster."""
     session = repository.writable_session(BRANCH)
     with suppress(FileExistsError, ContainsGroupError, icechunk.ConflictError, icechunk.RebaseFailedError):
-        # Not "w", which deletes what another may have written meanwhile.
+        # Not "w", which would delete what another process has written meanwhile.
         zarr.open_group(SealedStore(session.store, place), mode="w-", zarr_format=3).attrs[_MARK] = VERSION
         session.commit("new store")
 
 
 def _version(repository: icechunk.Repository, place: str) -> int | None:
-    """The version of a store, or None if it is none."""
+    """Return the version of a store, or None if the repository is no store."""
     with reading(f"the store {place}"):
         source = SealedStore(repository.readonly_session(BRANCH).store, place, seals=False)
         try:
@@ -254,7 +261,7 @@ def _is_empty(repository: icechunk.Repository, place: str) -> bool:
 
 
 def _check(repository: icechunk.Repository, place: str) -> int:
-    """The version; raises `NotAStore` unless the repository is ours and not newer than this layerwise."""
+    """Return the version; raise `NotAStore` unless the repository is a store and not newer than this layerwise."""
     version = _version(repository, place)
     if version is None:
         raise NotAStore(f"{place} is not a layerwise store: it is an Icechunk repository of something else")
@@ -269,9 +276,9 @@ def _looks_like_repository(path: Path) -> bool:
     return (path / "refs").is_dir() and (path / "snapshots").is_dir()
 
 
-def _what_is_there(path: Path) -> str | None:
-    """A few words on what is at `path`, or None for nothing or an empty folder."""
-    if not _is_there(path):
+def _content(path: Path) -> str | None:
+    """Describe the content of `path` in a few words; None if it does not exist or is an empty folder."""
+    if not _exists(path):
         return None
     if not path.is_dir():
         return f"a file of {path.stat().st_size:,} bytes"

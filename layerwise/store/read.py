@@ -1,4 +1,4 @@
-"""From Zarr groups to runs: which there are, and one as a lazy Dataset."""
+"""From Zarr groups to runs: find a run, and open it as a lazy Dataset."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ __all__ = [
     "with_objects",
 ]
 
-#: Array on ``epoch`` in every run: the attributes of an epoch's write that differ from the run's, as JSON.
+#: The array on ``epoch`` in every run: the attributes of an epoch's write that differ from the run's, as JSON.
 LOG = "_attributes"
 
-#: The attribute that tells a run from a group that only holds runs.
+#: The attribute that distinguishes a run from a group that only holds runs.
 SCHEMA = "layerwise_schema"
 
-#: The attribute of a run that says what is in it, so that a listing need not open it, and nothing can go missing.
+#: The attribute of a run with its contents, so that a listing need not open the run, and a missing part is noticed.
 CONTENTS = "layerwise_contents"
 
 
 def find_group(source: SealedStore, path: str) -> zarr.Group | None:
-    """The Zarr group at a path, or None; also for an array's path, and for what no path can be."""
+    """Return the Zarr group at a path; None if there is none, or the path is an array's or invalid."""
     try:
         return zarr.open_group(source, path=path, mode="r", zarr_format=3)
     except ValueError:
@@ -55,7 +55,7 @@ def is_run(source: SealedStore, run: str) -> bool:
 
 
 def open_packed(source: SealedStore, path: str, drop: list[str] | None = None) -> xr.Dataset:
-    """What is at a path as it is on disk, lazily."""
+    """Open a group as it is on disk, lazily."""
     dataset: xr.Dataset = xr.open_zarr(
         source,
         group=path,
@@ -69,14 +69,14 @@ def open_packed(source: SealedStore, path: str, drop: list[str] | None = None) -
 
 
 def open_unsorted(source: SealedStore, run: str) -> xr.Dataset:
-    """A run, lazily: its epochs in the order of the writes.
+    """Open a run lazily, its epochs in the order of the writes.
 
     Raises
     ------
     NotReadable
-        If it is damaged.
+        If the run is damaged.
     SchemaMismatch
-        If it was written by a newer layerwise.
+        If the run was written by a newer layerwise.
     """
     dataset = unpack(open_packed(source, run, drop=[LOG]))
     contents = dataset.attrs.pop(CONTENTS, None)
@@ -87,7 +87,7 @@ def open_unsorted(source: SealedStore, run: str) -> xr.Dataset:
 
 
 def contents_of(dataset: xr.Dataset) -> dict[str, Any]:
-    """What a listing says of a run."""
+    """Return what a listing shows of a run."""
     return {
         "model": str(dataset.attrs.get("model", "")),
         "epochs": dataset.sizes["epoch"],
@@ -98,16 +98,16 @@ def contents_of(dataset: xr.Dataset) -> dict[str, Any]:
 
 
 def open_run(source: SealedStore, run: str) -> xr.Dataset:
-    """A run as a lazy Dataset, its epochs ascending and its strings as they were given; raises as `open_unsorted`."""
+    """Open a run lazily, its epochs ascending and its strings as they were written; raise as `open_unsorted`."""
     dataset = restore(open_unsorted(source, run))
     return dataset if dataset.indexes["epoch"].is_monotonic_increasing else dataset.sortby("epoch")
 
 
 def restore(dataset: xr.Dataset) -> xr.Dataset:
-    """Undo what a file format did to strings, attributes and the order of the variables; what is lazy stays so.
+    """Undo the changes of a file format to strings, attributes and the order of the variables, lazily.
 
-    Formats give strings back as Python objects, where a profile has NumPy's; and numbers in attributes as
-    NumPy's, where a profile has Python's.
+    Formats return strings as Python objects, where a profile has NumPy's; and numbers in attributes as NumPy's, where a
+    profile has Python's.
     """
     strings = {
         name: (coordinate.dims, coordinate.values.astype(object).astype(str), coordinate.attrs)
@@ -121,14 +121,14 @@ def restore(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def with_objects(dataset: xr.Dataset) -> xr.Dataset:
-    """The Dataset with strings as Python objects, which Zarr stores as strings of any length; undone by `restore`."""
+    """Turn strings into Python objects, which Zarr stores as strings of any length; `restore` undoes it."""
     return dataset.assign(
         {name: item.astype(object) for name, item in dataset.variables.items() if item.dtype.kind in "UT"}
     )
 
 
 def read_attributes(source: SealedStore, run: str) -> pd.DataFrame:
-    """The run's log of attributes: one row an epoch, one column an attribute that ever differed."""
+    """Return the run's log of attributes: one row an epoch, one column an attribute that ever differed."""
     dataset = open_packed(source, run)
     first = dataset.attrs
     rows = [json.loads(str(text)) for text in dataset[LOG].values]

@@ -1,4 +1,4 @@
-"""Results: Datasets of any dims, kept whole beside the runs that they were made of."""
+"""Results: Datasets of any dims, stored whole next to the runs that they were derived from."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from layerwise.store.sealed import SealedStore
 
 __all__ = ["is_result", "read_result", "write_result"]
 
-# The attribute that tells a result from a run, and from a group that only holds others; its value is that of the
-# attribute that would make it a run, 0 if there was none.
+# The attribute that distinguishes a result from a run, and from a group that only holds others. Its value is that of
+# the attribute that would make it a run, or 0 without one.
 _MARK = "layerwise_result"
 
 
@@ -23,7 +23,7 @@ def is_result(source: SealedStore, name: str) -> bool:
 
 
 def read_result(source: SealedStore, name: str) -> xr.Dataset:
-    """A result, loaded."""
+    """Load a result."""
     loaded = restore(unpack(open_packed(source, name)).load())
     if schema := loaded.attrs.pop(_MARK):
         loaded.attrs[SCHEMA] = schema
@@ -31,12 +31,12 @@ def read_result(source: SealedStore, name: str) -> xr.Dataset:
 
 
 def write_result(target: SealedStore, name: str, dataset: xr.Dataset) -> None:
-    """Write a result in a session, in place of the one that was there, without committing."""
+    """Write a result in a session, in place of one of the same name, without committing."""
     if is_result(target, name):
         del zarr.open_group(target, mode="r+", zarr_format=3)[name]
     whole = with_objects(dataset.compute().drop_encoding())
     whole.attrs = {**dataset.attrs, _MARK: dataset.attrs.get(SCHEMA, 0)}
-    # What was made of profiles may say that it is one.
+    # A Dataset derived from profiles may have inherited the attribute that makes it a run.
     whole.attrs.pop(SCHEMA, None)
     whole = pack(whole) if target.seals else whole
     whole.to_zarr(

@@ -1,4 +1,4 @@
-"""A Zarr store that proves what it reads: checksums of metadata and chunks, and no chunk silently missing."""
+"""A Zarr store that checks what it reads: checksums of metadata and chunks, and no chunk silently missing."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ _CRC_BYTES = 4
 
 @dataclass(frozen=True)
 class _Array:
-    """What is known of an array before its chunks are read."""
+    """The layout of an array, from its metadata."""
 
     names: tuple[str, ...]
     chunk: tuple[int, ...]
-    #: Chunks along every axis that were there when the session began.
+    #: Number of chunks along every axis when the session began.
     grid: tuple[int, ...]
     has_checksum: bool
 
@@ -60,9 +60,9 @@ class SealedStore(WrapperStore[icechunk.IcechunkStore]):
     store : icechunk.IcechunkStore
         The store of a session.
     place : str
-        What to call it in messages.
+        Its name in messages.
     seals : bool
-        Whether metadata is sealed as it is written, and all that is read must be. Stores of version 1 have no
+        Whether metadata is sealed as it is written, and must be sealed when it is read. Stores of version 1 have no
         seals.
     """
 
@@ -85,36 +85,36 @@ class SealedStore(WrapperStore[icechunk.IcechunkStore]):
         """
         path, _, name = key.rpartition("/")
         if name == _METADATA:
-            with reading(self._call(path)):
+            with reading(self._label(path)):
                 value = await self._store.get(key, prototype)
             if value is None:
                 return None
             return prototype.buffer.from_bytes(json.dumps(self._unseal(path, value.to_bytes())).encode())
         match = _CHUNK.fullmatch(key)
         if match is None:
-            with reading(self._call(key)):
+            with reading(self._label(key)):
                 return await self._store.get(key, prototype, byte_range)
         return await self._get_chunk(match["array"], match["index"], key, prototype)
 
     async def describe(self, paths: Sequence[str]) -> dict[str, dict[str, Any] | NotReadable]:
-        """The metadata at many paths in one go, or why it cannot be read; nothing for a path that has none."""
+        """Return the metadata at many paths in one request, or the error of reading it; omit paths without any."""
         prototype = default_buffer_prototype()
         values: list[Buffer | None] = [None] * len(paths)
         with suppress(Exception):
-            # Raises if there is any of them that it cannot read.
+            # Raises if it cannot read one of them; then each is read alone.
             keys = [(f"{path}/{_METADATA}", None) for path in paths]
             values = await self._store.get_partial_values(prototype, keys)
-        found: dict[str, dict[str, Any] | NotReadable] = {}
+        documents: dict[str, dict[str, Any] | NotReadable] = {}
         for path, value in zip(paths, values, strict=True):
             try:
                 if value is None:
-                    with reading(self._call(path)):
+                    with reading(self._label(path)):
                         value = await self._store.get(f"{path}/{_METADATA}", prototype)
                 if value is not None:
-                    found[path] = self._unseal(path, value.to_bytes())
+                    documents[path] = self._unseal(path, value.to_bytes())
             except NotReadable as error:
-                found[path] = error
-        return found
+                documents[path] = error
+        return documents
 
     async def set(self, key: str, value: Buffer) -> None:
         """Write a value; metadata is sealed."""
@@ -144,37 +144,37 @@ class SealedStore(WrapperStore[icechunk.IcechunkStore]):
         await self._store.delete_dir(prefix)
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:  # type: ignore[override]
-        """The names directly below a prefix."""
-        with reading(self._call(prefix)):
+        """Iterate over the names directly below a prefix."""
+        with reading(self._label(prefix)):
             async for name in self._store.list_dir(prefix):
                 yield name
 
     async def _get_chunk(self, array: str, index: str, key: str, prototype: BufferPrototype) -> Buffer | None:
         if array not in self._arrays:
             await self.get(f"{array}/{_METADATA}", default_buffer_prototype())
-        known = self._arrays.get(array)
+        layout = self._arrays.get(array)
         place = tuple(map(int, index.split("/")[1:]))
-        what = self._call(array.rpartition("/")[0], known.names_in(place) if known else [array.rpartition("/")[2]])
+        what = self._label(array.rpartition("/")[0], layout.names_in(place) if layout else [array.rpartition("/")[2]])
         with reading(what):
             value = await self._store.get(key, prototype)
-        if known is None:
+        if layout is None:
             return value
         if value is None:
-            if self.seals and known.holds(place):
+            if self.seals and layout.holds(place):
                 raise NotReadable(f"{what} cannot be read: a chunk is missing")
-        elif known.has_checksum and not _is_whole(value.to_bytes()):
+        elif layout.has_checksum and not _is_whole(value.to_bytes()):
             raise NotReadable(f"{what} cannot be read: its checksum says that it is damaged")
         return value
 
     def _unseal(self, path: str, raw: bytes) -> dict[str, Any]:
-        """The metadata of a path without its seal, once that is proven."""
-        with reading(self._call(path)):
+        """Check the seal of a path's metadata, and return the metadata without it."""
+        with reading(self._label(path)):
             document: dict[str, Any] = json.loads(raw)
             seal = document.get("attributes", {}).pop(SEAL, None)
         if (self.seals or seal is not None) and seal != _digest(path, document):
             is_array = document.get("node_type") == "array"
             owner, _, name = path.rpartition("/")
-            what = self._call(owner, [name]) if is_array else self._call(path)
+            what = self._label(owner, [name]) if is_array else self._label(path)
             raise NotReadable(f"{what} cannot be read: the checksum of its description says that it is damaged")
         self._arrays.setdefault(path, _describe(path, document))
         return document
@@ -183,7 +183,7 @@ class SealedStore(WrapperStore[icechunk.IcechunkStore]):
         path, _, name = key.rpartition("/")
         if name != _METADATA:
             return value
-        # Chunks of what is new are yet to come.
+        # The chunks of a new array are written later.
         self._arrays.setdefault(path, None)
         if not self.seals:
             return value
@@ -194,17 +194,17 @@ class SealedStore(WrapperStore[icechunk.IcechunkStore]):
         return type(value).from_bytes(json.dumps(document).encode())
 
     def _forget(self, path: str) -> None:
-        """Expect no chunks of what was deleted."""
+        """Expect no chunks of a deleted path."""
         for known in [known for known in self._arrays if known == path or known.startswith(f"{path}/")]:
             self._arrays[known] = None
 
-    def _call(self, run: str, names: list[str] | None = None) -> str:
+    def _label(self, run: str, names: list[str] | None = None) -> str:
         owner = f"the run {run!r} of {self.place}" if run else f"the store {self.place}"
         return f"{listed([repr(name) for name in names])} of {owner}" if names else owner
 
 
 def _digest(path: str, document: dict[str, Any]) -> str:
-    """A checksum of metadata without its seal, and of where it is."""
+    """Return a checksum of the path and of its metadata without the seal."""
     attributes = {key: value for key, value in document.get("attributes", {}).items() if key != SEAL}
     text = json.dumps([path, {**document, "attributes": attributes}], sort_keys=True)
     return xxhash.xxh3_64_hexdigest(text.encode())

@@ -1,4 +1,4 @@
-"""Old snapshots of a store in a folder: each describes all runs, so that all would take the square of their number."""
+"""Delete old snapshots of a store in a folder: each describes all runs, so that their size would grow quadratically."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ import icechunk
 
 __all__ = ["forget_old_snapshots"]
 
-# Snapshots may take so many times the newest of them, and so many bytes at least; what is beyond is forgotten down to
-# half of that, so that it happens rarely.
+# The snapshots may take this many times the newest of them, and at least this many bytes. Beyond that the oldest are
+# deleted down to half of the limit, so that it happens rarely.
 _TIMES = 16
 _LEAST_BYTES = 2**24
 
-# Who opens a store finds out which snapshot is the newest, and reads it a moment later.
+# A reader looks up the newest snapshot, and reads it a moment later.
 _LEAST_KEPT = timedelta(seconds=10)
 
 
 def forget_old_snapshots(repository: icechunk.Repository, folder: Path, newest: str) -> None:
     """Delete the oldest snapshots where all together take many times the newest; the caller holds the store's lock.
 
-    What the runs consist of stays, also what was replaced; the history becomes shorter. A kill in between leaves files
-    that nothing names, which the next call deletes.
+    The data of the runs stays, replaced data included; the history becomes shorter. A kill in between leaves files that
+    no snapshot names, which the next call deletes.
 
     Parameters
     ----------
     repository : icechunk.Repository
-        The repository, not asked before: it may have snapshots in memory that others have changed.
+        The repository, newly opened: otherwise it may have snapshots in memory that others have changed.
     folder : path
-        Where the store lies.
+        The folder of the store.
     newest : str
         The newest snapshot.
     """
@@ -46,7 +46,7 @@ def forget_old_snapshots(repository: icechunk.Repository, folder: Path, newest: 
 
 
 def _begin_of_kept(repository: icechunk.Repository, sizes: dict[str, int], newest: str, limit: int) -> datetime:
-    """When the oldest was written of the newest snapshots that take so many bytes together."""
+    """Return when the oldest of the snapshots that stay was written: the newest that together take `limit` bytes."""
     total, since = 0, datetime.now(UTC)
     for snapshot in repository.ancestry(snapshot_id=newest):
         total += sizes.get(snapshot.id, 0)
@@ -57,7 +57,7 @@ def _begin_of_kept(repository: icechunk.Repository, sizes: dict[str, int], newes
 
 
 def _named(repository: icechunk.Repository) -> Iterator[str]:
-    """The snapshots of all branches and tags."""
+    """Iterate over the snapshots of all branches and tags."""
     for branch in repository.list_branches():
         yield from (snapshot.id for snapshot in repository.ancestry(branch=branch))
     for tag in repository.list_tags():

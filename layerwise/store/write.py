@@ -22,11 +22,11 @@ __all__ = ["EpochExists", "InvalidRun", "check_name", "check_surroundings", "del
 
 _LOG_EPOCHS = 64
 
-# Zarr keeps names that start with two underscores to itself.
+# Names that start with two underscores are reserved by Zarr.
 _LONGEST_PART = 200
 _PART = re.compile(r"(?!__)(?!\.+$)[^/\\\x00-\x1f]+")
 
-# A chunk that is not there is a damage, so that those of NaN alone are written too.
+# A missing chunk counts as damage, so chunks of nothing but NaN are written too.
 _ZARR: dict[str, Any] = {"consolidated": False, "zarr_format": 3, "write_empty_chunks": True}
 
 
@@ -39,7 +39,7 @@ class InvalidRun(LayerwiseError, ValueError):
 
 
 def check_name(run: str) -> None:
-    """Raise `InvalidRun` for what no run can be called."""
+    """Raise `InvalidRun` for a name that no run can have."""
     if not isinstance(run, str):
         raise InvalidRun(f"no run can be called {shown(run)}: a name is text")
     if not all(_PART.fullmatch(part) and part.strip() for part in run.split("/")):
@@ -51,7 +51,7 @@ def check_name(run: str) -> None:
 
 
 def prepare(dataset: xr.Dataset, run: str) -> xr.Dataset:
-    """Check name and profile, and bring the profile into the form that is written.
+    """Check name and profile, and return the profile in the form in which it is written.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def write_run(target: SealedStore, run: str, dataset: xr.Dataset, *, overwrite: 
     Raises
     ------
     EpochExists, InvalidRun, SchemaMismatch
-        If that cannot be done; the session must then be dropped.
+        If the Dataset cannot be written; the session must then be dropped.
     """
     if not is_run(target, run):
         check_surroundings(target, run)
@@ -84,9 +84,9 @@ def write_run(target: SealedStore, run: str, dataset: xr.Dataset, *, overwrite: 
     _check_fit(run, stored, dataset)
     places = {epoch: place for place, epoch in enumerate(stored["epoch"].values.tolist())}
     epochs = dataset["epoch"].values.tolist()
-    there = [index for index, epoch in enumerate(epochs) if epoch in places]
-    if there and not overwrite:
-        taken = _some(epochs[index] for index in there)
+    existing = [index for index, epoch in enumerate(epochs) if epoch in places]
+    if existing and not overwrite:
+        taken = _some(epochs[index] for index in existing)
         raise EpochExists(f"the run {run!r} already has epoch {taken}; overwrite=True replaces it")
     attributes = dict(zarr.open_group(target, path=run, mode="r", zarr_format=3).attrs)
     new = [index for index, epoch in enumerate(epochs) if epoch not in places]
@@ -94,7 +94,7 @@ def write_run(target: SealedStore, run: str, dataset: xr.Dataset, *, overwrite: 
         attributes[CONTENTS] = contents_of(stored) | {"epochs": len(places) + len(new)}
     rows = _rows(stored, dataset, attributes)
     arrays = names_by_array(open_packed(target, run))
-    for index in there:
+    for index in existing:
         place = places[epochs[index]]
         row = _pack(rows.isel(epoch=[index]), arrays)
         row.to_zarr(target, group=run, region={"epoch": slice(place, place + 1)}, **_ZARR)
@@ -136,7 +136,7 @@ def _pack(dataset: xr.Dataset, arrays: dict[str, list[Hashable]] | None) -> xr.D
 
 
 def _rows(stored: xr.Dataset, dataset: xr.Dataset, attributes: Mapping[str, Any]) -> xr.Dataset:
-    """What a later write adds: the variables on ``epoch``, as they are stored, and what its attributes say anew."""
+    """Return the rows that a later write adds: the variables on ``epoch``, and the log of its changed attributes."""
     rows = dataset.drop_vars([name for name, item in dataset.variables.items() if "epoch" not in item.dims])
     rows = rows.assign(
         {
@@ -146,17 +146,17 @@ def _rows(stored: xr.Dataset, dataset: xr.Dataset, attributes: Mapping[str, Any]
         }
     )
     given: dict[str, Any] = {str(key): json.loads(_json(value)) for key, value in dataset.attrs.items()}
-    lacking = {key: None for key in attributes if key not in given and key not in ("coordinates", CONTENTS)}
-    anew = {key: value for key, value in given.items() if _json(value) != _json(attributes.get(key))}
-    log = np.full(rows.sizes["epoch"], _json(anew | lacking), dtype=object)
+    missing = {key: None for key in attributes if key not in given and key not in ("coordinates", CONTENTS)}
+    changed = {key: value for key, value in given.items() if _json(value) != _json(attributes.get(key))}
+    log = np.full(rows.sizes["epoch"], _json(changed | missing), dtype=object)
     rows = rows.assign({LOG: ("epoch", log)})
-    # An append replaces the attributes of the group: by those that it has.
+    # An append replaces the attributes of the group, here by the same ones.
     rows.attrs = dict(attributes)
     return rows
 
 
 def _check_fit(run: str, stored: xr.Dataset, dataset: xr.Dataset) -> None:
-    """Raise `SchemaMismatch`, naming all that differs, unless the Dataset can continue the run."""
+    """Raise `SchemaMismatch`, naming all differences, unless the Dataset can continue the run."""
     problems = [
         *_missing("variables", stored.data_vars, dataset.data_vars),
         *_missing("coordinates", stored.coords, dataset.coords),
@@ -165,11 +165,11 @@ def _check_fit(run: str, stored: xr.Dataset, dataset: xr.Dataset) -> None:
     labels = [name for name in common if name in stored.dims]
     resized: set[Hashable] = set()
     for name in labels + [name for name in common if name not in labels]:
-        # Where the labels of a dim differ, all that lies along it does.
+        # Where the labels of a dim differ, all variables along it do too.
         if not resized & set(stored[name].dims):
-            found = list(_differences(name, stored[name].variable, dataset[name].variable))
-            resized |= {name} if found and name in labels else set()
-            problems += found
+            differences = list(_differences(name, stored[name].variable, dataset[name].variable))
+            resized |= {name} if differences and name in labels else set()
+            problems += differences
     if problems:
         raise SchemaMismatch(f"this profile does not continue the run {run!r}: " + "; ".join(problems))
 
@@ -187,8 +187,9 @@ def _differences(name: Hashable, stored: xr.Variable, given: xr.Variable) -> Ite
 
 
 def _missing(what: str, stored: Iterable[Hashable], given: Iterable[Hashable]) -> Iterator[str]:
-    have, has = list(stored), list(given)
-    new, missing = [name for name in has if name not in have], [name for name in have if name not in has]
+    stored_names, given_names = list(stored), list(given)
+    new = [name for name in given_names if name not in stored_names]
+    missing = [name for name in stored_names if name not in given_names]
     if new:
         yield f"{what} that the run does not have: {_some(new)}"
     if missing:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from helpers.command_line import type_in  # noqa: F401
 from helpers.networks import Perceptron, blobs, loader
 from torch import nn
 

@@ -1,4 +1,4 @@
-"""Networks and data that fail in the middle of a run: told where, with the cause, and everything as it was before."""
+"""Networks and data that fail in the middle of a run: one line with place and cause; everything stays as it was."""
 
 from __future__ import annotations
 
@@ -98,11 +98,11 @@ CALLS: list[tuple[str, type[Exception], Callable[[nn.Module], Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("told", "cause", "call"), CALLS, ids=[told[:60] for told, _, _ in CALLS])
-def test_a_failure_is_told_with_its_place_and_leaves_all_as_it_was(failing, told, cause, call):
+@pytest.mark.parametrize(("message", "cause", "call"), CALLS, ids=[message[:60] for message, _, _ in CALLS])
+def test_a_failure_is_told_with_its_place_and_leaves_all_as_it_was(failing, message, cause, call):
     before = {name: value.clone() for name, value in failing.state_dict().items()}
     draws = torch.get_rng_state(), str(np.random.get_state()), random.getstate()
-    with pytest.raises(RunFailed, match=told) as raised:
+    with pytest.raises(RunFailed, match=message) as raised:
         call(failing)
     assert isinstance(raised.value.__cause__, cause)
     assert "\n" not in str(raised.value)

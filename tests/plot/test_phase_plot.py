@@ -123,7 +123,7 @@ def test_one_epoch_is_a_point_without_colour_bar():
     assert height < 5
 
 
-def test_what_is_not_there_is_refused():
+def test_unknown_labels_are_refused():
     ds = trained([0.9, 0.5])
     with pytest.raises(UnknownName, match=r"no layer 'encoder\.stages\.0\.blocks\.9'; nearest"):
         phase_plot(ds, layer="encoder.stages.0.blocks.9")

@@ -36,7 +36,7 @@ def test_layers_run_upward_and_from_left_to_right_on_a_linear_scale_from_0_to_1(
     assert ax.get_ylabel() == "vit: layer (blocks.*)"
 
 
-def test_what_holds_no_similarity_is_told():
+def test_a_dataset_without_similarity_is_refused():
     with pytest.raises(UnknownName, match="no metric 'cka'"):
         similarity_heatmap(similar().rename(cka="nc1"))
 

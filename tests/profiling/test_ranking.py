@@ -108,7 +108,7 @@ def test_networks_are_ranked_and_drawn_from_the_command_line(tmp_path, monkeypat
         "def small():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 10))\n"
         "def large():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))\n"
     )
-    words = ["rank", "sklearn:digits?limit=200&test=0.3", "mine:small", "mine:large", "-o", "rank.png", "--json"]
+    words = ["rank", "mine:small", "mine:large", "sklearn:digits?limit=200&test=0.3", "-o", "rank.png", "--json"]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)

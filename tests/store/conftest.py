@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
-
-from layerwise.cli import main
+from helpers.command_line import type_in  # noqa: F401
 
 
 @pytest.fixture
@@ -28,17 +26,3 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/{path}", method=method)).close()
     yield "s3://bucket"
     server.stop()
-
-
-@pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Words on the command line to exit code, and what is printed."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["layerwise", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return int(ended.value.code or 0), printed.out, printed.err
-
-    return run

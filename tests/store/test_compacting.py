@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import icechunk
 import pytest
 import xarray as xr
+from helpers.command_line import TypeIn
 from helpers.profiles import made_up
 from helpers.store_cases import compact_and_write, run_at_once
 
-from layerwise.store import NotWritable, open_store, runs, write
+from layerwise.store import NotWritable, open_store, transactions, write
 
 
 def test_writers_that_all_compact_lose_nothing(tmp_path: Path) -> None:
@@ -22,21 +22,19 @@ def test_writers_that_all_compact_lose_nothing(tmp_path: Path) -> None:
         xr.testing.assert_identical(open_store(tmp_path / "runs.lw")[run].load(), made_up(4))
 
 
-def test_the_command_frees_what_was_replaced_longer_ago_than_it_keeps(
-    tmp_path: Path, cli: Callable[..., tuple[int, str, str]]
-) -> None:
+def test_the_command_frees_what_was_replaced_longer_ago_than_it_keeps(tmp_path: Path, type_in: TypeIn) -> None:
     path = tmp_path / "runs.lw"
     for epoch in range(3):
         open_store(path).write(made_up(3).isel(epoch=[epoch]), "a")
     before = sum(item.stat().st_size for item in path.rglob("*"))
-    assert cli("compact", path) == (0, f"freed 0.0 MB in {path}\n", "")
+    assert type_in("compact", path) == (0, f"freed 0.0 MB in {path}\n", "")
     assert sum(item.stat().st_size for item in path.rglob("*")) == before
-    assert cli("compact", path, "--keep", 0)[0] == 0
+    assert type_in("compact", path, "--keep", 0)[0] == 0
     assert sum(item.stat().st_size for item in path.rglob("*")) < before
     xr.testing.assert_identical(open_store(path)["a"].load(), made_up(3))
 
 
-def test_what_is_written_without_a_lock_is_not_compacted_away(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compacting_spares_uncommitted_chunks(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     original, other = write.write_run, open_store(f"{bucket}/runs")
 
     def interrupted(*arguments: object, **options: object) -> None:
@@ -50,7 +48,7 @@ def test_what_is_written_without_a_lock_is_not_compacted_away(bucket: str, monke
 
 
 def test_a_write_starts_anew_where_others_wrote_and_compacted(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "_LEAST_KEPT", timedelta(0))
+    monkeypatch.setattr(transactions, "_LEAST_KEPT", timedelta(0))
     original, other, rivals = write.write_run, open_store(f"{bucket}/runs"), iter("bc")
     other.write(made_up(), "first")
 
@@ -84,9 +82,9 @@ def test_compacting_is_tried_again_and_refused_in_one_line(monkeypatch: pytest.M
         def garbage_collect(self, *_: object) -> object:
             return type("Summary", (), {"bytes_deleted": 7})
 
-    monkeypatch.setattr(runs, "_PAUSE", 0)
-    monkeypatch.setattr(store, "_repository", Collector(3))
+    monkeypatch.setattr(transactions, "_PAUSE", 0)
+    monkeypatch.setattr(store._transactions, "repository", Collector(3))
     assert store.compact() == 7
-    monkeypatch.setattr(store, "_repository", Collector(10**6))
+    monkeypatch.setattr(store._transactions, "repository", Collector(10**6))
     with pytest.raises(NotWritable, match="nothing was compacted in memory://, .*: repository error: gone"):
         store.compact()

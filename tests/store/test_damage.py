@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from helpers.command_line import TypeIn
 from helpers.profiles import made_up
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -23,8 +24,6 @@ from layerwise.store import NotReadable, Store, layout, open_store
 from layerwise.store.failures import reading
 from layerwise.store.layout import names_by_array
 from layerwise.store.read import open_packed
-
-Cli = Callable[..., tuple[int, str, str]]
 
 RUNS = {"vit/seed0": made_up(3), "resnet": made_up(2, layers=3, seed=1)}
 RESULT = xr.Dataset({"words": ("place", np.array(["a", "bc"])), "count": 3})
@@ -78,7 +77,7 @@ _SHARE = st.floats(0, 1, exclude_max=True)
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(_SHARE, st.sampled_from(["flip", "truncate", "delete"]), _SHARE, st.integers(1, 255))
-def test_no_damage_to_any_file_gives_a_wrong_value_or_a_raw_error(
+def test_damage_makes_no_wrong_value_and_no_raw_error(
     whole: Path, tmp_path_factory: pytest.TempPathFactory, file: float, how: str, at: float, flip: int
 ) -> None:
     path = tmp_path_factory.mktemp("copy") / "runs.lw"
@@ -116,7 +115,7 @@ def test_a_flipped_bit_in_a_chunk_is_an_error_that_names_run_and_variable(tmp_pa
 
 
 def test_every_array_of_runs_and_results_has_a_checksum(whole: Path) -> None:
-    source = open_store(whole)._latest()
+    source = open_store(whole)._transactions.latest()
     codecs = [
         array.metadata.to_dict()["codecs"][-1]["name"]
         for name in (*RUNS, "words")
@@ -132,8 +131,8 @@ def test_a_chunk_that_is_missing_is_no_nan(tmp_path: Path) -> None:
     nothing["stable_rank"][:] = np.nan
     store.write(nothing, "a")
     xr.testing.assert_identical(store["a"].load(), nothing)
-    session = store._repository.writable_session("main")
-    arrays = names_by_array(open_packed(store._sealed(session), "a"))
+    session = store._transactions.repository.writable_session("main")
+    arrays = names_by_array(open_packed(store._transactions.sealed(session), "a"))
     array = next(name for name, held in arrays.items() if "nc1" in held)
     sync(session.store.delete(f"a/{array}/c/0/0/0/0/0"))
     session.commit("lost")
@@ -141,11 +140,11 @@ def test_a_chunk_that_is_missing_is_no_nan(tmp_path: Path) -> None:
         store["a"]["nc1"].load()
 
 
-def test_metadata_of_another_run_is_not_taken_for_ones_own(tmp_path: Path) -> None:
+def test_swapped_metadata_is_noticed(tmp_path: Path) -> None:
     store = open_store(tmp_path / "runs.lw")
     store.write(made_up(), "a")
     store.write(made_up().assign_attrs(seed=1), "b")
-    session = store._repository.writable_session("main")
+    session = store._transactions.repository.writable_session("main")
     raw = sync(session.store.get("b/zarr.json", default_buffer_prototype()))
     sync(session.store.set("a/zarr.json", raw))
     session.commit("mistaken")
@@ -160,7 +159,7 @@ def _with_one_damaged(path: Path) -> Store:
     store = open_store(path)
     for run in ("a", "b", "c"):
         store.write(made_up(2), run)
-    session = store._repository.writable_session("main")
+    session = store._transactions.repository.writable_session("main")
     zarr.open_group(session.store, path="b", mode="r+").attrs["model"] = "another"
     session.commit("damaged")
     return store
@@ -182,28 +181,28 @@ def test_one_damaged_run_hides_no_other_from_a_listing(tmp_path: Path, caplog: p
     assert "the run 'b' of" in caplog.text
 
 
-def test_ls_names_a_damaged_run_and_lists_the_others(tmp_path: Path, cli: Cli) -> None:
+def test_ls_names_a_damaged_run_and_lists_the_others(tmp_path: Path, type_in: TypeIn) -> None:
     _with_one_damaged(tmp_path / "runs.lw")
-    code, out, err = cli("ls", tmp_path / "runs.lw")
+    code, out, err = type_in("ls", tmp_path / "runs.lw")
     assert code == 1
     assert [line.partition(":")[0] for line in out.splitlines()] == ["a", "c"]
     assert err.count("\n") == 1
     assert err.startswith("damaged: the run 'b' of")
-    code, out, _ = cli("ls", tmp_path / "runs.lw", "--json")
+    code, out, _ = type_in("ls", tmp_path / "runs.lw", "--json")
     listed = json.loads(out)
     assert code == 1
     assert ["error" in row for row in listed] == [False, False, True]
 
 
-def test_ls_reads_the_values_only_when_it_is_to_check_them(tmp_path: Path, cli: Cli) -> None:
+def test_ls_reads_the_values_only_when_it_is_to_check_them(tmp_path: Path, type_in: TypeIn) -> None:
     path = tmp_path / "runs.lw"
     open_store(path).write(made_up(9), "a")
     for chunk in (path / "chunks").iterdir():
         _damage(chunk, "truncate", 0.5, 0)
     open_store(path).write(made_up(), "b")
-    code, out, _ = cli("ls", path)
+    code, out, _ = type_in("ls", path)
     assert (code, len(out.splitlines())) == (0, 2)
-    code, out, err = cli("ls", path, "--check")
+    code, out, err = type_in("ls", path, "--check")
     assert code == 1
     assert out.startswith("b: ")
     assert "of the run 'a' of" in err
@@ -223,7 +222,7 @@ def test_old_stores_get_checksums_for_new_runs_and_stay_readable_by_old_versions
     shutil.copytree(Path(__file__).parents[1] / "stores" / "0.1.0", tmp_path / "old.lw")
     store = open_store(tmp_path / "old.lw")
     store.write(made_up(), "new")
-    group = zarr.open_group(store._repository.readonly_session("main").store, path="new", mode="r")
+    group = zarr.open_group(store._transactions.repository.readonly_session("main").store, path="new", mode="r")
     assert "nc1" in group
     assert "layerwise_seal" not in group.attrs
     assert group["nc1"].metadata.to_dict()["codecs"][-1]["name"] == "crc32c"

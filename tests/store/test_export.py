@@ -50,7 +50,7 @@ def test_a_table_of_a_profile_without_classes_has_its_metrics_once() -> None:
 
 def test_export_does_not_replace_what_is_there_unasked(tmp_path: Path) -> None:
     export(made_up(), tmp_path / "profile.zarr")
-    with pytest.raises(NotWritable, match="already there; overwrite=True"):
+    with pytest.raises(NotWritable, match="already exists; overwrite=True"):
         export(made_up(seed=1), tmp_path / "profile.zarr")
     export(made_up(seed=1), tmp_path / "profile.zarr", overwrite=True)
     xr.testing.assert_identical(import_profile(tmp_path / "profile.zarr"), made_up(seed=1))

@@ -9,19 +9,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import icechunk
 import pytest
 import zarr
+from helpers.command_line import TypeIn
 from helpers.profiles import made_up
 from helpers.store_cases import make_stores, run_at_once
 
 from layerwise.errors import NotAStore
 from layerwise.store import export, open, open_store
-
-Cli = Callable[..., tuple[int, str, str]]
 
 
 @pytest.mark.parametrize("kind", ["folder", "bucket"])
@@ -38,14 +36,14 @@ def test_processes_that_make_a_store_at_once_all_get_it(
 
 
 def test_a_store_that_appears_while_it_is_looked_for_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, look = tmp_path / "runs.lw", open._what_is_there
+    path, look = tmp_path / "runs.lw", open._content
 
     def look_late(place: Path) -> str | None:
-        monkeypatch.setattr(open, "_what_is_there", look)
+        monkeypatch.setattr(open, "_content", look)
         open_store(path).write(made_up(), "a")
         return look(place)
 
-    monkeypatch.setattr(open, "_what_is_there", look_late)
+    monkeypatch.setattr(open, "_content", look_late)
     assert open_store(path).runs() == ["a"]
 
 
@@ -99,26 +97,28 @@ def test_a_bucket_with_the_repository_of_something_else_is_left_alone(bucket: st
 
 
 @pytest.mark.parametrize("wrong", ["no profile", "no name", "no file"])
-def test_an_import_that_fails_leaves_nothing(wrong: str, tmp_path: Path, cli: Cli) -> None:
+def test_an_import_that_fails_leaves_nothing(wrong: str, tmp_path: Path, type_in: TypeIn) -> None:
     pytest.importorskip("h5netcdf")
     file = tmp_path / "profile.nc"
     if wrong == "no profile":
         made_up().drop_vars("depth").to_netcdf(file, engine="h5netcdf")
     elif wrong == "no name":
         export(made_up(), file)
-    code, _, err = cli("import", file, tmp_path / "deep" / "runs.lw", "--run", "a//b" if wrong == "no name" else "a")
+    code, _, err = type_in(
+        "import", file, tmp_path / "deep" / "runs.lw", "--run", "a//b" if wrong == "no name" else "a"
+    )
     assert code == 2
     assert err.startswith("error: ")
     assert not (tmp_path / "deep").exists()
 
 
-def test_an_import_that_fails_leaves_an_empty_folder_as_it_was(tmp_path: Path, cli: Cli) -> None:
+def test_an_import_that_fails_leaves_an_empty_folder_as_it_was(tmp_path: Path, type_in: TypeIn) -> None:
     pytest.importorskip("h5netcdf")
     export(made_up(), tmp_path / "profile.nc")
     (tmp_path / "runs.lw").mkdir()
-    assert cli("import", tmp_path / "profile.nc", tmp_path / "runs.lw", "--run", "a//b")[0] == 2
+    assert type_in("import", tmp_path / "profile.nc", tmp_path / "runs.lw", "--run", "a//b")[0] == 2
     assert list((tmp_path / "runs.lw").iterdir()) == []
-    assert cli("import", tmp_path / "profile.nc", tmp_path / "runs.lw")[0] == 0
+    assert type_in("import", tmp_path / "profile.nc", tmp_path / "runs.lw")[0] == 0
     assert open_store(tmp_path / "runs.lw", create=False).runs() == ["profile"]
 
 

@@ -9,8 +9,8 @@ import icechunk
 import pytest
 import xarray as xr
 import zarr
-from profiles import made_up
-from store_cases import forget_and_write, run_at_once
+from helpers.profiles import made_up
+from helpers.store_cases import forget_and_write, run_at_once
 
 from layerwise.store import Store, open_store, snapshots
 
@@ -74,7 +74,9 @@ def test_a_run_that_is_open_stays_readable_after_its_snapshot_was_forgotten(path
     store.write(made_up(3), "a")
     # Room for the descriptions of a few snapshots, as a store of thousands of runs has it by default.
     caching = icechunk.CachingConfig(num_snapshot_nodes=1000)
-    store._repository = store._repository.reopen(config=icechunk.RepositoryConfig(caching=caching))
+    store._transactions.repository = store._transactions.repository.reopen(
+        config=icechunk.RepositoryConfig(caching=caching)
+    )
     opened = store["a"]
     before = {item.name for item in (path / "snapshots").iterdir()} - {root(path)}
     for number in range(20):
@@ -84,7 +86,7 @@ def test_a_run_that_is_open_stays_readable_after_its_snapshot_was_forgotten(path
     xr.testing.assert_identical(opened.load(), made_up(3))
 
 
-def test_others_that_have_forgotten_snapshots_in_memory_go_on(path: Path) -> None:
+def test_stale_snapshots_in_memory_stop_nobody(path: Path) -> None:
     store, other = open_store(path), open_store(path)
     fill(store, 3)
     assert len(other.history()) == 3
@@ -97,9 +99,7 @@ def test_others_that_have_forgotten_snapshots_in_memory_go_on(path: Path) -> Non
     assert len(open_store(path).runs()) == 27
 
 
-def test_what_a_kill_left_of_forgotten_snapshots_is_deleted_by_the_next_write(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_next_write_deletes_snapshots_that_a_kill_left(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = open_store(path)
 
     def die(*_: object, **__: object) -> None:
@@ -116,7 +116,7 @@ def test_what_a_kill_left_of_forgotten_snapshots_is_deleted_by_the_next_write(
     assert len(open_store(path).runs()) == left + 1
 
 
-def test_a_write_is_there_though_nothing_can_be_forgotten(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_succeeds_though_no_snapshot_can_be_deleted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError("read-only")
 
