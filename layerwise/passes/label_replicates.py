@@ -10,7 +10,8 @@ import xxhash
 from torch import Tensor
 
 from layerwise.passes.jackknife_groups import deal
-from layerwise.passes.replicates import LabelShuffles, Orders
+from layerwise.passes.label_shuffles import LabelShuffles
+from layerwise.passes.replicate_views import Orders
 from layerwise.passes.request import PassRequest
 from layerwise.runtime.distributed import all_gather, rank_and_world_size
 

@@ -61,7 +61,16 @@ def leave_contested(results: Sequence[SplitResult]) -> None:
     why = f"the network's scores fit {' and '.join(names)} alike; heads={{target: name}} says whose they are"
     for result in results:
         for target in common & set(result.rows):
-            result.leave_unjudged(target, why)
+            _leave_unjudged(result, target, why)
+
+
+def _leave_unjudged(result: SplitResult, target: str, why: str) -> None:
+    """Compare the network's scores with no class of a target."""
+    for part in result.replicates:
+        for judged in (part.errors, part.class_errors, part.mean_ious):
+            judged.pop(target, None)
+    result.rows.pop(target, None)
+    result.matched[target] = why
 
 
 def match_scores(

@@ -10,12 +10,12 @@ from layerwise.metrics.sizes import Sizes
 from layerwise.statistics.centers import JUDGED
 from layerwise.statistics.residuals import block_width
 
-__all__ = ["ENOUGH", "LUMP", "WIDEST_WAITING", "MemoryModel"]
+__all__ = ["CHUNK", "ENOUGH", "WIDEST_WAITING", "MemoryModel"]
 
 #: Samples of narrow features that are taken in at once.
 ENOUGH = 256
 #: Numbers that are read at once from features that wait as a whole.
-LUMP = 1 << 20
+CHUNK = 1 << 20
 
 #: Wider features fill the cores batch by batch, and never wait.
 WIDEST_WAITING = 2048
@@ -102,7 +102,7 @@ class MemoryModel:
         """
         sizes = Sizes(self.classes if self.targets else 0, width, narrow)
         means, covariance = sizes.classes * width, narrow**2
-        together = self._at_most(max(self.batch, ENOUGH, LUMP // width if self.two_passes else 0))
+        together = self._at_most(max(self.batch, ENOUGH, CHUNK // width if self.two_passes else 0))
         # Read back in single precision, and taken from the class means in double precision, a few columns at a time.
         batch = together * (width + narrow + 3 * min(width, block_width(together)))
         moments = [batch, *(metric.workspace(sizes) for metric in self.metrics)]

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from layerwise.network.answer import Answer
 from layerwise.passes.matching import match_target
-from layerwise.passes.replicates import TargetView
 from layerwise.passes.request import PassRequest
+from layerwise.passes.target_views import TargetViews
 from layerwise.runtime.statistics_device import for_statistics
 
 __all__ = ["NetworkErrors"]
@@ -48,9 +48,9 @@ class NetworkErrors:
         self.named: dict[str, list[float]] = {}
         self.only: dict[str, list[float]] = {}
 
-    def update(self, seen: Mapping[str, TargetView], answer: Answer, request: PassRequest) -> None:
-        """Take in what is seen of every target of a batch, and what the network makes of the batch."""
-        for target, (values, counts) in seen.items():
+    def update(self, views: TargetViews, answer: Answer, request: PassRequest) -> None:
+        """Take in the views of a batch, and the network's answer to it."""
+        for target, (values, counts) in views.items():
             if target in request.dimensions:
                 self._compare(target, values, counts, answer, request.nonfinite)
                 continue

@@ -52,7 +52,7 @@ def measure_part(
     own = _request_of_part(request, reading, exact=exact)
     with FeatureCache("memory") as bank:
         first = FirstPass(own, bank, _CPU)
-        first.counts_mistakes = False
+        first.counts_network_errors = False
         for start in range(0, len(features), ENOUGH):
             some = slice(start, start + ENOUGH)
             batch = Batch(None, {target: values[some] for target, values in labels.items()}, len(features[some]))

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
 
+from layerwise.passes.evidence import Evidence
 from layerwise.passes.hashed_subsample import Subsample
+from layerwise.passes.replicates import Replicates
 from layerwise.passes.request import PassRequest
 from layerwise.passes.spans import Span
 from layerwise.statistics import Centers, Moments, Readout, RidgeProbe
@@ -107,7 +108,7 @@ class SplitResult:
         Targets and layers of which that leaves a class, of the split or of the one that judges, without a sample.
     """
 
-    evidence: dict[Key, dict[str, Any]] = field(default_factory=dict)
+    evidence: dict[Key, Evidence] = field(default_factory=dict)
     samples: int = 0
     positions: dict[str, int] = field(default_factory=dict)
     classes: dict[str, int] = field(default_factory=dict)
@@ -141,36 +142,15 @@ class SplitResult:
     missing_classes: set[Key] = field(default_factory=set)
     order: str = ""
 
+    @property
+    def replicates(self) -> Replicates[SplitResult]:
+        """The results of all measurements of the split."""
+        return Replicates(self, self.without, self.shuffled)
+
     def covariance(self, key: Key) -> Moments:
         """The moments of what a layer's covariance is taken of, with the within-class covariance."""
-        held: Moments = self.evidence[key]["covariance"]
-        return held.within_total(self.totals[key].covariance) if key in self.totals else held
-
-    def of_other_samples(self) -> SplitResult:
-        """For what some of the samples give, or other labels: counts of all, and no evidence yet."""
-        return SplitResult(
-            classes=self.classes,
-            ids=self.ids,
-            rows=self.rows,
-            scores=self.scores,
-            judged_by_itself=self.judged_by_itself,
-            errors=dict(self.errors),
-            squares=dict(self.squares),
-        )
-
-    def classes_of(self, scores: torch.Tensor, target: str) -> torch.Tensor:
-        """The class (its row in the vocabulary) that each score is of, -1 where it is of none."""
-        table = torch.full((self.scores[target],), -1)
-        table[self.rows[target]] = torch.arange(len(self.rows[target]))
-        return table.to(scores.device)[scores]
-
-    def leave_unjudged(self, target: str, why: str) -> None:
-        """Compare the network's scores with no class of a target."""
-        for part in [self, *self.without, *self.shuffled]:
-            for held in (part.errors, part.class_errors, part.mean_ious):
-                held.pop(target, None)
-        self.rows.pop(target, None)
-        self.matched[target] = why
+        moments = self.evidence[key]["covariance"]
+        return moments.within_total(self.totals[key].covariance) if key in self.totals else moments
 
     def standardize(self, train: SplitResult) -> None:
         """Take the network's own squared errors in the units of the training split."""
@@ -178,41 +158,32 @@ class SplitResult:
             if target in train.units:
                 self.squares[target] = squares / train.units[target] ** 2
 
-    def lacks_classes_of(self, whole: SplitResult) -> set[Key]:
-        """Targets and layers where fewer classes have a sample than in the whole."""
-        of_classes = {key: held for key, held in whole.evidence.items() if "moments" in held}
-        return {
-            key
-            for key, held in of_classes.items()
-            if key not in self.evidence or len(self.evidence[key]["moments"].classes) < len(held["moments"].classes)
-        }
-
     def release_references(self) -> None:
-        """Let go of what other splits are judged by."""
-        for own in [self, *self.without, *self.shuffled]:
-            own.references.clear()
-            own.readouts.clear()
+        """Drop what other splits are judged by."""
+        for result in self.replicates:
+            result.references.clear()
+            result.readouts.clear()
 
     def release_statistics(self) -> None:
-        """Keep of the statistics only what other splits are judged by."""
-        self.evidence.clear()
-        self.totals.clear()
-        self.spans.clear()
-        for other in [*self.without, *self.shuffled]:
-            other.release_statistics()
+        """Drop the statistics, but for what other splits are judged by."""
+        for result in self.replicates:
+            result.evidence.clear()
+            result.totals.clear()
+            result.spans.clear()
 
 
 def side_by_side(results: Sequence[SplitResult]) -> SplitResult:
-    """What streams of tokens or pixels gave as one result; counts of a target are those of the first stream of it."""
+    """Combine the results of all streams of tokens or pixels; counts of a target are those of its first stream."""
     whole = replace(results[0])
     for name in _BY_TARGET:
-        held: dict[Any, Any] = {}
+        combined: dict[Any, Any] = {}
         for result in results:
             for key, value in getattr(result, name).items():
-                held.setdefault(key, value)
-        setattr(whole, name, held)
-    whole.compared = [own for result in results for own in result.compared]
+                combined.setdefault(key, value)
+        setattr(whole, name, combined)
+    whole.compared = [pair for result in results for pair in result.compared]
     whole.missing_classes = {key for result in results for key in result.missing_classes}
-    whole.without = [side_by_side(parts) for parts in zip(*(result.without for result in results), strict=True)]
-    whole.shuffled = [side_by_side(parts) for parts in zip(*(result.shuffled for result in results), strict=True)]
+    replicates = Replicates.gather([result.replicates for result in results])
+    whole.without = [side_by_side(parts) for parts in replicates.without]
+    whole.shuffled = [side_by_side(parts) for parts in replicates.shuffled]
     return whole

@@ -33,11 +33,11 @@ class SampleCounts:
         self.left_out: dict[str, int] = {}
         self.without_target: dict[str, int] = {}
 
-    def see(self, labels: Mapping[str, Tensor], size: int) -> None:
+    def count(self, labels: Mapping[str, Tensor], size: int) -> None:
         """Count the samples of a batch, given the rows of their classes."""
         self.samples += size
         for target, rows in labels.items():
-            self._count(target, rows.bincount().cpu())
+            self._add_classes(target, rows.bincount().cpu())
 
     def move(self, rows: Mapping[str, Tensor]) -> None:
         """Give every class another row."""
@@ -58,11 +58,11 @@ class SampleCounts:
         """Take in what another worker counted over other samples."""
         self.samples += other.samples
         for target, counts in other.classes.items():
-            self._count(target, counts)
+            self._add_classes(target, counts)
         _add(self.left_out, other.left_out)
         _add(self.without_target, other.without_target)
 
-    def _count(self, target: str, more: Tensor) -> None:
+    def _add_classes(self, target: str, more: Tensor) -> None:
         counts = self.classes.get(target, more.new_zeros(0))
         missing = len(more) - len(counts)
         counts = torch.cat([counts, counts.new_zeros(missing)]) if missing > 0 else counts.clone()

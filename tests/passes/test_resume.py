@@ -144,7 +144,7 @@ def test_a_full_disk_stops_the_keeping_and_not_the_profile(network, tmp_path, ca
 def test_a_killed_command_goes_on_and_the_profile_is_in_the_store(tmp_path):
     """Killed at any moment, and asked for again until it gets through."""
     (tmp_path / "given.py").write_text(
-        "import time\nimport torch\nfrom networks import Perceptron\n\n\n"
+        "import time\nimport torch\nfrom helpers.networks import Perceptron\n\n\n"
         "class Slow(Perceptron):\n"
         "    def forward(self, inputs):\n"
         "        time.sleep(0.03)\n"

@@ -20,10 +20,12 @@ from layerwise.passes.matching import leave_contested
 from layerwise.passes.positions.shuffles import PositionShuffles
 from layerwise.passes.positions.streams import Selected, Stream, streams_of
 from layerwise.passes.positions.subsample import Draw
-from layerwise.passes.replicates import TargetView
+from layerwise.passes.replicate_views import without_each_group
+from layerwise.passes.replicates import Replicates
 from layerwise.passes.request import PassRequest
 from layerwise.passes.result import SplitResult, side_by_side
 from layerwise.passes.second import SecondPass
+from layerwise.passes.target_views import TargetViews
 from layerwise.passes.vocabulary import settle
 from layerwise.runtime.distributed import all_gather, of_lower_ranks
 from layerwise.statistics import State, restore, state_of
@@ -135,7 +137,7 @@ class PositionsFirstPass(_Apart):
             for stream, known in zip(self.streams, self.beforehand, strict=True)
         ]
         for own, draw in zip(self.passes, drawn, strict=True):
-            own.counts_mistakes = draw is None
+            own.counts_network_errors = draw is None
         self._batch: Batch | None = None
         self.device = device
         self.fingerprint = DataFingerprint()
@@ -145,17 +147,18 @@ class PositionsFirstPass(_Apart):
         """Take in what the network itself makes of the batch: of all positions, those that are not drawn too."""
         super().end(answer)
         for stream, own in zip(self.streams, self.passes, strict=True):
-            if own.counts_mistakes or self._batch is None:
+            if own.counts_network_errors or self._batch is None:
                 continue
             selected = stream.select(self._batch)
             if not selected.batch.size:
                 continue
             rows = self.request.vocabularies[stream.target].encode(selected.batch.labels[stream.target])
             groups = self._groups_of(selected)
-            seen: list[dict[str, TargetView]] = [{stream.target: (rows, None)}]
-            if groups is not None:
-                seen += [{stream.target: (rows, groups != group)} for group in range(self.request.jackknife)]
-            own.count_mistakes(seen, selected.answer(answer))
+            view: TargetViews = {stream.target: (rows, None)}
+            without = (
+                [] if groups is None else without_each_group(view, {stream.target: groups}, self.request.jackknife)
+            )
+            own.count_network_errors(Replicates(view, without), selected.answer(answer))
 
     def begin(self, batch: Batch, number: int) -> None:
         """Look at what comes with the features of a batch."""

@@ -13,8 +13,8 @@ from layerwise.errors import NotRepeatable
 from layerwise.passes.label_replicates import Places
 from layerwise.passes.positions.streams import Stream
 from layerwise.passes.positions.subsample import Draw
-from layerwise.passes.replicates import TargetView, all_of
 from layerwise.passes.request import PassRequest
+from layerwise.passes.target_views import TargetViews, count_in_both
 from layerwise.runtime.distributed import all_gather
 
 __all__ = ["PositionShuffles", "shuffles_of_positions"]
@@ -66,18 +66,18 @@ class PositionShuffles:
         ]
 
     def of(
-        self, every: Mapping[str, TargetView], start: int, size: int, rows: Mapping[str, Tensor] | None = None
-    ) -> list[dict[str, TargetView]]:
-        """What is seen of the positions from `start` on, in each of the orders; as `Shuffles.of`."""
+        self, views: TargetViews, start: int, size: int, rows: Mapping[str, Tensor] | None = None
+    ) -> list[TargetViews]:
+        """Return the views of the positions from `start` on, in each of the orders, as `LabelShuffles.of` does."""
         if start + size > self.size:
             raise NotRepeatable(
-                f"the loader gave {self.size} positions when their labels were looked at, and more when the network "
-                "ran; give a loader that repeats itself"
+                f"the loader gave {self.size} positions when their labels were read, and more when the network ran; "
+                " give a loader that repeats itself"
             )
-        if self.target not in every:
+        if self.target not in views:
             return [{} for _ in self.orders]
         numbers = self.own[start : start + size]
-        counts = every[self.target][1]
+        counts = views[self.target][1]
         if self.target not in self.ids:
             return [{self.target: (self.labels[self._moved(numbers, order)], counts)} for order in self.orders]
         known = (self.ids if rows is None else rows)[self.target]
@@ -85,7 +85,7 @@ class PositionShuffles:
         for order in self.orders:
             own = self.labels.flatten()[self._moved(numbers, order)].long()
             there = None if bool((own >= 0).all()) else own >= 0
-            found.append({self.target: (known[own.clamp_min(0)], all_of(counts, there))})
+            found.append({self.target: (known[own.clamp_min(0)], count_in_both(counts, there))})
         return found
 
     def _moved(self, numbers: Tensor, order: Tensor) -> Tensor:
