@@ -220,7 +220,7 @@ def _measure(
                 judge = trained.get((part, exact))
                 result = measure_part(request, reading, features[some], own_labels, judge, exact=exact)
                 trained |= {(part, exact): result} if split == "train" else {}
-                pair.append(alone.all_numbers(result, metrics, {}))
+                pair.append(alone.all_numbers(result, metrics).numbers)
             ways.append(_BothWays(*pair))
         # Standard errors and chance are the projection's, and the number that they are of has to be too.
         whole = times == 1 and not request.jackknife and not request.null

@@ -8,6 +8,7 @@ from layerwise.passes.label_shuffles import LabelShuffles
 from layerwise.passes.positions.both_passes import PositionsFirstPass, PositionsSecondPass, draws
 from layerwise.passes.positions.shuffles import PositionShuffles
 from layerwise.passes.projection_comparison import measure_part
+from layerwise.passes.replicates import Replicates
 from layerwise.passes.request import PassRequest
 from layerwise.passes.result import Key, Reference, SplitResult
 from layerwise.passes.second import SecondPass
@@ -24,6 +25,7 @@ __all__ = [
     "PositionsFirstPass",
     "PositionsSecondPass",
     "Reference",
+    "Replicates",
     "SecondPass",
     "SplitResult",
     "Subsample",

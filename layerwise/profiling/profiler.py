@@ -338,7 +338,10 @@ class Profiler:
                 # Nothing is judged by the training split any more.
                 results[order[0]].release_references()
             empty[split] = self._evaluation.empty_fits(results[split], self.metrics)
-            numbers[split] = self._evaluation.all_numbers(results[split], self.metrics, next_maps)
+            # Metrics without the dim `split` are measured on the first one.
+            metrics = [metric for metric in self.metrics if not numbers or "split" in metric.variable.dims]
+            measured = self._evaluation.all_numbers(results[split], metrics)
+            numbers[split], next_maps = measured.numbers, measured.next_maps
             # The numbers are taken; of the statistics only what other splits are judged by stays.
             results[split].release_statistics()
         given, told = self._compare(request, results, numbers)
