@@ -42,7 +42,7 @@ def count_split(
     )
     match_classes(result, request)
     leave_contested([result])
-    _judge_network(result, network_errors, result.rows, positions=request.apart)
+    _judge_network(result, network_errors, result.rows, positions=request.positions)
     return result
 
 
@@ -74,7 +74,7 @@ def finish_first_pass(
     judges = None if train is None else train.replicates
     for number, (accumulator, errors) in enumerate(zip(accumulators.without, network_errors.without, strict=True)):
         part = _without_evidence(result)
-        _judge_network(part, errors, result.rows, positions=request.apart)
+        _judge_network(part, errors, result.rows, positions=request.positions)
         judge = part if judges is None else judges.without[number]
         accumulator.finish(part, judge, spans)
         part.missing_classes = judge.missing_classes | _lost_classes(part, result)

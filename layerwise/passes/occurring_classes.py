@@ -20,7 +20,7 @@ from layerwise.errors import LayerwiseError
 from layerwise.features.end import token_ids
 from layerwise.network.network import Network
 from layerwise.passes.checks import checked_labels
-from layerwise.passes.sweep import read_token_ids
+from layerwise.passes.labels_only import read_token_ids
 from layerwise.passes.vocabulary import MOST_HELD, expected_classes
 from layerwise.runtime.distributed import all_gather, is_shared
 from layerwise.settings import Settings

@@ -88,7 +88,7 @@ class Plan:
         return self.second in ("memory", "disk")
 
     @property
-    def bank(self) -> Literal["", "memory", "disk"]:
+    def feature_cache(self) -> Literal["", "memory", "disk"]:
         """Where features wait, of all layers or of the wide ones."""
         return self.second if self.second in ("memory", "disk") else self.spans
 

@@ -89,7 +89,7 @@ class PassRequest:
         return self.jackknife > 0 or self.null > 0
 
     @property
-    def apart(self) -> bool:
+    def positions(self) -> bool:
         """Whether every token or pixel is a sample."""
         return self.reduction in DENSE
 

@@ -157,7 +157,7 @@ class ResumeState:
         shutil.rmtree(self._own, ignore_errors=True)
         self.features, self._seals = None, {}
 
-    def bank(self, split: str) -> Path:
+    def feature_folder(self, split: str) -> Path:
         """The folder for the features of a split."""
         return self._own / quote(f"{split} features", safe=" ")
 

@@ -49,10 +49,11 @@ from layerwise.network.rows import first_samples
 from layerwise.network.weights import weight_hash
 from layerwise.passes import LabelReplicates, PassRequest, SplitResult
 from layerwise.passes.first_features import arithmetic_of
+from layerwise.passes.labels_only import read_labels
 from layerwise.passes.occurring_classes import held_classes
 from layerwise.passes.plan import Plan, make_plan
 from layerwise.passes.resume import DoesNotFit, ResumeState
-from layerwise.passes.sweep import read_labels, run_split
+from layerwise.passes.run_split import run_split
 from layerwise.passes.vocabulary import vocabularies_of
 from layerwise.profiling.attributes import (
     classes_told,
@@ -380,7 +381,7 @@ class Profiler:
 
     def _look(self, split: str, loader: Any, request: PassRequest) -> None:
         """Read the labels of a split beforehand, where that is needed and they are not known as they are now."""
-        if request.apart or not (request.null or (request.jackknife and needs_sample_numbers(loader))):
+        if request.positions or not (request.null or (request.jackknife and needs_sample_numbers(loader))):
             return
         known = self._beforehand.get(split)
         stale = known is None or known.indices != dealt_indices(loader)
