@@ -223,7 +223,7 @@ def _measure(
                 pair.append(alone.all_numbers(result, metrics).numbers)
             ways.append(_BothWays(*pair))
         # Standard errors and chance are the projection's, and the number that they are of has to be too.
-        whole = times == 1 and not request.jackknife and not request.null
+        whole = times == 1 and not request.settings.jackknife and not request.settings.null
         found[split] = _Measured(ways[0], ways[1:], times, whole)
     return found
 

@@ -105,7 +105,7 @@ def checked_targets(values: Tensor, target: str, request: PassRequest, number: i
     present = torch.isfinite(values).all(1)
     if bool(present.all()):
         return values, None
-    if request.nonfinite == "raise":
+    if request.settings.nonfinite == "raise":
         share = 1 - float(present.float().mean())
         raise InvalidLabels(
             f"regression target {target!r} has NaN or infinity in {share:.1%} of the samples of batch {number}; "

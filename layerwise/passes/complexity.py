@@ -44,7 +44,7 @@ class ComplexityPass:
         self.sums: dict[Key, ComplexitySums] = {}
         # Processes that share the data draw independently.
         self.device = statistics_device(network.device)
-        self.directions = directions_of(request.directions, request.seed, rank_and_world_size()[0])
+        self.directions = directions_of(request.settings.directions, request.settings.seed, rank_and_world_size()[0])
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -63,7 +63,7 @@ class ComplexityPass:
         self.samples += batch.size
         for name, (squares, errors) in self._derive(batch).items():
             kept = torch.isfinite(squares)
-            if self.request.nonfinite == "raise" and not bool(kept.all()):
+            if self.request.settings.nonfinite == "raise" and not bool(kept.all()):
                 share = 1 - float(kept.double().mean())
                 raise NonFiniteFeatures(
                     f"the derivative of layer {name!r} has NaN or infinity in {share:.1%} of the samples of batch "

@@ -51,9 +51,9 @@ class FirstPass:
         sketches = {reading.name: request.narrowing(reading) for reading in request.readings}
         self._projected = {name for name, sketch in sketches.items() if sketch is not None}
         self.moments = FirstMoments(request, sketches, counts, device)
-        self.network_errors = Replicates(NetworkErrors(), [NetworkErrors() for _ in range(request.jackknife)])
+        self.network_errors = Replicates(NetworkErrors(), [NetworkErrors() for _ in range(request.settings.jackknife)])
         self.fingerprint = DataFingerprint()
-        self.wide = WideLayers(request.wide, feature_cache, request.nonfinite, request.plan.samples)
+        self.wide = WideLayers(request.wide, feature_cache, request.settings.nonfinite, request.plan.samples)
         self.subsample = Subsample(request.plan.compared) if self._projected else None
         self.spans: dict[str, Span] = {}
         # False where positions are drawn: the network is judged by all.

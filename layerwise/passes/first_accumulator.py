@@ -164,7 +164,7 @@ class FirstAccumulator:
             finish_classes(key, self.moments.pop(key), self.narrow.pop(key, None), self.spanned.get(key), result)
         for key in [key for key, joint in self.joint.items() if joint.count]:
             moments = self.joint.pop(key).finish(None if self.scatter else result.totals[key])
-            standardize = self.request.standardize
+            standardize = self.request.settings.standardize
             finish_regression(
                 key, moments, self.spanned.get(key), spans.get(key[1]), result, train, standardize=standardize
             )

@@ -47,7 +47,9 @@ class FirstMoments:
         self.counts = counts
         self.device = device
         # Under shuffled labels the covariance is that of the whole, if every sample counts there.
-        scatter = Replicates(True, [True] * request.jackknife, [request.reduction == "pixels"] * request.null)
+        scatter = Replicates(
+            True, [True] * request.settings.jackknife, [request.settings.reduce == "pixels"] * request.settings.null
+        )
         self.accumulators = scatter.map(lambda keeps: FirstAccumulator(request, sketches, device, scatter=keeps))
         self.waiting = SmallBatchBuffer()
 
@@ -75,7 +77,7 @@ class FirstMoments:
     @property
     def finite(self) -> bool:
         """Whether all features so far were finite."""
-        return self.accumulators.whole.finite and (self.request.nonfinite == "drop" or self.waiting.finite)
+        return self.accumulators.whole.finite and (self.request.settings.nonfinite == "drop" or self.waiting.finite)
 
     def merge(self, rows: Mapping[str, Tensor], shared: bool) -> None:
         """Move every class to its row, and take in what the other processes accumulated."""
@@ -98,7 +100,7 @@ class FirstMoments:
         self.waiting.restore(state["waiting"], self.device)
 
     def _update(self, reading: LayerReading, features: Tensor, views: Replicates[TargetViews]) -> None:
-        kept = finite_rows(features, self.request.nonfinite)
+        kept = finite_rows(features, self.request.settings.nonfinite)
         if kept is not None:
             self.counts.leave_out(reading.name, int((~kept).sum()))
         sketch = self.sketches[reading.name]

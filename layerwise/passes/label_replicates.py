@@ -125,11 +125,11 @@ def find_label_replicates(
     }
     own = places.own
     # Splits of the same order of labels, shuffled alike, would not be independent.
-    seed = xxhash.xxh3_64_intdigest(f"{request.seed} {split}".encode()) % 2**63
-    dealt = deal(whole, request.jackknife) if request.jackknife and shared else {}
+    seed = xxhash.xxh3_64_intdigest(f"{request.settings.seed} {split}".encode()) % 2**63
+    dealt = deal(whole, request.settings.jackknife) if request.settings.jackknife and shared else {}
     return LabelReplicates(
         samples=size,
-        shuffles=LabelShuffles(whole, request.null, seed, own) if request.null else None,
+        shuffles=LabelShuffles(whole, request.settings.null, seed, own) if request.settings.null else None,
         groups={target: held[own] for target, held in dealt.items()} or None,
         indices=indices,
         order=places.order,

@@ -19,7 +19,7 @@ def match_classes(result: SplitResult, request: PassRequest) -> None:
     """Match the classes of every target with the class scores that the network gives for it."""
     for target, scores in result.scores.items():
         common = target in result.common
-        if common and request.heads and target not in request.heads:
+        if common and request.settings.heads and target not in request.settings.heads:
             result.matched[target] = f"heads= names no output for {target}"
             continue
         rows, how = match_target(request, target, result.ids[target], scores, common=common)

@@ -52,7 +52,7 @@ class NetworkErrors:
         """Take in the views of a batch, and the network's answer to it."""
         for target, (values, counts) in views.items():
             if target in request.dimensions:
-                self._compare(target, values, counts, answer, request.nonfinite)
+                self._compare(target, values, counts, answer, request.settings.nonfinite)
                 continue
             predicted, scores = answer.of_target(target)
             if predicted is not None:

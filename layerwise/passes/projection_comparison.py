@@ -77,9 +77,8 @@ def _request_of_part(request: PassRequest, reading: LayerReading, *, exact: bool
         readings=[reading],
         plan=plan,
         vocabularies={target: copy(own) for target, own in request.vocabularies.items()},
-        jackknife=0,
-        null=0,
-        # Positions were told apart before they were kept.
-        reduction="auto",
-        samples_per_class=None,
+        # The kept positions are samples like any other.
+        settings=replace(
+            request.settings, jackknife=0, null=0, reduce="auto", samples_per_class=None, ignore_index=None
+        ),
     )

@@ -35,7 +35,7 @@ def reference_of(
     if "probe" not in request.needs:
         return Reference(centers, None)
     moments = result.evidence[key]["moments"]
-    probe = fit_ridge(result.covariance(key), request.ridge)
+    probe = fit_ridge(result.covariance(key), request.settings.ridge)
     if narrowing is not None:
         weight = narrowing.lift(torch.from_numpy(probe.weight)).numpy()
         probe = replace(probe, weight=weight, mean=moments.shares @ moments.means)

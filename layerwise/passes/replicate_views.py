@@ -43,7 +43,7 @@ class ReplicateViews:
     def __init__(
         self, request: PassRequest, shuffles: Orders | None, groups: Mapping[str, Tensor] | None = None
     ) -> None:
-        self.groups = JackknifeGroups(request.jackknife, request.dimensions, groups)
+        self.groups = JackknifeGroups(request.settings.jackknife, request.dimensions, groups)
         self.shuffles = shuffles
         self.vocabularies = request.vocabularies
         self.samples = 0

@@ -151,7 +151,7 @@ class SecondPass:
         self, reading: LayerReading, features: Tensor, views: Replicates[TargetViews], start: int
     ) -> Replicates[NearestClasses]:
         """Take in the features of one layer, of the samples from `start` on; return the nearest classes."""
-        kept = finite_rows(features, self.request.nonfinite)
+        kept = finite_rows(features, self.request.settings.nonfinite)
         sketch = self.sketches[reading.name]
 
         @cache

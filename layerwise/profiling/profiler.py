@@ -381,7 +381,7 @@ class Profiler:
 
     def _look(self, split: str, loader: Any, request: PassRequest) -> None:
         """Read the labels of a split beforehand, where that is needed and they are not known as they are now."""
-        if request.positions or not (request.null or (request.jackknife and needs_sample_numbers(loader))):
+        if request.positions or not (self.settings.null or (self.settings.jackknife and needs_sample_numbers(loader))):
             return
         known = self._beforehand.get(split)
         stale = known is None or known.indices != dealt_indices(loader)
@@ -506,6 +506,7 @@ class Profiler:
             targets=self.targets,
             classes={target: len(names) for target, names in self.class_names.items()},
             plan=self.plan,
+            settings=self.settings,
             vocabularies=vocabularies_of(
                 self.targets,
                 self.dimensions,
@@ -515,18 +516,7 @@ class Profiler:
             ),
             names=self.class_names,
             score_names=score_names(self.network.model),
-            heads=self._heads,
             dimensions=self.dimensions,
-            standardize=self.settings.standardize,
-            ridge=self.settings.ridge,
-            nonfinite=self.settings.nonfinite,
-            seed=self.settings.seed,
-            directions=self.settings.directions,
-            jackknife=self.settings.jackknife,
-            null=self.settings.null,
-            reduction=self.settings.reduce,
-            ignored=self._ignored,
-            samples_per_class=self.settings.samples_per_class,
         )
 
     def _identity(self) -> dict[str, Any]:
@@ -539,7 +529,7 @@ class Profiler:
             "statistics": sorted(self._needs()),
             "targets": list(self.targets),
             "classes": request.classes,
-            "reduction": [request.reduction, request.ignored, request.samples_per_class],
+            "reduction": [settings.reduce, request.ignored, settings.samples_per_class],
             "dimensions": self.dimensions,
             "settings": [settings.ridge, settings.nonfinite, settings.seed, settings.directions, settings.standardize],
             "precision": arithmetic_of(self.network.device),

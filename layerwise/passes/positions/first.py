@@ -84,7 +84,7 @@ class PositionsFirstPass(StreamPasses):
         groups = self._groups_of(selected)
         views: TargetViews = {stream.target: (rows, None)}
         dealt = {} if groups is None else {stream.target: groups}
-        without = without_each_group(views, dealt, self.request.jackknife if dealt else 0)
+        without = without_each_group(views, dealt, self.request.settings.jackknife if dealt else 0)
         own_pass.count_network_errors(Replicates(views, without), selected.answer(answer))
 
     @property

@@ -49,18 +49,18 @@ def prepare_positions(batches: SplitBatches, request: PassRequest) -> PreparedPo
     """Read the labels of a split as often as draws, places and shuffles need; every process must call it."""
     streams = streams_of(request)
     draws: list[Draw | None] = [None] * len(streams)
-    if request.samples_per_class is not None:
-        draws = _draws(request, request.samples_per_class, batches.read("labels"), batches.shared)
+    if request.settings.samples_per_class is not None:
+        draws = _draws(request, request.settings.samples_per_class, batches.read("labels"), batches.shared)
     indices = dealt_indices(batches.loader)
 
     def number(size: int) -> Places:
         unknown = "" if indices is None else why_unknown(batches.loader, indices, size)
         return find_places(size, shared=batches.shared, indices=indices, unknown=unknown)
 
-    if request.null:
+    if request.settings.null:
         places, shuffles = shuffles_of_positions(request, streams, draws, batches.read("labels"), batches.split, number)
         return PreparedPositions(draws, places, shuffles)
-    if request.jackknife and needs_sample_numbers(batches.loader):
+    if request.settings.jackknife and needs_sample_numbers(batches.loader):
         return PreparedPositions(draws, number(sum(batch.size for batch in batches.read("labels"))))
     return PreparedPositions(draws)
 
@@ -77,7 +77,7 @@ def _draws(request: PassRequest, limit: int, batches: Iterable[Batch], shared: b
         every = all_gather(stream_counts, shared)
         ids = sorted({label for part in every for label in part})
         whole, before = (_sum(parts, ids) for parts in (every, of_lower_ranks(every)))
-        draws.append(Draw(limit, request.seed, whole, before, torch.tensor(ids, dtype=torch.int64)))
+        draws.append(Draw(limit, request.settings.seed, whole, before, torch.tensor(ids, dtype=torch.int64)))
     return draws
 
 

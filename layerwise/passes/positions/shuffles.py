@@ -107,61 +107,84 @@ def _small(labels: Tensor, ids: Tensor) -> Tensor:
 def shuffles_of_positions(
     request: PassRequest,
     streams: Sequence[Stream],
-    drawn: Sequence[Draw | None],
+    draws: Sequence[Draw | None],
     batches: Iterable[Batch],
     split: str,
     number_samples: Callable[[int], Places],
 ) -> tuple[Places, list[PositionShuffles]]:
-    """Read the labels of a split once, to number its samples and shuffle what each stream labels.
+    """Read the labels of a split once, to number its samples and shuffle the labels of each stream.
 
     Every process must call it.
 
     Parameters
     ----------
-    request : Request
+    request : PassRequest
     streams : sequence of Stream
-    drawn : sequence of Draw or None
+    draws : sequence of Draw or None
         What draws the positions of each.
     batches : iterable of Batch
     split : str
     number_samples : callable
-        Numbers so many texts or pictures of this process among those of all.
+        Numbers the texts or pictures of this process, as many as it is called with, among those of all.
     """
-    draws = [None if draw is None else draw.again() for draw in drawn]
-    labels: list[list[Tensor]] = [[] for _ in streams]
-    inputs: list[list[Tensor]] = [[] for _ in streams]
-    within: list[list[Tensor]] = [[] for _ in streams]
+    readers = [
+        _LabelReader(stream, None if draw is None else draw.again())
+        for stream, draw in zip(streams, draws, strict=True)
+    ]
     samples = 0
     for batch in batches:
-        for number, (stream, draw) in enumerate(zip(streams, draws, strict=True)):
-            selected = stream.select(batch, draw)
-            inputs[number].append(samples + selected.where[0].cpu())
-            if stream.positions:
-                width = selected.shape[2]
-                within[number].append((selected.where[1] * width + selected.where[2]).cpu())
-                labels[number].append(stream.label_maps(batch).flatten(1).cpu())
-            else:
-                own = selected.batch.labels[stream.target].cpu()
-                labels[number].append(own.reshape(len(own), -1) if stream.regression else own)
+        for reader in readers:
+            reader.take(batch, samples)
         samples += batch.size
     places = number_samples(samples)
-    seed = xxhash.xxh3_64_intdigest(f"{request.seed} {split}".encode()) % 2**63
-    made = []
-    for number, stream in enumerate(streams):
+    seed = xxhash.xxh3_64_intdigest(f"{request.settings.seed} {split}".encode()) % 2**63
+    shuffles = []
+    for reader in readers:
+        labels, own = reader.placed(places)
+        shuffles.append(PositionShuffles(reader.stream.target, labels, own, request.settings.null, seed))
+    return places, shuffles
+
+
+class _LabelReader:
+    """Collects the labels of one stream, and where each position lies.
+
+    Attributes
+    ----------
+    labels : list of Tensor
+        Of the positions of each batch; of pictures the whole label maps.
+    inputs, within : list of Tensor
+        The number of each position's text or picture in this process, and of pixels the place within the picture.
+    """
+
+    def __init__(self, stream: Stream, draw: Draw | None) -> None:
+        self.stream = stream
+        self.draw = draw
+        self.labels: list[Tensor] = []
+        self.inputs: list[Tensor] = []
+        self.within: list[Tensor] = []
+
+    def take(self, batch: Batch, samples: int) -> None:
+        """Take in a batch, before which there were `samples` texts or pictures."""
+        selected = self.stream.select(batch, self.draw)
+        self.inputs.append(samples + selected.where[0].cpu())
+        if self.stream.positions:
+            self.within.append((selected.where[1] * selected.shape[2] + selected.where[2]).cpu())
+            self.labels.append(self.stream.label_maps(batch).flatten(1).cpu())
+        else:
+            labels = selected.batch.labels[self.stream.target].cpu()
+            self.labels.append(labels.reshape(len(labels), -1) if self.stream.regression else labels)
+
+    def placed(self, places: Places) -> tuple[Tensor, Tensor]:
+        """Return the labels of all processes in the order of the data set, and the numbers of this one's positions."""
         # A process without a sample takes part all the same.
-        one = torch.cat(labels[number]) if labels[number] else None
-        two = places.own[torch.cat([torch.zeros(0, dtype=torch.int64), *inputs[number]])]
-        if stream.positions:
-            every = all_gather((one, places.own), places.shared)
-            maps = torch.cat([part for part, _ in every if part is not None])
-            order = torch.cat([own for _, own in every]).argsort()
-            own = two * maps.shape[1] + torch.cat([torch.zeros(0, dtype=torch.int64), *within[number]])
-            made.append(PositionShuffles(stream.target, maps[order], own, request.null, seed))
-            continue
-        every = all_gather((one, two), places.shared)
-        order = torch.cat([own for _, own in every]).argsort(stable=True)
-        numbers = order.argsort()
-        before = sum(len(own) for _, own in every[: places.rank])
-        whole = torch.cat([part for part, _ in every if part is not None])[order]
-        made.append(PositionShuffles(stream.target, whole, numbers[before : before + len(two)], request.null, seed))
-    return places, made
+        labels = torch.cat(self.labels) if self.labels else None
+        nothing = torch.zeros(0, dtype=torch.int64)
+        inputs = places.own[torch.cat([nothing, *self.inputs])]
+        sent = places.own if self.stream.positions else inputs
+        every = all_gather((labels, sent), places.shared)
+        whole = torch.cat([part for part, _ in every if part is not None])
+        order = torch.cat([numbers for _, numbers in every]).argsort(stable=True)
+        if self.stream.positions:
+            return whole[order], inputs * whole.shape[1] + torch.cat([nothing, *self.within])
+        before = sum(len(numbers) for _, numbers in every[: places.rank])
+        return whole[order], order.argsort()[before : before + len(inputs)]

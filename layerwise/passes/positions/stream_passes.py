@@ -81,11 +81,11 @@ class StreamPasses:
 
     def _groups_of(self, selected: Selected) -> Tensor | None:
         """The group of every position of the batch: that of its text or picture, which are dealt out in turn."""
-        if not self.request.jackknife:
+        if not self.request.settings.jackknife:
             return None
         places = self.prepared.places
         numbers = self.samples - self._size + selected.where[0].cpu()
-        return (numbers if places is None else places.own[numbers]) % self.request.jackknife
+        return (numbers if places is None else places.own[numbers]) % self.request.settings.jackknife
 
     def _occupied(self) -> list[int]:
         """The streams that have a sample in the batch."""

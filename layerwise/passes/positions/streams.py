@@ -139,8 +139,8 @@ class Stream:
         wanted = "(n, h, w)" if self.positions else "(n, tokens)"
         if labels.ndim != (3 if self.positions else 2) or labels.is_floating_point() or labels.is_complex():
             raise InvalidLabels(
-                f"reduction {self.request.reduction!r} needs labels of {self.target!r} that are integers of shape "
-                f"{wanted}; they are {labels.dtype} of shape {tuple(labels.shape)}"
+                f"reduction {self.request.settings.reduce!r} needs labels of {self.target!r} that are integers of "
+                f"shape {wanted}; they are {labels.dtype} of shape {tuple(labels.shape)}"
             )
         return resized(labels, self.positions) if self.positions else labels
 
@@ -201,7 +201,7 @@ def streams_of(request: PassRequest) -> list[Stream]:
     found: dict[tuple[str, tuple[int, ...]], list[LayerReading]] = {}
     for target in request.targets:
         for reading in request.readings:
-            positions = reading.positions if request.reduction == "pixels" else ()
+            positions = reading.positions if request.settings.reduce == "pixels" else ()
             found.setdefault((target, positions), []).append(reading)
     ordered = sorted(found, key=lambda key: -torch.Size(key[1]).numel())
     return [
