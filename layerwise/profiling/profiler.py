@@ -55,6 +55,7 @@ from layerwise.passes.plan import Plan, make_plan
 from layerwise.passes.resume import DoesNotFit, ResumeState
 from layerwise.passes.run_split import run_split
 from layerwise.passes.vocabulary import vocabularies_of
+from layerwise.passes.workload import Workload
 from layerwise.profiling.attributes import (
     classes_told,
     line_of_empty_fits,
@@ -461,8 +462,8 @@ class Profiler:
         of_classes = [target for target in self.targets if target not in self.dimensions]
         held = held_classes(self.network, self.loaders.splits, first, of_classes, declared, settings, self._ignored)
         classes = max(held.values(), default=1)
-        return make_plan(
-            [reading.features for reading in self.readings],
+        work = Workload(
+            widths=[reading.features for reading in self.readings],
             classes=classes,
             samples=most_samples(settings, self.loaders.most_samples, self.readings, classes),
             targets=len(held),
@@ -471,12 +472,12 @@ class Profiler:
             metrics=[metric for metric in self.metrics if self._applies(metric)],
             batch=first.size,
             positions=settings.reduce in DENSE,
-            budget=parse_memory(self.settings.memory),
             repeatable=self.loaders.repeatable,
             replicates=settings.jackknife + (settings.null if settings.reduce == "pixels" else 0),
             shuffles=0 if settings.reduce == "pixels" else settings.null,
             splits=len(self.loaders.splits),
         )
+        return make_plan(work, parse_memory(settings.memory))
 
     def _select(self) -> list[Metric]:
         """The metrics that were asked for; of all of them those that the targets have."""
