@@ -99,14 +99,7 @@ class Evaluation:
             next_maps[reading.name] = ", ".join(names)
             for part, own_metrics, found in zip(replicates, measured, numbers, strict=True):
                 self._measure_layer(part, own_metrics, reading, weights, found)
-        whole = numbers.whole
-        if numbers.without:
-            names_of_errors = [*(variable.name for variable in OF_NETWORK), *(metric.name for metric in errors)]
-            names_of_biases = [metric.name for metric in with_bias(metrics)]
-            whole |= jackknife(names_of_errors, names_of_biases, whole, numbers.without)
-        if numbers.shuffled:
-            whole |= under_chance(chance, numbers.shuffled)
-        return SplitNumbers(whole, next_maps)
+        return SplitNumbers(_with_uncertainty(numbers, metrics), next_maps)
 
     def empty_fits(self, result: SplitResult, metrics: Sequence[Metric]) -> dict[str, list[str]]:
         """Layers of no more samples than features, by the fits that are NaN there."""
@@ -198,6 +191,19 @@ class Evaluation:
         if not paths or reading.projection is not None:
             return None
         return weights_beside(self.model, paths, self.previous_maps.get(reading.name), reading.features)
+
+
+def _with_uncertainty(
+    numbers: Replicates[dict[str, dict[tuple[str, str], np.ndarray]]], metrics: Sequence[Metric]
+) -> dict[str, dict[tuple[str, str], np.ndarray]]:
+    """The numbers of the whole, with the errors, biases and chance that its replicates have."""
+    whole = numbers.whole
+    if numbers.without:
+        errors = [*(variable.name for variable in OF_NETWORK), *(metric.name for metric in with_error(metrics))]
+        whole |= jackknife(errors, [metric.name for metric in with_bias(metrics)], whole, numbers.without)
+    if numbers.shuffled:
+        whole |= under_chance(with_chance(metrics), numbers.shuffled)
+    return whole
 
 
 def _copied(evidence: Evidence) -> Evidence:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -42,15 +43,15 @@ class FirstAccumulator:
     ) -> None:
         self.request = request
         self.scatter = scatter
-        self.sketches = sketches
         self.device = device
-        self.roundings = {reading.name: reading.rounding for reading in request.readings}
         self.moments: dict[Key, ClassMoments] = {}
         self.narrow: dict[Key, ClassMoments] = {}
         self.joint: dict[Key, TargetAccumulator] = {}
         #: Mean square by which the rounding of a wide layer's coordinates is judged, and its width.
         self.spanned: dict[Key, tuple[float, int]] = {}
         self.wide = {reading.name for reading in request.wide}
+        roundings = {reading.name: reading.rounding for reading in request.readings}
+        self._fresh = _Fresh(request, sketches, roundings, self.wide, scatter)
 
     def update(
         self, reading: LayerReading, features: Tensor, narrow: Tensor | None, kept: Tensor | None, views: TargetViews
@@ -76,7 +77,7 @@ class FirstAccumulator:
                     self._update_joint(key, _rows(features if narrow is None else narrow, rows), values)
                 continue
             if key not in self.moments:
-                self.moments[key] = self._fresh(key)
+                self.moments[key] = self._fresh.moments(key)
             self.moments[key].update(_rows(features, rows), values)
             if narrow is not None:
                 self._update_narrow(key, _rows(narrow, rows), values)
@@ -102,14 +103,14 @@ class FirstAccumulator:
 
     def _update_narrow(self, key: Key, narrow: Tensor, labels: Tensor) -> None:
         if key not in self.narrow:
-            self.narrow[key] = self._fresh_narrow(key)
+            self.narrow[key] = self._fresh.narrow(key)
         self.narrow[key].update(narrow, labels)
 
     def _update_joint(self, key: Key, features: Tensor, values: Tensor) -> None:
         if "regression" not in self.request.needs:
             return
         if key not in self.joint:
-            self.joint[key] = self._fresh_joint(key)
+            self.joint[key] = self._fresh.joint(key)
         self.joint[key].update(features, values)
 
     @property
@@ -129,9 +130,11 @@ class FirstAccumulator:
 
     def restore(self, state: State) -> None:
         """Go on from a state."""
-        self.moments = {key: restore(self._fresh(key), own, self.device) for key, own in state["moments"].items()}
-        self.narrow = {key: restore(self._fresh_narrow(key), own, self.device) for key, own in state["narrow"].items()}
-        self.joint = {key: restore(self._fresh_joint(key), own, self.device) for key, own in state["joint"].items()}
+        self.moments = {
+            key: restore(self._fresh.moments(key), own, self.device) for key, own in state["moments"].items()
+        }
+        self.narrow = {key: restore(self._fresh.narrow(key), own, self.device) for key, own in state["narrow"].items()}
+        self.joint = {key: restore(self._fresh.joint(key), own, self.device) for key, own in state["joint"].items()}
 
     def move(self, rows: Mapping[str, Tensor]) -> None:
         """Move every class of a target to its new row."""
@@ -141,11 +144,11 @@ class FirstAccumulator:
 
     def merge(self, shared: bool) -> None:
         """Take in what the other processes accumulated, if the samples are shared."""
-        for own, make in ((self.moments, self._fresh), (self.narrow, self._fresh_narrow)):
+        for own, make in ((self.moments, self._fresh.moments), (self.narrow, self._fresh.narrow)):
             for key in union(own, shared):
                 own[key] = merge_across_processes(own.get(key), partial(make, key), self.device, shared)
         for key in union(self.joint, shared):
-            make_joint = partial(self._fresh_joint, key)
+            make_joint = partial(self._fresh.joint, key)
             self.joint[key] = merge_across_processes(self.joint.get(key), make_joint, self.device, shared)
 
     def finish(self, result: SplitResult, train: SplitResult, spans: Mapping[str, Span]) -> None:
@@ -169,16 +172,29 @@ class FirstAccumulator:
                 key, moments, self.spanned.get(key), spans.get(key[1]), result, train, standardize=standardize
             )
 
-    def _fresh(self, key: Key) -> ClassMoments:
+
+@dataclass(frozen=True)
+class _Fresh:
+    """Makes the accumulators of a target and layer, before they have a sample."""
+
+    request: PassRequest
+    sketches: Mapping[str, Sketch | None]
+    roundings: Mapping[str, float]
+    wide: Collection[str]
+    scatter: bool
+
+    def moments(self, key: Key) -> ClassMoments:
+        """Moments of the features, with their covariance unless that is taken of something else."""
         needed = bool({"covariance", "probe"} & self.request.needs) and bool(self.request.plan.covariance_width)
         scatter = self.scatter and needed and self.sketches[key[1]] is None and key[1] not in self.wide
         return ClassMoments(self.request.rows(key[0]), scatter=scatter, rounding=self.roundings[key[1]])
 
-    def _fresh_narrow(self, key: Key) -> ClassMoments:
-        count, rounding = self.request.rows(key[0]), self.roundings[key[1]]
-        return ClassMoments(count, scatter=self.scatter, rounding=rounding)
+    def narrow(self, key: Key) -> ClassMoments:
+        """Moments of what the covariance is taken of."""
+        return ClassMoments(self.request.rows(key[0]), scatter=self.scatter, rounding=self.roundings[key[1]])
 
-    def _fresh_joint(self, key: Key) -> TargetAccumulator:
+    def joint(self, key: Key) -> TargetAccumulator:
+        """Moments of the features and of a regression target."""
         return TargetAccumulator(features=self.scatter, rounding=self.roundings[key[1]])
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from types import MappingProxyType
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from layerwise.features.reading import LayerReading
 from layerwise.features.sketch import Sketch
+from layerwise.passes.judged_sums import JudgedSums
 from layerwise.passes.reference import reference_of
 from layerwise.passes.request import PassRequest
 from layerwise.passes.result import Key, SplitResult
@@ -24,10 +24,7 @@ from layerwise.statistics import (
     ProbeErrors,
     State,
     noise_variance,
-    restore,
-    state_of,
 )
-from layerwise.statistics.merging import merge_across_processes
 
 __all__ = ["NearestClasses", "SecondAccumulator"]
 
@@ -68,9 +65,7 @@ class SecondAccumulator:
         self.device = device
         self.sketches = sketches
         self.spans = spans
-        self.projections: dict[Key, CenterProjections] = {}
-        self.probes: dict[Key, ProbeErrors] = {}
-        self.fourths: dict[Key, FourthMoment] = {}
+        self.sums: dict[Key, JudgedSums] = {}
 
     def update(
         self,
@@ -103,21 +98,10 @@ class SecondAccumulator:
             if rows is not None:
                 rows = rows.to(features.device)
                 labels, counted = labels[rows], features[rows]
-            nearest[key] = (self._project(key, counted, labels), rows)
-            if key in self.fourths:
-                self.fourths[key].update(narrow() if rows is None else narrow()[rows])
+            nearest[key] = (self.sums[key].update(counted, labels), rows)
+            if (fourth := self.sums[key].fourth) is not None:
+                fourth.update(narrow() if rows is None else narrow()[rows])
         return nearest
-
-    def _project(self, key: Key, features: Tensor, labels: Tensor) -> Tensor:
-        """Take in some samples of one target and layer, a few at a time; return their nearest classes."""
-        step = self.projections[key].at_a_time
-        parts = []
-        for some, some_labels in zip(features.split(step), labels.split(step), strict=True):
-            classes, scores = self.projections[key].update(some, some_labels)
-            parts.append(classes)
-            if scores is not None:
-                self.probes[key].update(scores, some_labels)
-        return torch.cat(parts) if len(parts) > 1 else parts[0]
 
     def open_wide(self) -> None:
         """Make the accumulators of wide layers."""
@@ -131,50 +115,39 @@ class SecondAccumulator:
         for key, (classes, rows) in nearest.items():
             if key[0] in predictions and key[0] in self.result.errors:
                 predicted = predictions[key[0]].to(classes.device)
-                self.projections[key].compare(classes, predicted if rows is None else predicted[rows])
+                self.sums[key].projections.compare(classes, predicted if rows is None else predicted[rows])
 
     def state(self) -> State:
         """Return what was accumulated so far."""
-        return {
-            "projections": {key: state_of(projections) for key, projections in self.projections.items()},
-            "probes": {key: state_of(probe) for key, probe in self.probes.items()},
-            "fourths": {key: state_of(fourth) for key, fourth in self.fourths.items()},
-        }
+        return {"sums": {key: sums.state() for key, sums in self.sums.items()}}
 
     def restore(self, state: State) -> None:
         """Go on from a state."""
-        for key, projections in state["projections"].items():
+        for key, sums in state["sums"].items():
             self._open(key, self.device)
-            restore(self.projections[key], projections, self.device)
-        for key, probe in state["probes"].items():
-            restore(self.probes[key], probe, self.device)
-        for key, fourth in state["fourths"].items():
-            restore(self.fourths[key], fourth, self.device)
+            self.sums[key].restore(sums, self.device)
 
     def finish(self, reading: LayerReading, shared: bool) -> None:
         """Put what was accumulated of one layer into the evidence, with that of other processes if they share it."""
         for key, evidence in self.result.evidence.items():
             if key[1] != reading.name or "moments" not in evidence or not self._open(key, self.device):
                 continue
-            evidence["span"], evidence["nearest"] = _merged(self.projections.pop(key), shared).finish()
+            sums = self.sums.pop(key)
+            evidence["span"], evidence["nearest"] = sums.merged_projections(shared).finish()
             if "noise" in self.request.needs:
                 covariance = self.result.covariance(key)
                 width = covariance.means.shape[1] if reading.name in self.spans else reading.features
                 evidence["span"] = replace(evidence["span"], noise=noise_variance(covariance, width))
-            if key in self.probes:
-                probe, reference = self.probes.pop(key), self.train.references[key].probe
-                assert reference is not None
-                make = partial(ProbeErrors, reference, probe.errors.device)
-                evidence["probe"] = merge_across_processes(probe, make, probe.errors.device, shared).finish()
-            if key in self.fourths:
-                moment, covariance = self.fourths.pop(key), evidence["covariance"]
-                make_moment = partial(FourthMoment, covariance, moment.total.device)
-                fourth = merge_across_processes(moment, make_moment, moment.total.device, shared).finish()
-                evidence["covariance"] = replace(covariance, fourth=fourth)
+            probe = sums.merged_probe(self.train.references[key].probe, shared)
+            if probe is not None:
+                evidence["probe"] = probe.finish()
+            if sums.fourth is not None:
+                fourth = sums.merged_fourth(evidence["covariance"], shared)
+                evidence["covariance"] = replace(evidence["covariance"], fourth=fourth.finish())
 
     def _open(self, key: Key, device: torch.device) -> bool:
         """Make the accumulators of a layer unless they exist; return whether there is anything to judge."""
-        if key in self.projections:
+        if key in self.sums:
             return True
         itself = self.train is self.result
         if key not in self.result.evidence or not (itself or key in self.train.references):
@@ -188,14 +161,9 @@ class SecondAccumulator:
             centers = self.result.references[key].centers
         reference = self.train.references[key]
         judging = centers if itself else reference.centers.covering(classes)
-        self.projections[key] = CenterProjections(centers, judging, reference.probe)
-        if reference.probe is not None:
-            self.probes[key] = ProbeErrors(reference.probe, device)
-        if "fourth" in self.request.needs:
-            self.fourths[key] = FourthMoment(self.result.evidence[key]["covariance"], device)
+        self.sums[key] = JudgedSums(
+            CenterProjections(centers, judging, reference.probe),
+            None if reference.probe is None else ProbeErrors(reference.probe, device),
+            FourthMoment(self.result.evidence[key]["covariance"], device) if "fourth" in self.request.needs else None,
+        )
         return True
-
-
-def _merged(projections: CenterProjections, shared: bool) -> CenterProjections:
-    make = partial(CenterProjections, projections.own, projections.train, projections.judge)
-    return merge_across_processes(projections, make, projections.scatter.device, shared)
