@@ -30,7 +30,7 @@ __all__ = ["Evaluation", "SplitNumbers"]
 
 @dataclass(frozen=True)
 class SplitNumbers:
-    """What one split gave.
+    """The numbers of one split.
 
     Attributes
     ----------
@@ -45,12 +45,12 @@ class SplitNumbers:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What metrics are computed of beside the statistics: conventions, and the network's own maps.
+    """Computes metrics from statistics, conventions and the network's own maps.
 
     Attributes
     ----------
     model : Module
-    readings : sequence of Reading
+    readings : sequence of LayerReading
         The layers, in execution order.
     settings : Settings
     convention : Convention
@@ -59,7 +59,7 @@ class Evaluation:
     next_maps : mapping of str to tuple of str
         Paths of the linear maps that read each layer (`layerwise.network.graph.linear_maps`).
     previous_maps : mapping of str to str
-        Path of the linear map that gives each layer.
+        Path of the linear map that makes each layer.
     heads : mapping
         Path of the head that makes a target, by the target and the layer that comes before it.
     fed : collection of tuple of str
@@ -102,7 +102,7 @@ class Evaluation:
         return SplitNumbers(_with_uncertainty(numbers, metrics), next_maps)
 
     def empty_fits(self, result: SplitResult, metrics: Sequence[Metric]) -> dict[str, list[str]]:
-        """Layers of no more samples than features, by the fits that are NaN there."""
+        """Return the layers of no more samples than features, by the fits that are NaN there."""
         found: dict[str, list[str]] = {}
         for metric in metrics:
             for (_, layer), evidence in result.evidence.items():
@@ -171,7 +171,7 @@ class Evaluation:
         return evidence
 
     def _feeds(self, target: str, reading: LayerReading) -> bool:
-        """Whether a layer's features are what the head of a target reads."""
+        """Return whether the head of a target reads a layer's features."""
         if any(of == target for of, _ in self.heads):
             return (self.heads.get((target, reading.name), ""), reading.name) in self.fed
         # A head that is no linear map is not the map that reads the layer first.
@@ -214,14 +214,14 @@ def _copied(evidence: Evidence) -> Evidence:
 
 
 def _sizes(result: SplitResult, key: tuple[str, str], moments: Moments | None) -> np.ndarray | None:
-    """Samples of each class that a layer has, those too that were not drawn."""
+    """Samples of each class that a layer has, including those that were not drawn."""
     if moments is None:
         return None
     return result.sizes[key][moments.classes] if key in result.sizes else moments.counts
 
 
 def _of_network(result: SplitResult) -> dict[str, dict[tuple[str, str], np.ndarray]]:
-    """What the network itself gets wrong."""
+    """The network's own errors."""
     return {
         NETWORK_ERROR.name: {(target, ""): np.asarray(error) for target, error in result.errors.items()},
         CLASS_NETWORK_ERROR.name: {(target, ""): errors for target, errors in result.class_errors.items()},
@@ -239,10 +239,10 @@ def _compute(
     *,
     itself: bool,
 ) -> None:
-    """Every metric of one target and layer, into the numbers; what knows no target only once."""
+    """Put every metric of one target and layer into the numbers; metrics without a target only once."""
     for metric in metrics:
         knows_target = "target" in metric.variable.dims
-        # The features of a regression target come as those of one class, for what knows no target alone.
+        # The features of a regression target count as those of one class, for metrics without a target only.
         if knows_target and "regression" in evidence and "regression" not in metric.needs:
             continue
         of_metric = numbers.setdefault(metric.name, {})

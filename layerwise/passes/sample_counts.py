@@ -1,4 +1,4 @@
-"""What is counted of a split beside its features: samples, classes, and what was left out."""
+"""Counts of a split: samples, classes, and samples that were left out."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class SampleCounts:
             self._add_classes(target, rows.bincount().cpu())
 
     def move(self, rows: Mapping[str, Tensor]) -> None:
-        """Give every class another row."""
+        """Move the count of every class to its new row."""
         for target, counts in self.classes.items():
             moved = counts.new_zeros(int(rows[target].max()) + 1)
             moved[rows[target][: len(counts)]] = counts
@@ -55,7 +55,7 @@ class SampleCounts:
         _add(self.without_target, {target: count})
 
     def merge(self, other: SampleCounts) -> None:
-        """Take in what another worker counted over other samples."""
+        """Add the counts of another process, which has other samples."""
         self.samples += other.samples
         for target, counts in other.classes.items():
             self._add_classes(target, counts)

@@ -1,4 +1,4 @@
-"""Labels of tokens or pixels in other places, as they lie beside one another: chance keeps what neighbours share."""
+"""Shuffles of the labels of tokens or pixels that keep neighbours together, whose labels are alike."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ __all__ = ["PositionShuffles", "shuffles_of_positions"]
 class PositionShuffles:
     """Labels of one target at one resolution, or values of a regression target, in other places.
 
-    The labels of all tokens that count, one text after the other, are turned by a random number of tokens; a token
-    without a finite value keeps none. Each picture has the whole label map of another; a pixel without a label there
+    The labels of all tokens that count, one text after the other, are rotated by a random number of tokens; a token
+    without a finite value keeps none. Each picture takes the whole label map of another; a pixel without a label there
     does not count.
 
     Parameters
@@ -40,7 +40,7 @@ class PositionShuffles:
     Attributes
     ----------
     ids : dict of str to Tensor
-        The labels that occur, ascending, of a target with classes.
+        The labels that occur, ascending; none for a regression target.
     """
 
     def __init__(self, target: str, labels: Tensor, own: Tensor, count: int, seed: int) -> None:
@@ -51,13 +51,13 @@ class PositionShuffles:
         self.labels = labels if labels.is_floating_point() else _small(labels, self.ids[target])
         # Pictures are moved whole.
         self.width = 0 if labels.is_floating_point() or labels.ndim == 1 else labels.shape[1]
-        self.there = torch.isfinite(labels).all(1) if labels.is_floating_point() else labels >= 0
+        self.present = torch.isfinite(labels).all(1) if labels.is_floating_point() else labels >= 0
         generator = torch.Generator().manual_seed(seed)
         whole = len(labels)
         if not self.width:
-            # The tokens that are turned, and the place of each among them.
-            self.turned, self.places = self.there.nonzero()[:, 0], self.there.cumsum(0) - 1
-            whole = len(self.turned)
+            # The tokens that are rotated, and the place of each among them.
+            self.rotated, self.places = self.present.nonzero()[:, 0], self.present.cumsum(0) - 1
+            whole = len(self.rotated)
         self.orders = [
             torch.randperm(whole, generator=generator)
             if self.width
@@ -84,18 +84,18 @@ class PositionShuffles:
         found = []
         for order in self.orders:
             own = self.labels.flatten()[self._moved(numbers, order)].long()
-            there = None if bool((own >= 0).all()) else own >= 0
-            found.append({self.target: (known[own.clamp_min(0)], count_in_both(counts, there))})
+            labelled = None if bool((own >= 0).all()) else own >= 0
+            found.append({self.target: (known[own.clamp_min(0)], count_in_both(counts, labelled))})
         return found
 
     def _moved(self, numbers: Tensor, order: Tensor) -> Tensor:
-        """The positions whose labels stand at those of `numbers`."""
+        """The positions whose labels move to those of `numbers`."""
         if self.width:
             return order[numbers // self.width] * self.width + numbers % self.width
-        if not len(self.turned):
+        if not len(self.rotated):
             return numbers
-        turned = self.turned[(self.places[numbers] + order) % len(self.turned)]
-        return torch.where(self.there[numbers], turned, numbers)
+        rotated = self.rotated[(self.places[numbers] + order) % len(self.rotated)]
+        return torch.where(self.present[numbers], rotated, numbers)
 
 
 def _small(labels: Tensor, ids: Tensor) -> Tensor:
