@@ -38,7 +38,8 @@ class CachedBatches:
 
     def labels(self) -> list[tuple[dict[str, Tensor], Tensor | None]]:
         """Return the labels of every batch by target, and the jackknife group of its samples where it is kept."""
-        groups = list(self._cache.get("groups")) or [None] * len(self._labels)
+        groups: list[Tensor | None] = list(self._cache.get("groups"))
+        groups = groups or [None] * len(self._labels)
         return list(zip(self._labels, groups, strict=True))
 
     def chunks_of(self, reading: LayerReading) -> Iterator[tuple[slice, Tensor]]:

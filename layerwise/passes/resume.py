@@ -121,8 +121,7 @@ class ResumeState:
         self._schedule = SaveSchedule(every)
         self._lock = _Lock(self._files)
         self._shared = False
-        self._identity: dict[str, Any] = {}
-        self._plan: dict[str, Any] = {}
+        self._identity, self._plan = dict[str, Any](), dict[str, Any]()
         self._comparison = DataComparison(self.folder)
 
     def __enter__(self) -> ResumeState:
