@@ -89,7 +89,9 @@ class Evaluation:
         """
         replicates = result.replicates
         errors, chance = with_error(metrics), with_chance(metrics)
-        measured = Replicates(metrics, [errors for _ in replicates.without], [chance for _ in replicates.shuffled])
+        measured: Replicates[Sequence[Metric]] = Replicates(
+            metrics, [errors for _ in replicates.without], [chance for _ in replicates.shuffled]
+        )
         numbers = replicates.map(_of_network)
         next_maps = {}
         # The metrics of one layer are computed at a time, with weights that are read once.

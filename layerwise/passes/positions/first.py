@@ -15,6 +15,7 @@ from layerwise.passes.label_replicates import LabelReplicates
 from layerwise.passes.matching import leave_contested
 from layerwise.passes.positions.prepare import PreparedPositions
 from layerwise.passes.positions.second import PositionsSecondPass
+from layerwise.passes.positions.shuffles import PositionShuffles
 from layerwise.passes.positions.stream_passes import StreamPasses
 from layerwise.passes.positions.streams import Stream
 from layerwise.passes.positions.subsample import Draw
@@ -41,7 +42,8 @@ class PositionsFirstPass(StreamPasses):
         prepared: PreparedPositions,
     ) -> None:
         super().__init__(request, prepared)
-        shuffles = prepared.shuffles or [None] * len(self.streams)
+        shuffles: list[PositionShuffles | None] = list(prepared.shuffles)
+        shuffles = shuffles or [None] * len(self.streams)
         self.passes: list[FirstPass] = [
             FirstPass(
                 stream.request,
