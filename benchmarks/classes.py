@@ -61,7 +61,7 @@ def measure(classes: int, width: int, samples: int) -> dict[str, float]:
         "seconds": time.perf_counter() - started,
         # The data's own class means are no part of what is measured.
         "taken": taken - 4 * classes * width,
-        "forecast": plan.statistics_bytes + plan.finishing_bytes + plan.bank_bytes,
+        "forecast": plan.statistics_bytes + plan.finishing_bytes + plan.cache_bytes,
     }
 
 

@@ -1,4 +1,4 @@
-"""Numbers of all splits, laid out as a profile."""
+"""The variables of the network itself, and the numbers of all splits laid out as a profile."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = [
 #: Numbers of one split: by variable, then by target and layer (the dims that a variable lacks left empty).
 Numbers = Mapping[str, Mapping[tuple[str, str], np.ndarray]]
 
-#: The network's own error, which no layer has.
+#: The network's own error, which has no dim `layer`.
 NETWORK_ERROR = schema.Variable(
     "network_error", ("epoch", "split", "target"), "error of the network itself", "1", "down", ""
 )
@@ -51,7 +51,7 @@ NETWORK_MSE = schema.Variable(
     *("network_mse", ("epoch", "split", "target"), "mean squared error of the network itself", "target^2", "down", "")
 )
 
-#: What is told of the network itself.
+#: The variables of the network itself.
 OF_NETWORK = (NETWORK_ERROR, CLASS_NETWORK_ERROR, NETWORK_MIOU, NETWORK_MSE)
 
 
@@ -68,21 +68,21 @@ def assemble_profile(
     step: int,
     attributes: Mapping[str, Any],
 ) -> xr.Dataset:
-    """Lay out the numbers of every split.
+    """Lay out the numbers of every split as a Dataset.
 
     Parameters
     ----------
     numbers : mapping of split to Numbers
     variables : sequence of Variable
-        Those to lay out, in order.
-    readings : sequence of Reading
+        The variables to lay out, in order.
+    readings : sequence of LayerReading
         The layers, in execution order.
     covariances : sequence of Sketch or None
         The projection that each layer's covariance was taken of.
     class_names : mapping of target to sequence of str
-        Of every target; none of a regression target.
+        The class names of every target; none for a regression target.
     class_places : mapping of target to ndarray of int
-        Where the values of each of a target's classes stand among those names, shape ``(C,)``.
+        The place of each of a target's classes among those names, shape ``(C,)``.
     next_maps : sequence of str
         Names of the linear maps that read each layer, empty where there is none.
     epoch : int or float
@@ -115,7 +115,7 @@ def _array(
     sizes: Mapping[str, list[Any]],
     class_places: Mapping[str, np.ndarray],
 ) -> np.ndarray:
-    """One variable's numbers in the order of its dims, NaN where a split has none."""
+    """The numbers of one variable in the order of its dims, NaN where a split has none."""
     array = np.full([len(sizes[dim]) for dim in variable.dims], np.nan)
     for place, of_split in enumerate(numbers.values()):
         for (target, layer), number in of_split.get(variable.name, {}).items():
@@ -133,7 +133,7 @@ def _array(
 
 
 def _layer_coordinates(readings: Sequence[LayerReading], covariances: Sequence[Sketch | None]) -> dict[str, list[Any]]:
-    """What every layer says of itself; widths and errors of random projections among it."""
+    """The coordinates of every layer, including widths and errors of random projections."""
     layers = [reading.layer for reading in readings]
     pairs = list(zip(readings, covariances, strict=True))
     return {
@@ -151,5 +151,5 @@ def _layer_coordinates(readings: Sequence[LayerReading], covariances: Sequence[S
 
 
 def plain(value: Any) -> str | int | float:
-    """A value as an attribute of a Dataset keeps it."""
+    """Return a value as an attribute of a Dataset: text and numbers as they are, anything else as JSON."""
     return value if isinstance(value, (str, int, float)) and not isinstance(value, bool) else json.dumps(value)

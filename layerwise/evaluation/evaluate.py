@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 import numpy as np
 from torch import nn
@@ -18,22 +19,38 @@ from layerwise.metrics.limits import has_enough_samples, is_empty_fit
 from layerwise.metrics.registry import no_value
 from layerwise.network.graph.linear_maps import weights_beside
 from layerwise.network.graph.map_weights import Weights
-from layerwise.passes import SplitResult
+from layerwise.passes import Replicates, SplitResult
+from layerwise.passes.evidence import Evidence
 from layerwise.runtime.module_paths import clean_name
 from layerwise.settings import Settings
 from layerwise.statistics import Moments
 
-__all__ = ["Evaluation"]
+__all__ = ["Evaluation", "SplitNumbers"]
+
+
+@dataclass(frozen=True)
+class SplitNumbers:
+    """The numbers of one split.
+
+    Attributes
+    ----------
+    numbers : Numbers
+    next_maps : dict of str to str
+        Names of the linear maps that read each layer, in the order of the layers; empty where there is none.
+    """
+
+    numbers: dict[str, dict[tuple[str, str], np.ndarray]]
+    next_maps: dict[str, str]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What metrics are computed of beside the statistics: conventions, and the network's own maps.
+    """Computes metrics from statistics, conventions and the network's own maps.
 
     Attributes
     ----------
     model : Module
-    readings : sequence of Reading
+    readings : sequence of LayerReading
         The layers, in execution order.
     settings : Settings
     convention : Convention
@@ -42,7 +59,7 @@ class Evaluation:
     next_maps : mapping of str to tuple of str
         Paths of the linear maps that read each layer (`layerwise.network.graph.linear_maps`).
     previous_maps : mapping of str to str
-        Path of the linear map that gives each layer.
+        Path of the linear map that makes each layer.
     heads : mapping
         Path of the head that makes a target, by the target and the layer that comes before it.
     fed : collection of tuple of str
@@ -60,43 +77,34 @@ class Evaluation:
     heads: Mapping[tuple[str, str], str]
     fed: Collection[tuple[str, str]]
 
-    def all_numbers(
-        self, result: SplitResult, metrics: Sequence[Metric], next_maps: dict[str, str]
-    ) -> dict[str, dict[tuple[str, str], np.ndarray]]:
-        """Metrics of a split, by target and layer, with errors, biases and what chance gives where they were asked for.
+    def all_numbers(self, result: SplitResult, metrics: Sequence[Metric]) -> SplitNumbers:
+        """Measure a split, with the errors, biases and chance that its replicates allow for.
 
-        The evidence is used up.
+        The result stays as it is.
 
         Parameters
         ----------
         result : SplitResult
         metrics : sequence of Metric
-        next_maps : dict of str to str
-            Takes the names of the maps that read each layer; where it has them, what no split changes was measured.
         """
-        sampled, compared = with_error(metrics), with_chance(metrics)
-        parts = [
-            (result, [metric for metric in metrics if not next_maps or "split" in metric.variable.dims]),
-            *((part, sampled) for part in result.without),
-            *((part, compared) for part in result.shuffled),
-        ]
-        numbers = [_of_network(part) for part, _ in parts]
-        # Of what is measured many times, no more than one layer's is laid out at a time, beside weights read once.
+        replicates = result.replicates
+        errors, chance = with_error(metrics), with_chance(metrics)
+        measured: Replicates[Sequence[Metric]] = Replicates(
+            metrics, [errors for _ in replicates.without], [chance for _ in replicates.shuffled]
+        )
+        numbers = replicates.map(_of_network)
+        next_maps = {}
+        # The metrics of one layer are computed at a time, with weights that are read once.
         for reading in self.readings:
-            beside = self._weights(reading)
-            next_maps[reading.name] = "" if beside is None else ", ".join(map(clean_name, self.next_maps[reading.name]))
-            for (part, own), found in zip(parts, numbers, strict=True):
-                self._measure_layer(part, own, reading, beside, found)
-        whole, without = numbers[0], numbers[1 : 1 + len(result.without)]
-        if without:
-            errors = [*(own.name for own in OF_NETWORK), *(metric.name for metric in sampled)]
-            whole |= jackknife(errors, [metric.name for metric in with_bias(metrics)], whole, without)
-        if result.shuffled:
-            whole |= under_chance(compared, numbers[1 + len(result.without) :])
-        return whole
+            weights = self._weights(reading)
+            names = () if weights is None else map(clean_name, self.next_maps[reading.name])
+            next_maps[reading.name] = ", ".join(names)
+            for part, own_metrics, found in zip(replicates, measured, numbers, strict=True):
+                self._measure_layer(part, own_metrics, reading, weights, found)
+        return SplitNumbers(_with_uncertainty(numbers, metrics), next_maps)
 
     def empty_fits(self, result: SplitResult, metrics: Sequence[Metric]) -> dict[str, list[str]]:
-        """Layers of no more samples than features, by the fits that are NaN there."""
+        """Return the layers of no more samples than features, by the fits that are NaN there."""
         found: dict[str, list[str]] = {}
         for metric in metrics:
             for (_, layer), evidence in result.evidence.items():
@@ -114,43 +122,58 @@ class Evaluation:
         result: SplitResult,
         metrics: Sequence[Metric],
         reading: LayerReading,
-        beside: Weights | None,
+        weights: Weights | None,
         numbers: dict[str, dict[tuple[str, str], np.ndarray]],
     ) -> None:
-        """Metrics of one layer, of what one measurement of a split gave, into the numbers."""
-        read_by = None if beside is None else beside.reading
+        """Put the metrics of one layer, for one replicate of a split, into the numbers."""
         for target, classes in result.classes.items():
             key = (target, reading.name)
-            own = target in result.errors and self._feeds(target, reading)
-            head = self._head(target, reading, beside) if own else None
-            if "covariance" in result.evidence.get(key, {}):
-                result.evidence[key]["covariance"] = result.covariance(key)
-            evidence = dict(result.evidence.pop(key, {}), convention=self.convention, next_map=read_by)
-            fits = head is not None and len(head) == result.scores[target]
-            evidence["sizes"] = _sizes(result, key, evidence.get("moments"))
-            evidence["classifier"] = head[result.rows[target]] if head is not None and fits else None
-            evidence |= {"weights": beside, "frame": frame_of(self.settings, target, classes)}
+            evidence = self._of_classes(result, key, reading, weights)
             known = [metric for metric in metrics if key not in result.missing_classes or metric.least_classes < 2]
             _compute(known, numbers, key, evidence, classes, itself=result.judged_by_itself)
         for target in self.dimensions:
-            evidence = self._of_regression(result, target, reading, beside)
+            evidence = self._of_regression(result, target, reading, weights)
             _compute(metrics, numbers, (target, reading.name), evidence, 0, itself=result.judged_by_itself)
 
+    def _of_classes(
+        self, result: SplitResult, key: tuple[str, str], reading: LayerReading, weights: Weights | None
+    ) -> Evidence:
+        """Return what metrics of a target with classes can ask for."""
+        target, _ = key
+        evidence = _copied(result.evidence.get(key, {}))
+        if key in result.totals and "covariance" in evidence:
+            evidence["covariance"] = result.covariance(key)
+        judged = target in result.errors and self._feeds(target, reading)
+        head = self._head(target, reading, weights) if judged else None
+        fits = head is not None and len(head) == result.scores[target]
+        evidence["convention"] = self.convention
+        evidence["next_map"] = None if weights is None else weights.reading
+        evidence["sizes"] = _sizes(result, key, evidence.get("moments"))
+        evidence["classifier"] = head[result.rows[target]] if head is not None and fits else None
+        evidence["weights"] = weights
+        evidence["frame"] = frame_of(self.settings, target, result.classes[target])
+        return evidence
+
     def _of_regression(
-        self, result: SplitResult, target: str, reading: LayerReading, beside: Weights | None
-    ) -> dict[str, Any]:
-        """What metrics of a regression target can ask for."""
-        evidence = dict(result.evidence.pop((target, reading.name), {"regression": None}), convention=self.convention)
-        if evidence["regression"] is not None:
-            evidence["moments"] = evidence["covariance"] = evidence["regression"].as_one_class
-        weight = self._head(target, reading, beside)
+        self, result: SplitResult, target: str, reading: LayerReading, weights: Weights | None
+    ) -> Evidence:
+        """Return what metrics of a regression target can ask for."""
+        evidence = _copied(result.evidence.get((target, reading.name), {"regression": None}))
+        regression = evidence["regression"]
+        if regression is not None:
+            evidence["moments"] = evidence["covariance"] = regression.as_one_class
+        head = self._head(target, reading, weights)
         named = any(of == target for of, _ in self.heads)
-        own = (named or target in result.squares) and self._feeds(target, reading)
-        fits = weight is not None and len(weight) == self.dimensions[target]
-        return evidence | {"next_map": weight, "weights": beside, "head": weight if own and fits else None}
+        judged = (named or target in result.squares) and self._feeds(target, reading)
+        fits = head is not None and len(head) == self.dimensions[target]
+        evidence["convention"] = self.convention
+        evidence["next_map"] = head
+        evidence["weights"] = weights
+        evidence["head"] = head if judged and fits else None
+        return evidence
 
     def _feeds(self, target: str, reading: LayerReading) -> bool:
-        """Whether a layer's features are what the head of a target reads."""
+        """Return whether the head of a target reads a layer's features."""
         if any(of == target for of, _ in self.heads):
             return (self.heads.get((target, reading.name), ""), reading.name) in self.fed
         # A head that is no linear map is not the map that reads the layer first.
@@ -158,10 +181,10 @@ class Evaluation:
             return False
         return any((of, reading.name) in self.fed for of in self.next_maps.get(reading.name, ()))
 
-    def _head(self, target: str, reading: LayerReading, beside: Weights | None) -> np.ndarray | None:
-        """Weight of the network's own head of a target, where a layer feeds one called so; else of what reads it."""
+    def _head(self, target: str, reading: LayerReading, weights: Weights | None) -> np.ndarray | None:
+        """Weight of the head that is named for a target, where the layer feeds it; else of the map that reads it."""
         path = self.heads.get((target, reading.name))
-        maps = beside if path is None else self._weights(reading, (path,))
+        maps = weights if path is None else self._weights(reading, (path,))
         return None if maps is None else maps.reading
 
     def _weights(self, reading: LayerReading, paths: Sequence[str] = ()) -> Weights | None:
@@ -172,15 +195,35 @@ class Evaluation:
         return weights_beside(self.model, paths, self.previous_maps.get(reading.name), reading.features)
 
 
+def _with_uncertainty(
+    numbers: Replicates[dict[str, dict[tuple[str, str], np.ndarray]]], metrics: Sequence[Metric]
+) -> dict[str, dict[tuple[str, str], np.ndarray]]:
+    """The numbers of the whole, with the errors, biases and chance that its replicates have."""
+    whole = numbers.whole
+    if numbers.without:
+        errors = [*(variable.name for variable in OF_NETWORK), *(metric.name for metric in with_error(metrics))]
+        whole |= jackknife(errors, [metric.name for metric in with_bias(metrics)], whole, numbers.without)
+    if numbers.shuffled:
+        whole |= under_chance(with_chance(metrics), numbers.shuffled)
+    return whole
+
+
+def _copied(evidence: Evidence) -> Evidence:
+    """Copy one layer's statistics: what metrics cache on a copy is freed with it, and not kept for every layer."""
+    # One object may have two names; its cached values serve both.
+    copies = {id(value): copy(value) for value in evidence.values()}
+    return cast(Evidence, {name: copies[id(value)] for name, value in evidence.items()})
+
+
 def _sizes(result: SplitResult, key: tuple[str, str], moments: Moments | None) -> np.ndarray | None:
-    """Samples of each class that a layer has, those too that were not drawn."""
+    """Samples of each class that a layer has, including those that were not drawn."""
     if moments is None:
         return None
     return result.sizes[key][moments.classes] if key in result.sizes else moments.counts
 
 
 def _of_network(result: SplitResult) -> dict[str, dict[tuple[str, str], np.ndarray]]:
-    """What the network itself gets wrong."""
+    """The network's own errors."""
     return {
         NETWORK_ERROR.name: {(target, ""): np.asarray(error) for target, error in result.errors.items()},
         CLASS_NETWORK_ERROR.name: {(target, ""): errors for target, errors in result.class_errors.items()},
@@ -193,15 +236,15 @@ def _compute(
     metrics: Sequence[Metric],
     numbers: dict[str, dict[tuple[str, str], np.ndarray]],
     key: tuple[str, str],
-    evidence: Mapping[str, Any],
+    evidence: Evidence,
     classes: int,
     *,
     itself: bool,
 ) -> None:
-    """Every metric of one target and layer, into the numbers; what knows no target only once."""
+    """Put every metric of one target and layer into the numbers; metrics without a target only once."""
     for metric in metrics:
         knows_target = "target" in metric.variable.dims
-        # The features of a regression target come as those of one class, for what knows no target alone.
+        # The features of a regression target count as those of one class, for metrics without a target only.
         if knows_target and "regression" in evidence and "regression" not in metric.needs:
             continue
         of_metric = numbers.setdefault(metric.name, {})

@@ -1,4 +1,4 @@
-"""What a random projection changes, measured on the samples that are kept, and the numbers that it cannot give."""
+"""The error of a random projection, measured on kept samples, and the numbers that it makes useless."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from layerwise.schema import COMPANIONS, PROJECTION_ERROR, Variable
 
 __all__ = ["Compared", "compare_with_span", "error_variables", "projected_metrics"]
 
-# A number that the projection moves by more than this share is not given.
+# A number that the projection moves by more than this share becomes NaN.
 _MOST_OFF = 0.5
 # Eigenvalues of a projection to k directions spread as if k others were mixed in: at k/2 the true rank may be k.
 _MOST_FILLED = 0.5
@@ -37,15 +37,15 @@ Missing = dict[str, dict[str, list[str]]]
 
 @dataclass(frozen=True)
 class Compared:
-    """Numbers of every split with the projection's errors beside them.
+    """Numbers of every split, with the projection's errors.
 
     Attributes
     ----------
     numbers : dict of split to Numbers
     samples : dict of str to int
-        On how many samples of each split the projection was compared; of the target that has fewest.
+        The number of samples of each split that the projection was compared on, for the target that has fewest.
     exact : list of str
-        Splits of which that were all samples, and whose numbers are therefore not the projection's.
+        Splits whose samples were all kept, so that their numbers are exact.
     missing : dict of str to Missing
         By split.
     """
@@ -57,14 +57,14 @@ class Compared:
 
     @property
     def told(self) -> dict[str, Any]:
-        """What the Dataset says of it."""
+        """The attributes of the Dataset."""
         exact = {"exact": self.exact} if self.exact else {}
         missing = {"missing": self.missing} if self.missing else {}
         return {"projection": {"samples": self.samples, **exact, **missing}}
 
     @property
     def line(self) -> str:
-        """A line on the numbers that are NaN; nothing where none is."""
+        """A line on the numbers that are NaN; empty if there is none."""
         if not self.missing:
             return ""
         names = list(dict.fromkeys(name for of in self.missing.values() for own in of.values() for name in own))
@@ -87,8 +87,8 @@ class _BothWays:
 
     def of(self, name: str, key: tuple[str, str]) -> tuple[np.ndarray, np.ndarray] | None:
         """Both numbers of a metric; None where they are of other targets."""
-        found = [numbers.get(name, {}).get(key) for numbers in (self.exact, self.projected)]
-        return None if found[0] is None or found[1] is None else (found[0], found[1])
+        exact, projected = (numbers.get(name, {}).get(key) for numbers in (self.exact, self.projected))
+        return None if exact is None or projected is None else (exact, projected)
 
     def change(self, name: str, key: tuple[str, str]) -> np.ndarray:
         """The projection's number less the exact one; nothing where both are the same infinity."""
@@ -132,22 +132,22 @@ class _Measured:
 
 
 def projected_metrics(metrics: Sequence[Metric], *, classes: bool) -> list[Metric]:
-    """The metrics that come from the projection in wide layers.
+    """Return the metrics that come from the projection in wide layers.
 
-    Not those that take a correction for few samples alone from it.
+    Metrics that take nothing but a correction for few samples from it are not among them.
 
     Parameters
     ----------
     metrics : sequence of Metric
     classes : bool
-        Whether any target has classes: without, the moments are those of the projection too.
+        Whether any target has classes; if not, the moments are those of the projection too.
     """
     sources = {"covariance", "probe", "regression", "readout"} | (set() if classes else {"moments"})
     return [metric for metric in metrics if sources & set(metric.needs) and "layer" in metric.variable.dims]
 
 
 def error_variables(metrics: Sequence[Metric]) -> list[Variable]:
-    """What the Dataset says of the errors of such metrics."""
+    """Return the variables of the errors of such metrics."""
     return [
         replace(
             metric.variable,
@@ -166,20 +166,20 @@ def compare_with_span(
     results: Mapping[str, SplitResult],
     numbers: Mapping[str, Numbers],
 ) -> Compared:
-    """Measure what the projection changes, and take out what it cannot give.
+    """Measure the projection's errors, and replace numbers that it makes useless by NaN.
 
     Parameters
     ----------
     evaluation : Evaluation
     metrics : sequence of Metric
-        Those of `projected_metrics`.
+        The `projected_metrics`.
     results : mapping of split to SplitResult
         The training split first, if there is one.
     numbers : mapping of split to Numbers
-        Those of all samples.
+        The numbers of all samples.
     """
     samples = {split: min(len(kept) for _, kept in result.compared) for split, result in results.items()}
-    found = {split: {name: dict(own) for name, own in numbers[split].items()} for split in results}
+    judged = {split: {name: dict(values) for name, values in numbers[split].items()} for split in results}
     exact: dict[str, bool] = dict.fromkeys(results, True)
     missing: dict[str, Missing] = {}
     for place, (request, _) in enumerate(next(iter(results.values())).compared):
@@ -187,10 +187,10 @@ def compare_with_span(
         for reading in request.projected:
             for split, measured in _measure(evaluation, metrics, reading, parts).items():
                 exact[split] &= measured is not None and measured.exact
-                told = missing.get(split, {})
-                _put(metrics, found[split], told, reading, request.plan.projected_width, measured)
-                missing |= {split: told} if told else {}
-    return Compared({**found}, samples, [split for split, all_kept in exact.items() if all_kept], missing)
+                reasons = missing.get(split, {})
+                _put(metrics, judged[split], reasons, reading, request.plan.projected_width, measured)
+                missing |= {split: reasons} if reasons else {}
+    return Compared({**judged}, samples, [split for split, all_kept in exact.items() if all_kept], missing)
 
 
 def _measure(
@@ -199,20 +199,20 @@ def _measure(
     reading: LayerReading,
     parts: Mapping[str, tuple[PassRequest, Subsample]],
 ) -> dict[str, _Measured | None]:
-    """Measure the kept samples of a layer, by split; None without any."""
+    """Measure the kept samples of a layer, by split; None where none are kept."""
     alone = replace(evaluation, readings=[reading])
-    found: dict[str, _Measured | None] = {}
+    measured: dict[str, _Measured | None] = {}
     trained: dict[tuple[int, bool], SplitResult] = {}
     for split, (request, kept) in parts.items():
         judging = [parts["train"][1]] if "train" in parts else []
         if not all(len(own) for own in (kept, *judging)):
-            found[split] = None
+            measured[split] = None
             continue
         times = max(own.samples / len(own) for own in (kept, *judging))
         features, labels = kept.features(reading.name), kept.labels()
         middle = (len(kept) + 1) // 2
         ways = []
-        # In the order of their hashes, either half is a random part.
+        # The samples lie in the order of their hashes: either half is a random part.
         for part, some in enumerate((slice(None), slice(middle), slice(middle, None))[: 3 if times > 1 else 1]):
             own_labels = {target: values[some] for target, values in labels.items()}
             pair = []
@@ -220,12 +220,12 @@ def _measure(
                 judge = trained.get((part, exact))
                 result = measure_part(request, reading, features[some], own_labels, judge, exact=exact)
                 trained |= {(part, exact): result} if split == "train" else {}
-                pair.append(alone.all_numbers(result, metrics, {}))
+                pair.append(alone.all_numbers(result, metrics).numbers)
             ways.append(_BothWays(*pair))
         # Standard errors and chance are the projection's, and the number that they are of has to be too.
-        whole = times == 1 and not request.jackknife and not request.null
-        found[split] = _Measured(ways[0], ways[1:], times, whole)
-    return found
+        whole = times == 1 and not request.settings.jackknife and not request.settings.null
+        measured[split] = _Measured(ways[0], ways[1:], times, whole)
+    return measured
 
 
 def _put(
@@ -236,13 +236,13 @@ def _put(
     width: int,
     measured: _Measured | None,
 ) -> None:
-    """Put the errors of one layer beside its numbers, and NaN in place of those that cannot be given."""
+    """Put the errors of one layer into the numbers, and NaN in place of numbers that the projection makes useless."""
     for metric in metrics:
         of_layer = [key for key in numbers.get(metric.name, {}) if key[1] == reading.name]
         for key in of_layer:
-            told = key in numbers.get(f"{metric.name}{PROJECTION_ERROR}", {})
-            if told or (measured is not None and measured.all.of(metric.name, key) is None):
-                # Of another stream of tokens or pixels.
+            compared = key in numbers.get(f"{metric.name}{PROJECTION_ERROR}", {})
+            if compared or (measured is not None and measured.all.of(metric.name, key) is None):
+                # The key belongs to another stream of tokens or pixels.
                 continue
             value, error, reasons = _judge(metric, key, numbers[metric.name][key], width, measured)
             taken = np.zeros(np.shape(value), dtype=bool)
@@ -262,7 +262,7 @@ def _put(
 def _judge(
     metric: Metric, key: tuple[str, str], value: np.ndarray, width: int, measured: _Measured | None
 ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    """The number, its error, and where it cannot be given by the reason."""
+    """The number, its error, and where it is useless, by the reason."""
     pair = None if measured is None else measured.all.of(metric.name, key)
     if measured is None or pair is None:
         return value, np.full_like(value, np.nan), {_NO_SAMPLE: np.ones(np.shape(value), dtype=bool)}

@@ -16,13 +16,13 @@ __all__ = ["check_frames", "frame_of", "frames_told", "select_with_frame"]
 
 
 def frame_of(settings: Settings, target: str, classes: int) -> Frame | None:
-    """The frame that was asked for of a target's classes; None where there is none."""
+    """Return the frame that was asked for a target's classes; None if there is none."""
     asked = settings.frame.get(target) if isinstance(settings.frame, Mapping) else settings.frame
     return None if asked is None else as_frame(asked, classes)
 
 
 def select_with_frame(settings: Settings) -> list[Metric]:
-    """The metrics that were asked for; where none were, `frame_distance` among them if there is a frame.
+    """Return the metrics that were asked for; by default `frame_distance` is among them if there is a frame.
 
     Raises
     ------
@@ -31,17 +31,17 @@ def select_with_frame(settings: Settings) -> list[Metric]:
     """
     if settings.frame is not None and settings.metrics is None:
         return select(["*", "frame_distance"])
-    chosen = select(settings.metrics)
-    if settings.frame is None and any("frame" in item.needs for item in chosen):
+    metrics = select(settings.metrics)
+    if settings.frame is None and any("frame" in item.needs for item in metrics):
         raise InvalidData(
             "frame_distance is the distance from a frame: give frame='etf', 'orthogonal', a Gram matrix, or what "
             "layerwise.theory.predict expects of the training"
         )
-    return chosen
+    return metrics
 
 
 def check_frames(settings: Settings, targets: Collection[str], classes: Mapping[str, int]) -> None:
-    """Raise before the data is run where a frame is of no target, or cannot be that of a target's known classes."""
+    """Raise, before the data is run, if a frame belongs to no target or does not fit a target's known classes."""
     for target in settings.frame if isinstance(settings.frame, Mapping) else ():
         if target not in targets:
             raise UnknownName("target", target, targets)
@@ -50,11 +50,11 @@ def check_frames(settings: Settings, targets: Collection[str], classes: Mapping[
 
 
 def frames_told(settings: Settings, classes: Mapping[str, int]) -> dict[str, Any]:
-    """What a Dataset says of the frame of each target: its name, and its norms in units of the largest."""
-    found = {target: frame_of(settings, target, count) for target, count in classes.items()}
-    told = {
+    """Return the attribute of a Dataset for the frame of each target: name, and norms in units of the largest."""
+    frames = {target: frame_of(settings, target, count) for target, count in classes.items()}
+    attributes = {
         target: {"name": frame.name, "norms": np.round(frame.norms / frame.norms.max(), 6).tolist()}
-        for target, frame in found.items()
+        for target, frame in frames.items()
         if frame is not None
     }
-    return {"frame": told} if told else {}
+    return {"frame": attributes} if attributes else {}

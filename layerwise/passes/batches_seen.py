@@ -1,4 +1,4 @@
-"""The batches that a pass took in: what they were, for a pass that goes on to meet the same ones again."""
+"""Digests of the batches that a pass took in, to compare them when an interrupted pass goes on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class BatchesSeen:
     Parameters
     ----------
     rows : Tensor, optional
-        What `rows` gave, to compare with.
+        The `rows` of an earlier run, to compare with.
     """
 
     def __init__(self, rows: Tensor | None = None) -> None:
@@ -41,13 +41,13 @@ class BatchesSeen:
         self._rows.append(_row(batch))
 
     def difference(self, number: int, batch: Batch | None) -> str:
-        """Say in what a batch differs from the one of that number; nothing if it does not.
+        """Return how a batch differs from the one with that number; empty if it does not.
 
         Parameters
         ----------
         number : int
         batch : Batch or None
-            None where the data ended before.
+            None if the data ended before.
         """
         if number >= len(self._rows):
             return "" if batch is None else f"it has more than the {number} batches that it had"
@@ -91,5 +91,5 @@ def _take_in(digest: xxhash.xxh3_64, value: Any, above: set[int]) -> None:
         for item in value:
             _take_in(digest, item, above)
     elif hasattr(value, "__dict__") and id(value) not in above:
-        # A graph's batch, say; what it holds may point back to it.
+        # Such as the batch of a graph, whose attributes may point back to it.
         _take_in(digest, vars(value), above | {id(value)})

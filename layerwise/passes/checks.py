@@ -1,4 +1,4 @@
-"""What a batch must be: labels within the classes, targets and features without NaN."""
+"""Checks of a batch: labels within the classes, targets and features without NaN."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["checked_labels", "checked_targets", "finite_rows", "where_not_finite
 
 
 def checked_labels(labels: Tensor, target: str, classes: Mapping[str, int]) -> Tensor:
-    """Labels as integers that lie within the classes, shape ``(n,)``; ``(n, 1)`` and one-hot ones are read as such.
+    """Return labels as integers within the classes, shape ``(n,)``, also from ``(n, 1)`` and one-hot labels.
 
     Raises
     ------
     InvalidLabels
-        Naming the target and the first label that is none.
+        Naming the target and the first label outside the classes.
     """
     labels = _as_vector(labels, target)
     if labels.ndim != 1 or labels.is_floating_point() or labels.is_complex():
@@ -50,7 +50,7 @@ def checked_labels(labels: Tensor, target: str, classes: Mapping[str, int]) -> T
 
 
 def one_hot_classes(labels: Tensor) -> int | None:
-    """How many classes labels are one-hot vectors of, shape ``(n, C)``; None where they are none."""
+    """Return the number of classes of one-hot labels, shape ``(n, C)``; None for any other labels."""
     return labels.shape[1] if _is_matrix(labels) and _has_one_each(labels) else None
 
 
@@ -87,12 +87,12 @@ def _as_vector(labels: Tensor, target: str) -> Tensor:
 
 
 def checked_targets(values: Tensor, target: str, request: PassRequest, number: int) -> tuple[Tensor, Tensor | None]:
-    """Regression targets of shape ``(n, q)``, and the samples that have one, shape ``(n,)``; None where all have.
+    """Return regression targets, shape ``(n, q)``, and the samples that have one, shape ``(n,)``; None where all have.
 
     Raises
     ------
     InvalidLabels
-        Naming the target and the batch, and the share of its samples that have none.
+        Naming the target and the batch, and the share of its samples without a target.
     """
     dimensions = request.dimensions[target]
     if not values.is_floating_point() or values.ndim not in (1, 2) or values[:1].numel() != dimensions:
@@ -105,7 +105,7 @@ def checked_targets(values: Tensor, target: str, request: PassRequest, number: i
     present = torch.isfinite(values).all(1)
     if bool(present.all()):
         return values, None
-    if request.nonfinite == "raise":
+    if request.settings.nonfinite == "raise":
         share = 1 - float(present.float().mean())
         raise InvalidLabels(
             f"regression target {target!r} has NaN or infinity in {share:.1%} of the samples of batch {number}; "
@@ -115,7 +115,7 @@ def checked_targets(values: Tensor, target: str, request: PassRequest, number: i
 
 
 def finite_rows(features: Tensor, nonfinite: str) -> Tensor | None:
-    """The samples to keep, shape ``(n,)``; None to keep all."""
+    """Return the samples to keep, shape ``(n,)``; None to keep all."""
     if nonfinite == "raise":
         return None
     kept = torch.isfinite(features).all(1)
@@ -123,7 +123,7 @@ def finite_rows(features: Tensor, nonfinite: str) -> Tensor | None:
 
 
 def where_not_finite(request: PassRequest, network: Network, batch: Batch, number: int) -> NonFiniteFeatures:
-    """Run a batch again to say which layer of it is not finite, and in what share of the samples."""
+    """Run a batch again; return an error that names the first layer that is not finite, and the share of samples."""
     shares: dict[str, float] = {}
 
     def receive(reading: LayerReading, features: Tensor) -> None:

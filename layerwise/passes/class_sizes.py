@@ -1,4 +1,4 @@
-"""How many samples the classes of a split have: labels that are an index are refused, few samples are told."""
+"""Checks of the samples of each class: labels that are an index are refused, classes of few samples are found."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from layerwise.passes.result import SplitResult
 
 __all__ = ["FEW", "check_class_sizes", "least_classes"]
 
-#: With fewer samples of a class, what compares classes has a large error.
+#: With fewer samples of a class, metrics that compare classes have a large error.
 FEW = 20
 
 
 def check_class_sizes(result: SplitResult, request: PassRequest, split: str) -> None:
     """Check that labels are classes, and not the number of each sample.
 
-    Classes that were declared, those that earlier splits have too, and those that the network has a score of each are
-    what they are called.
+    Declared classes, classes of earlier splits, and classes that the network has scores for are taken as they are.
 
     Raises
     ------
@@ -44,13 +43,13 @@ def check_class_sizes(result: SplitResult, request: PassRequest, split: str) -> 
 
 
 def least_classes(result: SplitResult, names: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, int]]:
-    """Name and samples of the smallest class of every target that has one of fewer than `FEW` samples."""
+    """Return name and samples of the smallest class of every target, if it has fewer than `FEW` samples."""
     found = {}
     for target, counts in result.counts.items():
         present = counts.nonzero()[0]
         if len(present) and counts[present].min() < FEW:
             row = int(present[counts[present].argmin()])
-            own = names.get(target, ())
+            class_names = names.get(target, ())
             number = int(result.ids[target][row])
-            found[target] = (own[number] if number < len(own) else str(number), int(counts[row]))
+            found[target] = (class_names[number] if number < len(class_names) else str(number), int(counts[row]))
     return found

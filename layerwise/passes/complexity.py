@@ -1,4 +1,4 @@
-"""The pass that derives: geometric complexity of every target and layer."""
+"""The pass that takes derivatives: geometric complexity of every target and layer."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class ComplexityPass:
 
     Parameters
     ----------
-    request : Request
+    request : PassRequest
     result : SplitResult
-        Of pass 1 over the same split.
+        The result of pass 1 over the same split, whose evidence is extended.
     network : Network
     """
 
@@ -44,11 +44,11 @@ class ComplexityPass:
         self.sums: dict[Key, ComplexitySums] = {}
         # Processes that share the data draw independently.
         self.device = statistics_device(network.device)
-        self.directions = directions_of(request.directions, request.seed, rank_and_world_size()[0])
+        self.directions = directions_of(request.settings.directions, request.settings.seed, rank_and_world_size()[0])
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """Around all batches: the network's hooks are on."""
+        """Put the network's hooks on for all batches."""
         with differentiating(self.network, self.request.readings, self.directions) as self._derive:
             yield
 
@@ -58,12 +58,12 @@ class ComplexityPass:
         Raises
         ------
         NonFiniteFeatures
-            If a derivative is NaN or infinite, and samples are not to be left out.
+            If a derivative is NaN or infinite, and such samples are not left out.
         """
         self.samples += batch.size
         for name, (squares, errors) in self._derive(batch).items():
             kept = torch.isfinite(squares)
-            if self.request.nonfinite == "raise" and not bool(kept.all()):
+            if self.request.settings.nonfinite == "raise" and not bool(kept.all()):
                 share = 1 - float(kept.double().mean())
                 raise NonFiniteFeatures(
                     f"the derivative of layer {name!r} has NaN or infinity in {share:.1%} of the samples of batch "
@@ -74,10 +74,10 @@ class ComplexityPass:
                 self._update((target, name), squares[kept], errors[kept], labels.to(kept.device)[kept])
 
     def state(self) -> State:
-        """What was accumulated so far, and where the next random directions begin."""
+        """Return what was accumulated so far, and the state of the random directions."""
         return {
             "samples": self.samples,
-            "sums": {key: state_of(held) for key, held in self.sums.items()},
+            "sums": {key: state_of(sums) for key, sums in self.sums.items()},
             "directions": self.directions.state(),
         }
 
@@ -90,7 +90,7 @@ class ComplexityPass:
         self.directions.restore(state["directions"])
 
     def finish(self, shared: bool) -> None:
-        """Put what was accumulated into the evidence; with that of the other processes, if the samples are shared."""
+        """Put the sums into the evidence, with those of the other processes if the samples are shared."""
         for key, evidence in self.result.evidence.items():
             make = partial(self._fresh, key, self.device)
             evidence["complexity"] = merge_across_processes(

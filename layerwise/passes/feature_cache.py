@@ -1,4 +1,4 @@
-"""The bank: reduced features of pass 1, kept for pass 2 so that the network need not run again."""
+"""The feature cache: reduced features of pass 1, kept for pass 2 so that the network need not run again."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from layerwise.runtime.tensors import bytes_of
 
 __all__ = ["CacheSection", "Contents", "FeatureCache"]
 
-#: What a bank holds of a key: shape and type of every batch.
+#: Shape and type of every batch of a key.
 Batches = list[tuple[tuple[int, ...], torch.dtype]]
 
-#: What a bank holds by key, and the checksum of the file.
+#: By key, the batches and the checksum of their file.
 Contents = dict[str, tuple[Batches, str]]
 
 
 class FeatureCache:
     """Keeps the features of every layer batch by batch, in memory or in files.
 
-    A context manager: what is not in a folder of the caller's is gone afterwards. Files are read back with plain reads
-    and not mapped, since pages of a mapped file count as memory of the process.
+    A context manager: afterwards everything is gone that is not in a folder of the caller's. Files are read with plain
+    reads and not mapped, since pages of a mapped file count as memory of the process.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class FeatureCache:
         self._filed: dict[str, Batches] = {}
         self._checksums: dict[str, xxhash.xxh3_128] = {}
         self._temporary = (
-            Scratch(Path(tempfile.gettempdir()), "layerwise-bank-") if where == "disk" and folder is None else None
+            Scratch(Path(tempfile.gettempdir()), "layerwise-features-") if where == "disk" and folder is None else None
         )
         self._folder = folder if self._temporary is None else self._temporary.__enter__()
 
@@ -70,25 +70,25 @@ class FeatureCache:
             self._file(key, [values])
 
     def get(self, key: str) -> Iterator[Tensor]:
-        """The batches of a key, in the order in which they were put; none of a key that was never put."""
+        """Yield the batches of a key, in the order in which they were put; none if the key is unknown."""
         if self.where == "memory":
             yield from self._kept.get(key, ())
         elif key in self._filed:
             yield from self._read(key)
 
     def save(self) -> Contents:
-        """Bring everything into the folder, and say what is there; a bank that is given it holds the same again."""
+        """Write everything into the folder; return what `restore` needs to read it again."""
         for key, batches in self._kept.items():
             self._file(key, batches[len(self._filed.get(key, ())) :])
-        return {key: (list(held), self._checksums[key].hexdigest()) for key, held in self._filed.items()}
+        return {key: (list(batches), self._checksums[key].hexdigest()) for key, batches in self._filed.items()}
 
     def restore(self, contents: Contents) -> None:
-        """Hold what a bank in the same folder saved; what it put after that is cut off.
+        """Read what a cache in the same folder saved; what it put afterwards is cut off.
 
         Raises
         ------
         Damaged
-            If a file is not what it was.
+            If a file has changed.
         """
         self._filed = {key: list(batches) for key, (batches, _) in contents.items()}
         for key, (batches, expected) in contents.items():
@@ -102,9 +102,9 @@ class FeatureCache:
                 self._kept[key] = list(self._read(key))
 
     def _file(self, key: str, batches: list[Tensor]) -> None:
-        # What an earlier bank left in the folder, and nobody restored, is overwritten.
+        # A file that an earlier cache left in the folder, and nobody restored, is overwritten.
         mode: Literal["ab", "wb"] = "ab" if key in self._filed else "wb"
-        held = self._filed.setdefault(key, [])
+        filed = self._filed.setdefault(key, [])
         digest = self._checksums.setdefault(key, xxhash.xxh3_128())
         try:
             with self._path(key).open(mode) as file:
@@ -112,7 +112,7 @@ class FeatureCache:
                     raw = bytes_of(values)
                     file.write(raw)
                     digest.update(raw)
-                    held.append((tuple(values.shape), values.dtype))
+                    filed.append((tuple(values.shape), values.dtype))
         except OSError as error:
             raise BudgetExceeded(
                 f"the features that wait for the second pass do not fit into {self._folder}: {error.strerror}; "
@@ -134,27 +134,27 @@ class FeatureCache:
 
 
 class CacheSection:
-    """A part of a bank, with keys of its own."""
+    """A part of a feature cache, with keys of its own."""
 
-    def __init__(self, bank: FeatureCache, name: str) -> None:
-        self._bank = bank
+    def __init__(self, feature_cache: FeatureCache, name: str) -> None:
+        self._cache = feature_cache
         self._name = name
 
     def put(self, key: str, values: Tensor) -> None:
-        """As `Bank.put`."""
-        self._bank.put(f"{self._name}: {key}", values)
+        """Append a batch under a key, as `FeatureCache.put` does."""
+        self._cache.put(f"{self._name}: {key}", values)
 
     def get(self, key: str) -> Iterator[Tensor]:
-        """As `Bank.get`."""
-        return self._bank.get(f"{self._name}: {key}")
+        """Yield the batches of a key, as `FeatureCache.get` does."""
+        return self._cache.get(f"{self._name}: {key}")
 
     def save(self) -> Contents:
-        """Bring the whole bank into its folder."""
-        return self._bank.save()
+        """Write the whole cache into its folder, as `FeatureCache.save` does."""
+        return self._cache.save()
 
     def restore(self, contents: Contents) -> None:
-        """Bring the whole bank to what it held."""
-        self._bank.restore(contents)
+        """Restore the whole cache, as `FeatureCache.restore` does."""
+        self._cache.restore(contents)
 
 
 def _bytes(shape: tuple[int, ...], dtype: torch.dtype) -> int:

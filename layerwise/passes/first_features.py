@@ -1,4 +1,4 @@
-"""What a network makes of its first batch, in a few numbers: whether it is still the network that it was."""
+"""A few sums of a network's features of its first batch, which show whether the network has changed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class FirstFeatures:
         self.ended = False
 
     def before(self, receive: Callable[[LayerReading, Tensor], None]) -> Callable[[LayerReading, Tensor], None]:
-        """Call `receive` with what is taken."""
+        """Return a function that takes the features in and hands them on to `receive`."""
 
         def take(reading: LayerReading, features: Tensor) -> None:
             self.take(reading, features)
@@ -55,11 +55,11 @@ class FirstFeatures:
             self.sums[reading.name] = _sums(features)
 
     def end(self, answer: Answer) -> None:
-        """Take in the network's own outputs; what comes afterwards is of another batch."""
+        """Take in the network's own outputs; whatever follows belongs to another batch."""
         if self.ended:
             return
         self.ended = True
-        # Scores of every token over a vocabulary are many: what they predict tells as much.
+        # Scores of every token over a vocabulary are many; their predictions show as much.
         outputs = {name: values for name, values in answer.values.items() if values.ndim < 3}
         for name, values in outputs.items():
             self.sums[f"output {name}".strip()] = _sums(values)
@@ -68,7 +68,7 @@ class FirstFeatures:
 
 
 def first_features(network: Network, readings: Sequence[LayerReading], batch: Batch) -> dict[str, dict[str, Any]]:
-    """Run a batch for its features alone; gives the sums of them."""
+    """Run a batch for its features alone; return the sums of them."""
     taken = FirstFeatures()
     with reading_features(network, readings, taken.take) as run:
         taken.end(run(batch))
@@ -80,8 +80,7 @@ def changed_layers(
 ) -> list[str]:
     """Name the layers whose features of the same batch differ by more than rounding.
 
-    Rounding is the precision of the features' type, the weights' or autocast's, whichever is the coarsest, times the
-    square root of the depth.
+    The bound is the coarsest of the precisions of features, weights and autocast, times the square root of the depth.
     """
     if before.keys() != now.keys():
         return sorted(before.keys() ^ now.keys())
@@ -94,7 +93,7 @@ def changed_layers(
 
 
 def arithmetic_of(device: torch.device) -> list[str]:
-    """What the caller set for the precision of forwards on a device: autocast, and that of float32 products."""
+    """Return the caller's choices for the precision of forwards on a device: autocast, and float32 products."""
     autocast = autocast_type(device.type) or "none"
     convolutions = torch.backends.cudnn.allow_tf32 if device.type == "cuda" else "none"
     return [f"autocast {autocast}", f"products {torch.get_float32_matmul_precision()}", f"tf32 {convolutions}"]

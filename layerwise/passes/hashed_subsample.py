@@ -1,4 +1,4 @@
-"""A random part of a split's samples with their features in wide layers, to measure them in two ways."""
+"""A random part of a split's samples, kept with their features in wide layers to be measured in two ways."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ __all__ = ["Subsample"]
 class Subsample:
     """Keeps the features and labels of the samples with the smallest hashes.
 
-    A hash is of the sample itself, so that neither order, batches nor processes change which samples are kept. Tokens
-    and pixels, which have none, are numbered as they come, and their numbers are hashed.
+    The hash is that of the sample itself, so that neither order, batches nor processes change which samples are kept.
+    Tokens and pixels have none: they are numbered as they come, and their numbers are hashed.
 
     Parameters
     ----------
     most : int
-        How many samples are kept.
+        The number of samples to keep.
 
     Attributes
     ----------
     samples : int
-        How many came; after `merge` those of all processes.
+        The number of samples that came; after `merge`, in all processes.
     """
 
     def __init__(self, most: int) -> None:
@@ -37,7 +37,7 @@ class Subsample:
         self.hashes = torch.zeros(0, dtype=torch.int64)
         self._labels: dict[str, Tensor] = {}
         self._features: dict[str, Tensor] = {}
-        # Rows of the batch at hand that are kept, and where.
+        # The rows of the batch at hand that are kept, and their places.
         self._rows = self._places = torch.zeros(0, dtype=torch.int64)
         self._order = self._own = torch.zeros(0, dtype=torch.int64)
         self._shared = False
@@ -48,7 +48,7 @@ class Subsample:
         return self.samples == len(self._order)
 
     def __len__(self) -> int:
-        """How many samples of all processes are kept, once they are merged."""
+        """The number of kept samples of all processes, once they are merged."""
         return len(self._order)
 
     def begin(self, labels: Mapping[str, Tensor], size: int, hashes: Sequence[int] | None = None) -> None:
@@ -80,11 +80,11 @@ class Subsample:
             self._put(self._labels, target, values)
 
     def receive(self, name: str, features: Tensor) -> None:
-        """Keep what was chosen of the features of one layer, shape ``(n, d)``."""
+        """Keep the chosen rows of the features of one layer, shape ``(n, d)``."""
         self._put(self._features, name, features)
 
     def merge(self, shared: bool) -> None:
-        """Choose among the samples that all processes keep; every process must call it."""
+        """Choose among the kept samples of all processes; every process must call it."""
         every = all_gather((self.hashes, self.samples), shared)
         self._shared = shared
         self.samples = sum(samples for _, samples in every)
@@ -97,16 +97,16 @@ class Subsample:
         self._order = chosen.argsort().argsort()
 
     def features(self, name: str) -> Tensor:
-        """The features of a layer, shape ``(m, d)``; every process must call it."""
+        """Return the kept features of a layer, shape ``(m, d)``; every process must call it."""
         return self._gathered(self._features.get(name))
 
     def labels(self) -> dict[str, Tensor]:
-        """Labels by target; every process must call it."""
+        """Return the kept labels by target; every process must call it."""
         targets = list(dict.fromkeys(name for names in all_gather(list(self._labels), self._shared) for name in names))
         return {target: self._gathered(self._labels.get(target)) for target in targets}
 
     def state(self) -> State:
-        """What is kept so far."""
+        """Return what is kept so far."""
         held = len(self.hashes)
         kept = [
             {name: values if len(values) == held else values[:held].clone() for name, values in own.items()}

@@ -1,4 +1,4 @@
-"""Groups of samples for the jackknife: which group each sample is of, whatever the batches and the processes."""
+"""Jackknife groups: the group of every sample, whatever the batches and the processes."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ __all__ = ["JackknifeGroups", "deal", "numbered"]
 class JackknifeGroups:
     """Deals samples out to groups, each of which one measurement leaves out.
 
-    The k-th sample of the c-th class that is met goes to group ``(k + c) mod G``: whatever the batches and the names of
-    classes, a class of two samples and more is in two groups at least, and few samples of many classes fill all groups
-    alike. Samples of a regression target are of one class.
+    The k-th sample of the c-th class that is met goes to group ``(k + c) mod G``. Whatever the batches and the names of
+    classes, a class of two or more samples is in two groups at least, and few samples of many classes fill all groups
+    evenly. The samples of a regression target count as one class.
 
     Parameters
     ----------
     count : int
-        How many groups there are; 0 for none.
+        The number of groups; 0 for none.
     regression : collection of str
         The regression targets.
     known : mapping of str to Tensor, optional
-        The group of every sample of this process, by target, where the samples are not those of the whole data set in
+        The group of every sample of this process, by target, unless the samples are those of the whole data set in
         their order (`layerwise.passes.label_replicates`).
 
     Attributes
     ----------
     dealt : dict of str to Tensor
-        Samples of each class so far, by target: where an interrupted run goes on.
+        Samples of each class so far, by target.
     turns : dict of str to Tensor
-        When each class was first met, counted in classes; -1 for those that were not.
+        The place of each class in the order in which classes were first met; -1 for those that were not.
     """
 
     def __init__(self, count: int, regression: Collection[str], known: Mapping[str, Tensor] | None = None) -> None:
@@ -45,12 +45,12 @@ class JackknifeGroups:
         self.turns: dict[str, Tensor] = {}
 
     def of(self, target: str, values: Tensor, start: int) -> Tensor:
-        """The group of every sample of the batch from sample `start` on, shape ``(n,)``.
+        """Return the group of every sample of the batch from sample `start` on, shape ``(n,)``.
 
         Raises
         ------
         NotRepeatable
-            If there were not so many samples when the labels were read.
+            If the labels were read of fewer samples.
         """
         if self.known is not None:
             groups = self.known[target][start : start + len(values)]
@@ -68,14 +68,14 @@ class JackknifeGroups:
 
 
 def deal(labels: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
-    """Deal all samples of a data set out at once: the group of each, shape ``(N,)``, by target.
+    """Deal all samples of a data set out at once; return the group of each, shape ``(N,)``, by target.
 
     Parameters
     ----------
     labels : mapping of str to Tensor
         Labels ``(N,)`` of every target with classes, values of floating type ``(N, q)`` of the others.
     count : int
-        How many groups there are.
+        The number of groups.
     """
     regression = {target for target, values in labels.items() if values.is_floating_point()}
     groups = JackknifeGroups(count, regression)
@@ -88,7 +88,7 @@ def deal(labels: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
 
 
 def _turns(labels: Tensor, before: Tensor) -> Tensor:
-    """When each class was first met, with the labels of another batch; -1 for those that were not."""
+    """Add the classes of another batch to the order in which classes were first met; -1 for those that were not."""
     missing = int(labels.max()) + 1 - len(before)
     turns = torch.cat([before, before.new_full((missing,), -1)]) if missing > 0 else before.clone()
     fresh = labels[turns[labels] < 0]
@@ -99,14 +99,14 @@ def _turns(labels: Tensor, before: Tensor) -> Tensor:
 
 
 def numbered(labels: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
-    """The number of every sample within its class, shape ``(n,)``, and samples of each class with them.
+    """Return the number of every sample within its class, shape ``(n,)``, and the samples of each class including them.
 
     Parameters
     ----------
     labels : Tensor
         Shape ``(n,)``.
     before : Tensor
-        Samples of each class before them; of as many classes as were met.
+        Samples of each class before them, for the classes that were met.
     """
     missing = int(labels.max()) + 1 - len(before)
     if missing > 0:

@@ -1,4 +1,4 @@
-"""What the labels of a split say before the network runs: shuffles of them, and groups of the samples."""
+"""Label shuffles and jackknife groups of a split, from its labels, before the network runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import xxhash
 from torch import Tensor
 
 from layerwise.passes.jackknife_groups import deal
-from layerwise.passes.replicates import LabelShuffles, Orders
+from layerwise.passes.label_shuffles import LabelShuffles
+from layerwise.passes.replicate_views import Orders
 from layerwise.passes.request import PassRequest
 from layerwise.runtime.distributed import all_gather, rank_and_world_size
 
@@ -19,20 +20,20 @@ __all__ = ["LabelReplicates", "Places", "find_label_replicates", "find_places"]
 
 @dataclass(frozen=True)
 class LabelReplicates:
-    """What is known of the samples of this process before they run.
+    """Shuffles and groups of this process's samples.
 
     Attributes
     ----------
     samples : int
-        How many they are.
+        The number of these samples.
     shuffles : Orders or None
         Other orders of the labels of all processes.
     groups : mapping of str to Tensor, optional
-        The group of each of the samples, by target, where they are not those of the whole data set in their order.
+        The group of each sample, by target, unless the samples are those of the whole data set in their order.
     indices : sequence of int, optional
         The places in the data set that the sampler named.
     order : str
-        In which order the samples of all processes were counted; empty where one process has all.
+        The order in which the samples of all processes were counted; empty where one process has all.
     """
 
     samples: int = 0
@@ -57,7 +58,7 @@ class Places:
     shared : bool
         Whether other processes have other samples.
     order : str
-        In which order they were counted; empty where one process has all.
+        The order in which they were counted; empty where one process has all.
     """
 
     own: Tensor
@@ -73,7 +74,7 @@ def find_places(size: int, *, shared: bool, indices: Sequence[int] | None = None
     Parameters
     ----------
     size : int
-        How many samples this process has.
+        The number of samples of this process.
     shared, indices, unknown
         As for `find_label_replicates`.
     """
@@ -85,8 +86,8 @@ def find_places(size: int, *, shared: bool, indices: Sequence[int] | None = None
     places = order.argsort()
     rank = rank_and_world_size()[0] if len(every) > 1 else 0
     start = sum(sizes[:rank])
-    told = _order_told(reason) if shared and rank_and_world_size()[1] > 1 else ""
-    return Places(places[start : start + size], order, rank, shared, told)
+    order_name = _order_name(reason) if shared and rank_and_world_size()[1] > 1 else ""
+    return Places(places[start : start + size], order, rank, shared, order_name)
 
 
 def find_label_replicates(
@@ -105,15 +106,15 @@ def find_label_replicates(
     Parameters
     ----------
     labels : mapping of str to Tensor
-        Of this process's samples, by target: labels ``(n,)`` or values of floating type ``(n, q)``.
-    request : Request
+        The labels of this process's samples, by target: ``(n,)``, or values of floating type ``(n, q)``.
+    request : PassRequest
     split : str
     shared : bool
         Whether other processes have other samples.
     indices : sequence of int, optional
         The place of each of the samples in the data set.
     unknown : str
-        Why these places are not known, where they are not: then samples count process after process.
+        The reason why the places are unknown, if they are: samples are then counted process after process.
     """
     size = len(next(iter(labels.values()), ()))
     places = find_places(size, shared=shared, indices=indices, unknown=unknown)
@@ -124,16 +125,16 @@ def find_label_replicates(
     }
     own = places.own
     # Splits of the same order of labels, shuffled alike, would not be independent.
-    seed = xxhash.xxh3_64_intdigest(f"{request.seed} {split}".encode()) % 2**63
-    dealt = deal(whole, request.jackknife) if request.jackknife and shared else {}
+    seed = xxhash.xxh3_64_intdigest(f"{request.settings.seed} {split}".encode()) % 2**63
+    dealt = deal(whole, request.settings.jackknife) if request.settings.jackknife and shared else {}
     return LabelReplicates(
         samples=size,
-        shuffles=LabelShuffles(whole, request.null, seed, own) if request.null else None,
-        groups={target: held[own] for target, held in dealt.items()} or None,
+        shuffles=LabelShuffles(whole, request.settings.null, seed, own) if request.settings.null else None,
+        groups={target: groups[own] for target, groups in dealt.items()} or None,
         indices=indices,
         order=places.order,
     )
 
 
-def _order_told(unknown: str) -> str:
+def _order_name(unknown: str) -> str:
     return f"process after process: {unknown}" if unknown else "of the data set"

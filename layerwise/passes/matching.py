@@ -1,4 +1,4 @@
-"""Which of a network's class scores is that of which class."""
+"""Matches the classes of a target with the class scores of a network."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from layerwise.passes.result import SplitResult
 
 __all__ = ["IN_ORDER", "are_numbers", "leave_contested", "match_classes", "match_scores", "match_target"]
 
-#: How scores and classes are matched where nothing but their number says that they belong together.
+#: How scores and classes are matched where they agree in nothing but their number.
 IN_ORDER = "in ascending order"
 
 
 def match_classes(result: SplitResult, request: PassRequest) -> None:
-    """Match the classes of every target with the class scores that the network gives for it."""
+    """Match the classes of every target with the network's class scores for it."""
     for target, scores in result.scores.items():
         common = target in result.common
-        if common and request.heads and target not in request.heads:
+        if common and request.settings.heads and target not in request.settings.heads:
             result.matched[target] = f"heads= names no output for {target}"
             continue
         rows, how = match_target(request, target, result.ids[target], scores, common=common)
@@ -32,11 +32,11 @@ def match_classes(result: SplitResult, request: PassRequest) -> None:
 def match_target(
     request: PassRequest, target: str, ids: np.ndarray, scores: int, *, common: bool
 ) -> tuple[np.ndarray | None, str]:
-    """Find the row of every class of a target among so many scores (`match_scores`).
+    """Find the score of every class of a target (`match_scores`).
 
     Parameters
     ----------
-    request : Request
+    request : PassRequest
     target : str
     ids : ndarray of int
     scores : int
@@ -53,7 +53,7 @@ def match_target(
 
 
 def leave_contested(results: Sequence[SplitResult]) -> None:
-    """Take the network's own scores for no target, where they would do for several."""
+    """Leave the network's own scores unused where they fit several targets alike."""
     common = {target for result in results for target in result.common if target in result.rows}
     if len(common) < 2:
         return
@@ -61,7 +61,16 @@ def leave_contested(results: Sequence[SplitResult]) -> None:
     why = f"the network's scores fit {' and '.join(names)} alike; heads={{target: name}} says whose they are"
     for result in results:
         for target in common & set(result.rows):
-            result.leave_unjudged(target, why)
+            _leave_unjudged(result, target, why)
+
+
+def _leave_unjudged(result: SplitResult, target: str, why: str) -> None:
+    """Compare the network's scores with no class of a target."""
+    for part in result.replicates:
+        for judged in (part.errors, part.class_errors, part.mean_ious):
+            judged.pop(target, None)
+    result.rows.pop(target, None)
+    result.matched[target] = why
 
 
 def match_scores(
@@ -69,29 +78,29 @@ def match_scores(
 ) -> tuple[np.ndarray | None, str]:
     """Find the row of every class among the class scores of a network.
 
-    Declared classes, as many as there are scores, are the scores in their order, unless the names on both sides say
-    another one. Ids that occur are rows themselves where they reach from 0 to the last score. Other ids are matched by
-    their names, else in ascending order where there are exactly as many as scores. An id beyond the scores is no row.
+    Declared classes, if there are as many as scores, are the scores in their order, unless the names on both sides
+    show another one. Ids that occur are rows themselves if they reach from 0 to the last score. Other ids are matched
+    by their names, else in ascending order if there are exactly as many as scores. An id beyond the scores has no row.
 
     Parameters
     ----------
     ids : ndarray of int
         Ids of the classes, shape ``(C,)``.
     scores : int
-        How many scores the network gives.
+        The number of the network's class scores.
     declared : int
-        How many classes were declared; 0 if they are the ids that occur.
+        The number of declared classes; 0 if the classes are the ids that occur.
     names : sequence of str
-        What the data calls its classes, all declared ones; the ids themselves where it does not say.
+        The data's names of all declared classes; the ids themselves where it has none.
     score_names : sequence of str
-        What the network calls its scores; none where it does not say.
+        The network's names of its scores; none where it has none.
 
     Returns
     -------
     rows : ndarray of int or None
         Row of every class, shape ``(C,)``; None where they cannot be matched.
     how : str
-        What is worth telling: ``"by name"``, ``"in ascending order"``, or why they cannot be matched; else empty.
+        ``"by name"``, ``"in ascending order"``, or why they cannot be matched; empty for the usual match.
 
     Examples
     --------
@@ -120,7 +129,7 @@ def match_scores(
 
 
 def _by_name(names: Sequence[str], score_names: Sequence[str], scores: int) -> np.ndarray | None:
-    """The score that is called as each class; None where one is called as none, or two alike."""
+    """The score that has the name of each class; None if a class has no score of its name, or two share one."""
     found = {_plain(name): row for row, name in enumerate(score_names)}
     wanted = [_plain(name) for name in names]
     if len(score_names) != scores or len(found) < scores or len(set(wanted)) < len(wanted):
@@ -133,5 +142,5 @@ def _plain(name: str) -> str:
 
 
 def are_numbers(names: Sequence[str]) -> bool:
-    """Whether names of classes are only their numbers, ``0 .. C - 1``, as of data that names none."""
+    """Return whether names of classes are only their numbers, ``0 .. C - 1``, as in data without names."""
     return list(names) == [str(number) for number in range(len(names))]

@@ -1,4 +1,4 @@
-"""What the network itself gets wrong: the share of its predictions, and the squared errors of its outputs."""
+"""The network's own errors: the share of wrong predictions, and the squared errors of its outputs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor
 
 from layerwise.network.answer import Answer
 from layerwise.passes.matching import match_target
-from layerwise.passes.replicates import TargetView
 from layerwise.passes.request import PassRequest
+from layerwise.passes.target_views import TargetViews
 from layerwise.runtime.statistics_device import for_statistics
 
 __all__ = ["NetworkErrors"]
@@ -24,17 +24,17 @@ class NetworkErrors:
     Attributes
     ----------
     scores : dict of str to int
-        Class scores that the network gives, by target; none where it gives none.
+        The number of the network's class scores, by target; targets without scores are missing.
     common : dict of str to bool
         Whether a target's scores are the network's own, and not those of an output for the target.
     pairs : dict of str to dict
-        How many samples have a class (its row in the vocabulary) and the largest score in a place, by target: which
-        score is of which class is known when all classes are. Where it is known before, a wrong score counts as -1.
+        The samples that have a class (its row in the vocabulary) and their largest score in a place, by target: which
+        score belongs to which class is known once all classes are. Where it is known before, wrong scores count as -1.
     predicted : dict of str to dict
-        How many samples have their largest score in a place, by target.
+        The samples that have their largest score in a place, by target.
     named, only : dict of str to list of float
-        By regression target, the samples that were compared, then the sum of squared errors of every dimension: of the
-        output that is called as the target, and of the network's only output where it has the target's shape.
+        By regression target, the number of compared samples, then the sum of squared errors of every dimension: for the
+        output that has the target's name, and for the network's only output if it has the target's shape.
     """
 
     accumulated: ClassVar[tuple[str, ...]] = ("scores", "common", "pairs", "predicted", "named", "only")
@@ -48,11 +48,11 @@ class NetworkErrors:
         self.named: dict[str, list[float]] = {}
         self.only: dict[str, list[float]] = {}
 
-    def update(self, seen: Mapping[str, TargetView], answer: Answer, request: PassRequest) -> None:
-        """Take in what is seen of every target of a batch, and what the network makes of the batch."""
-        for target, (values, counts) in seen.items():
+    def update(self, views: TargetViews, answer: Answer, request: PassRequest) -> None:
+        """Take in the views of a batch, and the network's answer to it."""
+        for target, (values, counts) in views.items():
             if target in request.dimensions:
-                self._compare(target, values, counts, answer, request.nonfinite)
+                self._compare(target, values, counts, answer, request.settings.nonfinite)
                 continue
             predicted, scores = answer.of_target(target)
             if predicted is not None:
@@ -60,7 +60,7 @@ class NetworkErrors:
                 self._pair(target, values.to(predicted.device), predicted, counts, request)
 
     def merge(self, other: NetworkErrors) -> None:
-        """Take in what another worker counted over other samples."""
+        """Add the counts of another process, which has other samples."""
         self.scores |= other.scores
         self.common |= other.common
         for target, pairs in other.pairs.items():
@@ -73,13 +73,13 @@ class NetworkErrors:
             _add(self.only, target, row)
 
     def move(self, rows: Mapping[str, Tensor]) -> None:
-        """Give every class another row."""
+        """Move every class to its new row."""
         for target, pairs in self.pairs.items():
             places = rows[target].tolist()
             self.pairs[target] = {(places[row], score): count for (row, score), count in pairs.items()}
 
     def errors(self, rows: Mapping[str, np.ndarray]) -> dict[str, float]:
-        """Share of wrong predictions, by target, given which score is that of every class."""
+        """Return the share of wrong predictions, by target, given the score of every class."""
         found = {}
         for target in [target for target in rows if target in self.pairs]:
             own, pairs = rows[target].tolist(), self.pairs[target]
@@ -89,20 +89,21 @@ class NetworkErrors:
         return found
 
     def class_errors(self, rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Share of wrong predictions of each class, shape ``(C,)``, by target; NaN for a class without samples."""
+        """Return the share of wrong predictions of each class, shape ``(C,)``, by target; NaN without samples."""
         return {target: 1 - right / own for target, (right, own, _) in self._confusion(rows).items()}
 
     def mean_ious(self, rows: Mapping[str, np.ndarray]) -> dict[str, float]:
-        """Mean over classes of intersection over union, by target, but for classes that nothing has or is taken for."""
+        """Return the mean over classes of intersection over union, by target; classes that never occur are left out."""
         found = {}
         for target, (right, own, predicted) in self._confusion(rows).items():
             union = np.nan_to_num(own) + predicted - right
-            there = union > 0
-            found[target] = float((right[there] / union[there]).mean()) if there.any() else np.nan
+            occurring = union > 0
+            ratios = right[occurring] / union[occurring]
+            found[target] = float(ratios.mean()) if occurring.any() else np.nan
         return found
 
     def _confusion(self, rows: Mapping[str, np.ndarray]) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Samples of each class that are taken for it, all samples of it, NaN for none, and those taken for it."""
+        """Per class: samples predicted rightly, all samples (NaN for none), and samples predicted as this class."""
         found = {}
         for target in [target for target in rows if target in self.pairs]:
             own = rows[target].tolist()
@@ -116,10 +117,10 @@ class NetworkErrors:
         return found
 
     def squares(self, judged: Collection[str]) -> dict[str, np.ndarray]:
-        """Mean squared error by regression target and dimension, of the targets that the network's outputs are of.
+        """Return the mean squared error by regression target and dimension, for targets that the network predicts.
 
-        An only output is of a target if it has its shape, and neither that of another nor scores of classes: of the
-        targets `judged`.
+        The only output belongs to a target if it has the shape of this target alone, and no target is `judged` by class
+        scores.
         """
         found = dict(self.named)
         if len(self.only) == 1 and not judged:
@@ -127,7 +128,7 @@ class NetworkErrors:
         return {target: np.array(sums) / (count or np.nan) for target, (count, *sums) in found.items()}
 
     def _compare(self, target: str, values: Tensor, counts: Tensor | None, answer: Answer, nonfinite: str) -> None:
-        """Sum the squared errors of one regression target; samples of which nothing finite is made may be left out."""
+        """Sum the squared errors of one regression target; samples with an infinite error may be left out."""
         name = answer.name_of(target)
         output = answer.values.get(name, answer.values.get(""))
         if output is None or values.shape != (output := output.reshape(len(output), -1)).shape:
@@ -140,7 +141,7 @@ class NetworkErrors:
         _add(sums, target, [float(len(squares)), *squares.sum(0).tolist()])
 
     def _pair(self, target: str, rows: Tensor, scores: Tensor, counts: Tensor | None, request: PassRequest) -> None:
-        """Count classes and largest scores that go together; of declared classes only those that go well."""
+        """Count pairs of class and largest score; with declared classes, count every wrong score as -1."""
         number = self.scores[target]
         _add_counts(self.predicted.setdefault(target, {}), _counted(_of_those(scores, counts)))
         if target in request.classes:
@@ -164,7 +165,7 @@ class NetworkErrors:
 
 
 def _counted(values: Tensor) -> Iterator[tuple[int, int]]:
-    """Every value that occurs, and how often."""
+    """The values that occur, and how often."""
     present, counts = values.unique(return_counts=True)
     return zip(present.tolist(), counts.tolist(), strict=True)
 

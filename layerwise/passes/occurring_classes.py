@@ -1,4 +1,4 @@
-"""How many classes take memory: the ids that occur are read before the plan is made, where labels alone are cheap."""
+"""The number of classes that take memory: ids are read before the plan is made, where labels alone are cheap."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from layerwise.errors import LayerwiseError
 from layerwise.features.end import token_ids
 from layerwise.network.network import Network
 from layerwise.passes.checks import checked_labels
-from layerwise.passes.sweep import read_token_ids
+from layerwise.passes.labels_only import read_token_ids
 from layerwise.passes.vocabulary import MOST_HELD, expected_classes
 from layerwise.runtime.distributed import all_gather, is_shared
 from layerwise.settings import Settings
@@ -37,9 +37,9 @@ def held_classes(
     settings: Settings,
     ignored: Collection[int],
 ) -> dict[str, int]:
-    """How many classes of every target take memory; every process must call it.
+    """Return the number of classes of every target that take memory; every process must call it.
 
-    They are the declared ones where they are few, or where a frame has a vector for each; else the ids that occur, or,
+    They are the declared ones if these are few, or if a frame has a vector for each; else the ids that occur, or,
     where labels alone are not cheap, as many as the first batch makes likely.
 
     Parameters
@@ -72,9 +72,9 @@ class Occurring:
     Attributes
     ----------
     ids : dict of str to Tensor
-        Those of every target, in all splits and processes, ascending.
+        The ids of every target, in all splits and processes, ascending.
     complete : bool
-        Whether the labels of all splits were read: if not, more may come on the way.
+        Whether the labels of all splits were read: if not, the run may meet more.
     """
 
     ids: Mapping[str, Tensor]
@@ -89,21 +89,21 @@ def occurring_ids(
     reduce: str = "auto",
     ignored: Collection[int] = (),
 ) -> Occurring:
-    """Read the ids of all splits without the network, where that opens no picture; every process must call it.
+    """Read the ids of all splits without the network, unless that opens pictures; every process must call it.
 
-    Token labels are read of texts, and of what lies in memory; those of pixels, which each layer has at its own
-    resolution, are not.
+    Token labels are read if the samples are texts or lie in memory. Pixel labels are not read: each layer has them at
+    its own resolution.
 
     Parameters
     ----------
     network : Network
     splits : mapping of str to loader
     first : Batch
-        That of the first split: labels that do not agree with it are not taken.
+        The first batch of the first split: labels that do not agree with it are not used.
     targets : collection of str
-        The targets with classes to read the ids of.
+        The targets with classes whose ids are read.
     reduce : str
-        Whether every token or pixel is a sample, by the reduction that was asked for.
+        The reduction that was asked for: with ``tokens`` or ``pixels`` each of them is a sample.
     ignored : collection of int
         Labels of tokens that do not count.
     """
@@ -114,7 +114,7 @@ def occurring_ids(
     found: list[dict[str, Tensor] | None] = []
     for number, (split, loader) in enumerate(splits.items()):
         if number and found[0] is None:
-            # No batch has shown that labels of this data are read rightly.
+            # No batch has shown that the labels of this data are read correctly.
             found.append(None)
         elif reduce == "tokens":
             found.append(_of_tokens(network, loader, first, targets, ignored, split))
@@ -133,7 +133,7 @@ def _of_tokens(
     kept = isinstance(loader, list | tuple) or type(getattr(loader, "dataset", None)) is TensorDataset
     if not kept and token_ids(first.inputs) is None:
         return None
-    # The run says what is wrong with them, and where.
+    # The run itself raises the error, and names the batch.
     with suppress(LayerwiseError), run_beforehand(loader) as batches:
         return None if batches is None else read_token_ids(network, batches, targets, ignored, split)
     return None
@@ -142,7 +142,7 @@ def _of_tokens(
 def _of_samples(
     network: Network, loader: Any, first: Batch | None, names: Sequence[str], targets: Collection[str]
 ) -> dict[str, Tensor] | None:
-    """The ids of samples, from labels alone; None where these cannot be had, or are not those of the first batch."""
+    """The ids of samples, from labels alone; None if these cannot be read, or disagree with the first batch."""
     parts = labels_alone(loader, lambda raw: _labels_of(network, raw))
     if parts is None:
         return None
@@ -151,7 +151,7 @@ def _of_samples(
     if not named or any(set(part) != set(names) for part in named):
         return None
     found = {}
-    # The run says what is wrong with them, and where.
+    # The run itself raises the error, and names the batch.
     with suppress(LayerwiseError, TypeError, ValueError, RuntimeError):
         for target in targets:
             labels = torch.cat([checked_labels(torch.as_tensor(part[target]), target, {}).cpu() for part in named])
@@ -164,16 +164,16 @@ def _of_samples(
 
 
 def _labels_of(network: Network, raw: Any) -> Any:
-    """The labels in a batch, or in the tensors of a whole dataset; a mapping where they are of several targets."""
+    """The labels in a batch, or in the tensors of a whole dataset; a mapping if there are several targets."""
     pick = getattr(network.adapter, "pick", None)
     return inputs_and_labels(raw if pick is None else pick(raw, network.model))[1]
 
 
 def _agree(labels: Tensor, batch: Tensor, *, in_order: bool) -> bool:
-    """Whether labels that were read alone may be those of which a first batch came."""
+    """Return whether labels that were read alone agree with those of a first batch."""
     if in_order:
         return torch.equal(labels[: len(batch)], batch[: len(labels)])
     ids, counts = labels.unique(return_counts=True)
-    there, least = batch.unique(return_counts=True)
-    at = torch.searchsorted(ids, there).clamp_max(len(ids) - 1)
-    return bool(((ids[at] == there) & (counts[at] >= least)).all())
+    present, least = batch.unique(return_counts=True)
+    at = torch.searchsorted(ids, present).clamp_max(len(ids) - 1)
+    return bool(((ids[at] == present) & (counts[at] >= least)).all())

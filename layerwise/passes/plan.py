@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import psutil
 
 from layerwise.errors import BudgetExceeded, NotRepeatable
-from layerwise.metrics import Metric
 from layerwise.passes.memory import MemoryModel
+from layerwise.passes.workload import Workload
 from layerwise.runtime.byte_sizes import readable
 from layerwise.runtime.distributed import processes_on_this_machine
 
@@ -21,20 +20,20 @@ __all__ = ["Plan", "make_plan"]
 # Wider samples are not worth keeping: to run the network again costs about as much as to read them back.
 _WIDEST_KEPT = 1 << 20
 # Features that wait in memory take at most this share of what the statistics leave of the budget.
-_BANK_SHARE = 0.5
-# A bank on disk takes at most this share of the free space of the temporary folder.
+_CACHE_SHARE = 0.5
+# A feature cache on disk takes at most this share of the free space of the temporary folder.
 _DISK_SHARE = 0.25
 # Eigenvalues cost the cube of the width: wider layers are read through the span of their samples, or projected.
 _WIDEST_COVARIANCE = 2048
 _NARROWEST_COVARIANCE = 256
 # The covariance of the span of all samples costs the cube of their number.
 _MOST_SPANNED = 4096
-# Where samples are more, a layer of so many features costs no more than the span would, and keeps its own covariance.
+# Where samples are more, a layer of this width costs no more than the span would, and keeps its own covariance.
 _WIDEST_OWN = 4096
-# What a projection changes is measured on so many samples: their span costs what a layer of so many features does.
+# What a projection changes is measured on this many samples: their span costs what a layer of this width does.
 _MOST_COMPARED = 2048
-# Layers are projected to so many features at least, and to no more than half of those samples: a fit to more features
-# than that would explain the labels of half of them in any case.
+# Layers are projected to this width at least, and to no more than half of those samples: a fit to more features than
+# that would explain the labels of half of them in any case.
 _PROJECTED = 512
 
 
@@ -45,18 +44,14 @@ class Plan:
     Attributes
     ----------
     passes : {1, 2}
-        Sweeps over the data, or over the bank.
+        Sweeps over the data, or over the feature cache.
     second : {"none", "memory", "disk", "rerun"}
-        Where pass 2 takes the features from: nowhere, a bank, or a second forward.
+        Where pass 2 takes the features from: nowhere, a feature cache, or a second forward.
     covariance_width : int
         Layers up to this width keep their own covariance, wider ones that of a random projection; 0 keeps none.
-    projected_width : int
-        Features of that projection.
-    compared : int
-        Samples of each split whose wide features are kept, to measure what the projection changes; 0 for none.
-    statistics_bytes, finishing_bytes, bank_bytes : int
-        Forecast of the memory of the statistics, of what a layer takes beside them for the moment in which it is
-        finished, and of the bank.
+    statistics_bytes, finishing_bytes, cache_bytes : int
+        Forecast of the memory of the statistics, of what one layer takes in addition while it is finished, and of the
+        feature cache.
     reason : str
         One line for the log.
     class_bytes, budget : int
@@ -65,7 +60,11 @@ class Plan:
         Where the features of wider layers wait until all samples are there, which are few enough for the covariance of
         their span; nowhere, if a random projection is taken instead.
     samples : int or None
-        Of the largest split, as far as it was known.
+        Samples of the largest split, as far as it was known.
+    projected_width : int
+        Features of the random projection.
+    compared : int
+        Samples of each split whose wide features are kept, to measure what the projection changes; 0 for none.
     """
 
     passes: int
@@ -73,7 +72,7 @@ class Plan:
     covariance_width: int
     statistics_bytes: int
     finishing_bytes: int
-    bank_bytes: int
+    cache_bytes: int
     reason: str
     class_bytes: int = 0
     budget: int = 0
@@ -88,12 +87,12 @@ class Plan:
         return self.second in ("memory", "disk")
 
     @property
-    def bank(self) -> Literal["", "memory", "disk"]:
-        """Where features wait, of all layers or of the wide ones."""
+    def feature_cache(self) -> Literal["", "memory", "disk"]:
+        """Where features wait, those of all layers or of the wide ones."""
         return self.second if self.second in ("memory", "disk") else self.spans
 
     def make_room(self, classes: int) -> None:
-        """Check that so many classes, perhaps more than were known when the plan was made, fit the budget.
+        """Check that the classes, perhaps more than were known when the plan was made, fit the budget.
 
         Raises
         ------
@@ -112,55 +111,35 @@ class Plan:
         return 2 if self.second == "rerun" else 1
 
 
-def make_plan(
-    widths: Sequence[int],
-    *,
-    classes: int,
-    samples: int | None,
-    targets: int = 1,
-    dimensions: Sequence[int] = (),
-    needs: Collection[str],
-    metrics: Sequence[Metric] = (),
-    budget: int | None = None,
-    repeatable: bool = True,
-    itemsize: int = 4,
-    replicates: int = 0,
-    shuffles: int = 0,
-    batch: int = 64,
-    positions: bool = False,
-    splits: int = 1,
-) -> Plan:
+@dataclass(frozen=True)
+class _Covariances:
+    """How wide covariances may be, and what they take.
+
+    Attributes
+    ----------
+    limit, projected_width, compared, spans
+        As `Plan` has them; the limit is its `covariance_width`.
+    bytes, finishing : int
+        What all of them take, and what finishing a layer does.
+    """
+
+    limit: int
+    bytes: int
+    finishing: int
+    projected_width: int = _PROJECTED
+    compared: int = 0
+    spans: Literal["", "memory", "disk"] = ""
+
+
+def make_plan(work: Workload, budget: int | None = None) -> Plan:
     """Choose the passes.
 
     Parameters
     ----------
-    widths : sequence of int
-        Features of every layer after reduction.
-    classes, samples, targets : int
-        What the data has; `samples` of the largest split, None if it cannot be known beforehand; `targets` those with
-        classes.
-    dimensions : sequence of int
-        Dimension of every regression target.
-    needs : collection of str
-        Statistics that the metrics ask for (`layerwise.metrics.EVIDENCE`).
-    metrics : sequence of Metric
-        The metrics themselves, for what computing them takes.
+    work : Workload
     budget : int, optional
-        Bytes that statistics and bank may take; by default half of the free memory, shared with neighbours.
-    repeatable : bool
-        Whether every loader runs twice.
-    itemsize : int
-        Bytes of a feature.
-    replicates : int
-        How often everything is measured again, without some of the samples.
-    shuffles : int
-        How often under other labels, which leave the covariance as it is.
-    batch : int
-        Samples in a batch.
-    positions : bool
-        Whether tokens or pixels are the samples.
-    splits : int
-        How many splits there are.
+        Bytes that statistics and feature cache may take; by default half of the free memory, shared with the other
+        processes on the machine.
 
     Raises
     ------
@@ -170,150 +149,159 @@ def make_plan(
         If a second forward is the only way and a loader runs once.
     """
     budget = budget if budget is not None else psutil.virtual_memory().available // (2 * processes_on_this_machine())
-    regression = tuple(dimensions) if "regression" in needs else ()
-    load = MemoryModel(classes, targets, regression, frozenset(needs), metrics, replicates, shuffles, batch, samples)
-    of_one = load.of_a_class(widths)
-    means = classes * of_one
-    if means > budget:
-        widest = max(widths)
-        again = f", measured {load.times} times over," if load.times > 1 else ""
-        raise BudgetExceeded(
-            f"the class means of {classes} classes in {len(widths)} layers (widest: {widest:,} features){again} take "
-            f"{readable(means)}, the memory budget is {readable(budget)}; choose fewer layers, reduce='gap', "
-            f"reduce='sketch:{_NARROWEST_COVARIANCE * 4}' or a larger memory"
-        )
-    waiting = load.of_waiting(widths)
-    spans: Literal["", "memory", "disk"] = ""
-    narrowed = _covariances(widths, budget - means - waiting, load)
-    if not positions:
-        spanned = _spans(widths, budget - means - waiting, load, itemsize)
-        spans, narrowed = spanned or (spans, narrowed)
-    covariance_width, covariances, finishing = narrowed
-    projected_width, compared = min(covariance_width, _PROJECTED), 0
-    if not spans and 0 < covariance_width < max(widths):
-        left = budget - means - waiting
-        compared, kept_bytes = _compared(
-            widths, covariance_width, left - covariances - finishing, load, itemsize, splits
-        )
-        projected_width, covariances, finishing = _projected(
-            widths, covariance_width, compared, left - kept_bytes, load
-        )
-        finishing += kept_bytes
-    finishing += waiting
-    statistics = means + covariances
+    memory = MemoryModel(work)
+    class_bytes = memory.of_a_class(work.widths)
+    means = work.classes * class_bytes
+    _check_means(work, means, budget)
+    waiting = memory.of_waiting(work.widths)
+    covariances = _choose_covariances(work, budget - means - waiting)
+    statistics, finishing = means + covariances.bytes, covariances.finishing + waiting
     if statistics + finishing > budget:
         raise BudgetExceeded(
-            f"the covariances of {len(widths)} layers, projected to at most {covariance_width} features, take "
-            f"{readable(covariances)}, the class means {readable(means)}, and finishing a layer {readable(finishing)}; "
-            f"the memory budget is {readable(budget)}; choose fewer layers, metrics without ranks and probes, or a "
-            "larger memory"
+            f"the covariances of {len(work.widths)} layers, projected to at most {covariances.limit} features, take "
+            f"{readable(covariances.bytes)}, the class means {readable(means)}, and finishing a layer "
+            f"{readable(finishing)}; the memory budget is {readable(budget)}; choose fewer layers, metrics without "
+            "ranks and probes, or a larger memory"
         )
-    per_sample = sum(widths) * itemsize
-    bank = per_sample * samples if samples is not None else None
+    second, reason, cached = _second(work, budget - statistics - finishing)
     what = f"statistics {readable(statistics)}, finishing a layer {readable(finishing)}, of {readable(budget)}"
-    taken = (covariance_width, statistics, finishing)
-    if not load.two_passes:
-        reason = f"one pass: no metric needs the second; {what}"
-        return Plan(1, "none", *taken, 0, reason, of_one, budget, spans, samples, projected_width, compared)
-    second, reason = _second(per_sample, bank, budget - statistics - finishing, repeatable)
-    kept = bank or 0 if second in ("memory", "disk") else 0
-    reason = f"{reason}; {what}"
-    return Plan(2, second, *taken, kept, reason, of_one, budget, spans, samples, projected_width, compared)
+    return Plan(
+        passes=2 if work.two_passes else 1,
+        second=second,
+        covariance_width=covariances.limit,
+        statistics_bytes=statistics,
+        finishing_bytes=finishing,
+        cache_bytes=cached,
+        reason=f"{reason}; {what}",
+        class_bytes=class_bytes,
+        budget=budget,
+        spans=covariances.spans,
+        samples=work.samples,
+        projected_width=covariances.projected_width,
+        compared=covariances.compared,
+    )
 
 
-def _covariances(widths: Sequence[int], budget: int, load: MemoryModel) -> tuple[int, int, int]:
-    """The width up to which covariances fit, and the bytes that all of them and finishing a layer then take."""
-    if not load.of_classes and not load.dimensions:
-        return 0, 0, max(load.of_finishing(width, 0) for width in widths)
-    within = [width for width in widths if _WIDEST_COVARIANCE < width <= _WIDEST_OWN]
+def _check_means(work: Workload, means: int, budget: int) -> None:
+    """Raise if the class means alone do not fit."""
+    if means <= budget:
+        return
+    again = f", measured {work.measurements} times over," if work.measurements > 1 else ""
+    raise BudgetExceeded(
+        f"the class means of {work.classes} classes in {len(work.widths)} layers (widest: {max(work.widths):,} "
+        f"features){again} take {readable(means)}, the memory budget is {readable(budget)}; choose fewer layers, "
+        f"reduce='gap', reduce='sketch:{_NARROWEST_COVARIANCE * 4}' or a larger memory"
+    )
+
+
+def _choose_covariances(work: Workload, budget: int) -> _Covariances:
+    """Choose between own covariances, those of the samples' span, and those of a random projection."""
+    spanned = None if work.positions else _spans(work, budget)
+    if spanned is not None:
+        return spanned
+    covariances = _own_covariances(work, budget)
+    if not 0 < covariances.limit < max(work.widths):
+        return covariances
+    compared, kept_bytes = _compared(work, covariances.limit, budget - covariances.bytes - covariances.finishing)
+    projected = _projected(work, covariances.limit, compared, budget - kept_bytes)
+    return replace(projected, finishing=projected.finishing + kept_bytes)
+
+
+def _own_covariances(work: Workload, budget: int) -> _Covariances:
+    """Choose the width up to which layers keep their own covariance."""
+    memory = MemoryModel(work)
+    if not work.covariances and not work.regression:
+        return _Covariances(0, 0, max(memory.of_finishing(width, 0) for width in work.widths), projected_width=0)
+    within = [width for width in work.widths if _WIDEST_COVARIANCE < width <= _WIDEST_OWN]
     limit = _WIDEST_OWN if within else _WIDEST_COVARIANCE
     while True:
-        kept = [width if width <= limit else min(limit, _PROJECTED) for width in widths]
-        taken = sum(map(load.of_covariances, kept))
-        finishing = max(map(load.of_finishing, widths, kept))
+        projected = min(limit, _PROJECTED)
+        taken, finishing = _taken(work, limit, projected)
         if taken + finishing <= budget or limit == _NARROWEST_COVARIANCE:
-            return limit, taken, finishing
+            return _Covariances(limit, taken, finishing, projected_width=projected)
         limit //= 2
 
 
-def _compared(
-    widths: Sequence[int], limit: int, left: int, load: MemoryModel, itemsize: int, splits: int
-) -> tuple[int, int]:
-    """How many samples of wide layers can be kept, to measure what their projection changes; and the bytes they take.
+def _taken(work: Workload, limit: int, projected: int) -> tuple[int, int]:
+    """Return the bytes of all covariances and of finishing a layer, where wider layers are projected."""
+    memory = MemoryModel(work)
+    kept = [width if width <= limit else projected for width in work.widths]
+    return sum(map(memory.of_covariances, kept)), max(map(memory.of_finishing, work.widths, kept))
+
+
+def _compared(work: Workload, limit: int, left: int) -> tuple[int, int]:
+    """Return how many samples of wide layers can be kept, to measure what their projection changes; and their bytes.
 
     Those of all splits are kept until the end, in memory, where each layer is then measured alone.
     """
-    wide = [width for width in widths if width > limit]
-    samples = min(_MOST_COMPARED, _MOST_COMPARED if load.samples is None else load.samples)
+    wide = [width for width in work.widths if width > limit]
+    samples = min(_MOST_COMPARED, _MOST_COMPARED if work.samples is None else work.samples)
     while samples:
-        kept = splits * samples * sum(wide) * itemsize
-        taken = kept + load.of_comparing(max(wide), samples, itemsize)
-        if taken <= left * _BANK_SHARE:
+        kept = work.splits * samples * sum(wide) * work.itemsize
+        taken = kept + MemoryModel(work).of_comparing(max(wide), samples)
+        if taken <= left * _CACHE_SHARE:
             return samples, taken
         samples //= 2
     return 0, 0
 
 
-def _projected(
-    widths: Sequence[int], limit: int, compared: int, budget: int, load: MemoryModel
-) -> tuple[int, int, int]:
-    """The width of the projection that fits, and the bytes that all covariances and finishing a layer then take.
+def _projected(work: Workload, limit: int, compared: int, budget: int) -> _Covariances:
+    """Choose the width of the projection.
 
-    Halved until it fits: free memory that changes a little leaves it as it is.
+    It is halved until it fits: free memory that changes a little leaves it as it is.
     """
     least = min(limit, _PROJECTED)
     width = max(least, min(limit, _WIDEST_COVARIANCE, 1 << (max(compared // 2, 1).bit_length() - 1)))
     while True:
-        kept = [own if own <= limit else width for own in widths]
-        taken = sum(map(load.of_covariances, kept))
-        finishing = max(map(load.of_finishing, widths, kept))
+        taken, finishing = _taken(work, limit, width)
         if taken + finishing <= budget or width == least:
-            return width, taken, finishing
+            return _Covariances(limit, taken, finishing, width, compared)
         width = max(least, width // 2)
 
 
-def _spans(
-    widths: Sequence[int], budget: int, load: MemoryModel, itemsize: int
-) -> tuple[Literal["memory", "disk"], tuple[int, int, int]] | None:
-    """Where wide features wait for the covariance of their span, and what `_covariances` returns; None if they do not.
+def _spans(work: Workload, budget: int) -> _Covariances | None:
+    """Choose where wide features wait for the covariance of their span; None if they do not.
 
-    The products of all samples stand beside the features of one layer, in double precision.
+    The products of all samples take memory beside the features of one layer, in double precision.
     """
-    wide = [width for width in widths if width > _WIDEST_COVARIANCE]
-    samples = load.samples
-    if not wide or not (load.of_classes or load.dimensions) or samples is None or samples > _MOST_SPANNED:
+    memory = MemoryModel(work)
+    wide = [width for width in work.widths if width > _WIDEST_COVARIANCE]
+    samples = work.samples
+    if not wide or not (work.covariances or work.regression) or samples is None or samples > _MOST_SPANNED:
         return None
-    kept = [min(width, samples + 1) if width > _WIDEST_COVARIANCE else width for width in widths]
+    kept = [min(width, samples + 1) if width > _WIDEST_COVARIANCE else width for width in work.widths]
     # The coordinates of all samples, and what lifts weights from them, stay until the split is measured.
-    beside = 16 * samples**2 * len(wide)
-    taken = sum(map(load.of_covariances, kept)) + beside
-    of_one = 2 * max(wide) * samples * itemsize + 4 * 8 * samples**2
-    finishing = max(of_one, *map(load.of_finishing, widths, kept))
-    waiting = sum(wide) * samples * itemsize
+    taken = sum(map(memory.of_covariances, kept)) + 16 * samples**2 * len(wide)
+    of_one = 2 * max(wide) * samples * work.itemsize + 4 * 8 * samples**2
+    finishing = max(of_one, *map(memory.of_finishing, work.widths, kept))
+    waiting = sum(wide) * samples * work.itemsize
     left = budget - taken - finishing
     if left < 0:
         return None
-    if waiting <= left * _BANK_SHARE:
-        return "memory", (_WIDEST_COVARIANCE, taken, finishing)
+    projected = min(_WIDEST_COVARIANCE, _PROJECTED)
+    if waiting <= left * _CACHE_SHARE:
+        return _Covariances(_WIDEST_COVARIANCE, taken, finishing, projected, spans="memory")
     if waiting <= shutil.disk_usage(tempfile.gettempdir()).free * _DISK_SHARE:
-        return "disk", (_WIDEST_COVARIANCE, taken, finishing)
+        return _Covariances(_WIDEST_COVARIANCE, taken, finishing, projected, spans="disk")
     return None
 
 
-def _second(
-    per_sample: int, bank: int | None, left: int, repeatable: bool
-) -> tuple[Literal["memory", "disk", "rerun"], str]:
+def _second(work: Workload, left: int) -> tuple[Literal["none", "memory", "disk", "rerun"], str, int]:
+    """Choose where pass 2 takes the features from; return why, and the bytes of the feature cache."""
+    if not work.two_passes:
+        return "none", "one pass: no metric needs the second", 0
     free = shutil.disk_usage(tempfile.gettempdir()).free
-    wide = per_sample > _WIDEST_KEPT
-    size = "an unknown number of features" if bank is None else f"features of {readable(bank)}"
-    if not wide and bank is not None and bank <= left * _BANK_SHARE:
-        return "memory", f"two passes over one run of the data: {size} wait in memory"
-    fits_disk = bank is None or bank <= free * _DISK_SHARE
-    if fits_disk and (not wide or not repeatable):
-        return "disk", f"two passes over one run of the data: {size} wait in a temporary file"
-    if repeatable:
-        why = f"{readable(per_sample)} a sample are not worth keeping" if wide else f"{size} fit nowhere"
-        return "rerun", f"two runs of the data: {why}"
+    wide = work.bytes_per_sample > _WIDEST_KEPT
+    cached = None if work.samples is None else work.bytes_per_sample * work.samples
+    size = "an unknown number of features" if cached is None else f"features of {readable(cached)}"
+    if not wide and cached is not None and cached <= left * _CACHE_SHARE:
+        return "memory", f"two passes over one run of the data: {size} wait in memory", cached
+    fits_disk = cached is None or cached <= free * _DISK_SHARE
+    if fits_disk and (not wide or not work.repeatable):
+        return "disk", f"two passes over one run of the data: {size} wait in a temporary file", cached or 0
+    if work.repeatable:
+        why = f"{readable(work.bytes_per_sample)} a sample are not worth keeping" if wide else f"{size} fit nowhere"
+        return "rerun", f"two runs of the data: {why}", 0
     raise NotRepeatable(
         f"the metrics need a second pass, {size} do not fit into a temporary file ({readable(free)} free), "
         "and a loader runs only once; give a DataLoader, or anything that can be iterated again"

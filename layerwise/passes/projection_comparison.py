@@ -1,4 +1,4 @@
-"""Kept samples of one wide layer, measured by their span or through the projection, by the passes that measure all."""
+"""Measures kept samples of one wide layer, through their span or a projection, by the passes that measure all."""
 
 from __future__ import annotations
 
@@ -37,35 +37,35 @@ def measure_part(
 
     Parameters
     ----------
-    request : Request
-        What was asked of all samples.
-    reading : Reading
+    request : PassRequest
+        The request for all samples.
+    reading : LayerReading
     features : Tensor
         Shape ``(m, d)``.
     labels : mapping of str to Tensor
         Labels or regression targets.
     train : SplitResult, optional
-        What the same gave of the training split, which judges; none for the training split.
+        The result for the training split, which judges; None for the training split itself.
     exact : bool
-        Whether by the span of the samples; through the projection otherwise.
+        Whether through the span of the samples, and not the projection.
     """
-    own = _request_of_part(request, reading, exact=exact)
-    with FeatureCache("memory") as bank:
-        first = FirstPass(own, bank, _CPU)
-        first.counts_mistakes = False
+    part_request = _request_of_part(request, reading, exact=exact)
+    with FeatureCache("memory") as feature_cache:
+        first = FirstPass(part_request, feature_cache, _CPU)
+        first.counts_network_errors = False
         for start in range(0, len(features), ENOUGH):
             some = slice(start, start + ENOUGH)
             batch = Batch(None, {target: values[some] for target, values in labels.items()}, len(features[some]))
             first.label(batch, start // ENOUGH)
             first.receive(reading, features[some])
             first.end(Answer(None, 0, {}))
-        moved = {target: torch.arange(len(vocabulary)) for target, vocabulary in own.vocabularies.items()}
+        moved = {target: torch.arange(len(vocabulary)) for target, vocabulary in part_request.vocabularies.items()}
         first.merge(shared=False, moved=moved)
         result = first.finish(train)
-        if own.plan.passes == 2:
-            second = SecondPass(own, result, train or result, _CPU)
-            second.read(bank, [reading])
-    # They read from the bank.
+        if part_request.plan.passes == 2:
+            second = SecondPass(part_request, result, train or result, _CPU)
+            second.read(feature_cache, [reading])
+    # Spans read from the cache, which is closed.
     result.spans.clear()
     return result
 
@@ -76,10 +76,9 @@ def _request_of_part(request: PassRequest, reading: LayerReading, *, exact: bool
         request,
         readings=[reading],
         plan=plan,
-        vocabularies={target: copy(own) for target, own in request.vocabularies.items()},
-        jackknife=0,
-        null=0,
-        # Positions were told apart before they were kept.
-        reduction="auto",
-        samples_per_class=None,
+        vocabularies={target: copy(vocabulary) for target, vocabulary in request.vocabularies.items()},
+        # The kept positions are samples like any other.
+        settings=replace(
+            request.settings, jackknife=0, null=0, reduce="auto", samples_per_class=None, ignore_index=None
+        ),
     )

@@ -1,4 +1,4 @@
-"""What the passes over one split give."""
+"""The result of the passes over one split: statistics, counts, and what other splits are judged by."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
 
+from layerwise.passes.evidence import Evidence
 from layerwise.passes.hashed_subsample import Subsample
+from layerwise.passes.replicates import Replicates
 from layerwise.passes.request import PassRequest
 from layerwise.passes.spans import Span
 from layerwise.statistics import Centers, Moments, Readout, RidgeProbe
@@ -19,7 +20,7 @@ __all__ = ["Key", "Reference", "SplitResult", "side_by_side"]
 #: A target's name and a layer's name.
 Key = tuple[str, str]
 
-# What tokens and pixels have of every target and resolution.
+# The fields of tokens and pixels that have an entry for every target or stream.
 _BY_TARGET = (
     *("evidence", "references", "positions", "classes", "present", "absent", "ids", "counts", "rows", "matched"),
     *("earlier", "errors", "class_errors", "mean_ious", "sizes", "scores", "left_out", "totals"),
@@ -29,7 +30,7 @@ _BY_TARGET = (
 
 @dataclass(frozen=True)
 class Reference:
-    """What other splits are judged against."""
+    """The class means and the probe that judge the samples of other splits."""
 
     centers: Centers
     probe: RidgeProbe | None
@@ -37,18 +38,18 @@ class Reference:
 
 @dataclass
 class SplitResult:
-    """What one split gave.
+    """Statistics and counts of one split.
 
     Attributes
     ----------
     evidence : dict
         Finished statistics by target and layer, under the names of `layerwise.metrics.EVIDENCE`.
     samples : int
-        Texts or pictures, where their tokens or pixels are measured.
+        Number of samples; of texts or pictures, where their tokens or pixels are measured.
     positions : dict of str to int
-        Tokens or pixels that count, by target and resolution.
+        Number of tokens or pixels that count, by target and resolution.
     classes, present : dict of str to int
-        Number of classes of every target, and of those with a sample.
+        Number of classes of every target, and of its classes with a sample.
     absent : dict of str to list of int
         Ids of the classes without a sample.
     ids : dict of str to ndarray
@@ -56,58 +57,58 @@ class SplitResult:
     counts : dict of str to ndarray
         Samples of each of these classes, shape ``(C,)``.
     earlier : dict of str to int
-        How many of these classes earlier splits had.
+        The number of these classes that earlier splits had.
     rows : dict of str to ndarray
-        Which of the network's class scores is that of every class, shape ``(C,)``, of targets that it has scores of.
+        The place of every class among the network's class scores, shape ``(C,)``, for targets that it has scores of.
     matched : dict of str to str
-        How classes and scores were matched, or why not, where that is worth telling.
+        How classes and scores were matched, or why not; without an entry for the usual match.
     common : list of str
-        Targets whose scores are the network's own, and not those of an output for the target.
+        Targets that the network's own scores judge, and not those of an output for the target.
     judged_by_itself : bool
-        Whether class means and fits are of the same samples.
+        Whether class means and fits come from the same samples.
     errors : dict of str to float
         Share of samples that the network itself gets wrong; absent where it has no classifier for the target.
     class_errors : dict of str to ndarray
-        The same of the samples of each class, shape ``(C,)``, where tokens or pixels are samples.
+        The same for each class, shape ``(C,)``, where tokens or pixels are samples.
     mean_ious : dict of str to float
         Mean over classes of intersection over union, where tokens or pixels are samples.
     sizes : dict
         Samples of each class of a target and layer, drawn or not, shape ``(C,)``; where some are drawn.
     scores : dict of str to int
-        Class scores that the network gives, by target; none where it gives none.
+        The number of the network's class scores, by target; targets without scores are missing.
     squares : dict of str to ndarray
-        Mean squared error of the network itself, by regression target and its dimensions; absent where none of its
-        outputs is of the target.
+        Mean squared error of the network itself, by regression target and its dimensions; absent where it has no
+        output for the target.
     left_out : dict of str to int
         Samples left out of a layer because they were not finite.
     without_target : dict of str to int
         Samples left out of a regression target because it was not finite.
     fingerprint, labels_fingerprint : str
-        Of the data, and of its labels alone.
+        Fingerprints of the data, and of its labels alone.
     references : dict
         The centres and the probe of each target and layer, for other splits to be judged against.
     readouts : dict
-        The same for regression targets: the best affine map.
+        The best affine map to each regression target, likewise.
     units : dict of str to ndarray
-        What each regression target was divided by.
+        The divisor of each regression target.
     without : list of SplitResult
-        What the split gives without each group of samples.
+        The results without each jackknife group.
     shuffled : list of SplitResult
-        What it gives under each shuffle of the labels and targets.
+        The results under each shuffle of the labels and targets.
     totals : dict
-        Of shuffled labels: moments of the same features with their own labels, whose covariance of all is the same; of
-        shuffled targets likewise.
+        For a result under shuffled labels or targets: the moments under the labels as they are, which have the same
+        total covariance.
     order : str
-        In which order the texts or pictures of several processes were counted, where that makes a difference.
+        The order in which the texts or pictures of several processes were counted, where that makes a difference.
     spans : dict of str to Span
         Isometries of wide layers of few samples, by layer.
     compared : list of tuple of PassRequest and Subsample
-        Samples of the layers that are projected, whose features were kept; and what was asked of them.
+        Kept samples of the layers that are projected, and the request for all samples.
     missing_classes : set
-        Targets and layers of which that leaves a class, of the split or of the one that judges, without a sample.
+        (target, layer) pairs that lose a class when this group is left out, in the split or in the one that judges.
     """
 
-    evidence: dict[Key, dict[str, Any]] = field(default_factory=dict)
+    evidence: dict[Key, Evidence] = field(default_factory=dict)
     samples: int = 0
     positions: dict[str, int] = field(default_factory=dict)
     classes: dict[str, int] = field(default_factory=dict)
@@ -141,78 +142,48 @@ class SplitResult:
     missing_classes: set[Key] = field(default_factory=set)
     order: str = ""
 
+    @property
+    def replicates(self) -> Replicates[SplitResult]:
+        """The results of all measurements of the split."""
+        return Replicates(self, self.without, self.shuffled)
+
     def covariance(self, key: Key) -> Moments:
-        """The moments of what a layer's covariance is taken of, with the within-class covariance."""
-        held: Moments = self.evidence[key]["covariance"]
-        return held.within_total(self.totals[key].covariance) if key in self.totals else held
-
-    def of_other_samples(self) -> SplitResult:
-        """For what some of the samples give, or other labels: counts of all, and no evidence yet."""
-        return SplitResult(
-            classes=self.classes,
-            ids=self.ids,
-            rows=self.rows,
-            scores=self.scores,
-            judged_by_itself=self.judged_by_itself,
-            errors=dict(self.errors),
-            squares=dict(self.squares),
-        )
-
-    def classes_of(self, scores: torch.Tensor, target: str) -> torch.Tensor:
-        """The class (its row in the vocabulary) that each score is of, -1 where it is of none."""
-        table = torch.full((self.scores[target],), -1)
-        table[self.rows[target]] = torch.arange(len(self.rows[target]))
-        return table.to(scores.device)[scores]
-
-    def leave_unjudged(self, target: str, why: str) -> None:
-        """Compare the network's scores with no class of a target."""
-        for part in [self, *self.without, *self.shuffled]:
-            for held in (part.errors, part.class_errors, part.mean_ious):
-                held.pop(target, None)
-        self.rows.pop(target, None)
-        self.matched[target] = why
+        """Return the moments that hold a layer's covariance, within classes too."""
+        moments = self.evidence[key]["covariance"]
+        return moments.within_total(self.totals[key].covariance) if key in self.totals else moments
 
     def standardize(self, train: SplitResult) -> None:
-        """Take the network's own squared errors in the units of the training split."""
+        """Convert the network's own squared errors to the units of the training split."""
         for target, squares in self.squares.items():
             if target in train.units:
                 self.squares[target] = squares / train.units[target] ** 2
 
-    def lacks_classes_of(self, whole: SplitResult) -> set[Key]:
-        """Targets and layers where fewer classes have a sample than in the whole."""
-        of_classes = {key: held for key, held in whole.evidence.items() if "moments" in held}
-        return {
-            key
-            for key, held in of_classes.items()
-            if key not in self.evidence or len(self.evidence[key]["moments"].classes) < len(held["moments"].classes)
-        }
-
     def release_references(self) -> None:
-        """Let go of what other splits are judged by."""
-        for own in [self, *self.without, *self.shuffled]:
-            own.references.clear()
-            own.readouts.clear()
+        """Drop what other splits are judged by."""
+        for result in self.replicates:
+            result.references.clear()
+            result.readouts.clear()
 
     def release_statistics(self) -> None:
-        """Keep of the statistics only what other splits are judged by."""
-        self.evidence.clear()
-        self.totals.clear()
-        self.spans.clear()
-        for other in [*self.without, *self.shuffled]:
-            other.release_statistics()
+        """Drop the statistics, but for what other splits are judged by."""
+        for result in self.replicates:
+            result.evidence.clear()
+            result.totals.clear()
+            result.spans.clear()
 
 
 def side_by_side(results: Sequence[SplitResult]) -> SplitResult:
-    """What streams of tokens or pixels gave as one result; counts of a target are those of the first stream of it."""
+    """Combine the results of all streams of tokens or pixels; counts of a target are those of its first stream."""
     whole = replace(results[0])
     for name in _BY_TARGET:
-        held: dict[Any, Any] = {}
+        combined: dict[Any, Any] = {}
         for result in results:
             for key, value in getattr(result, name).items():
-                held.setdefault(key, value)
-        setattr(whole, name, held)
-    whole.compared = [own for result in results for own in result.compared]
+                combined.setdefault(key, value)
+        setattr(whole, name, combined)
+    whole.compared = [pair for result in results for pair in result.compared]
     whole.missing_classes = {key for result in results for key in result.missing_classes}
-    whole.without = [side_by_side(parts) for parts in zip(*(result.without for result in results), strict=True)]
-    whole.shuffled = [side_by_side(parts) for parts in zip(*(result.shuffled for result in results), strict=True)]
+    replicates = Replicates.gather([result.replicates for result in results])
+    whole.without = [side_by_side(parts) for parts in replicates.without]
+    whole.shuffled = [side_by_side(parts) for parts in replicates.shuffled]
     return whole

@@ -1,4 +1,4 @@
-"""What is counted of a split beside its features: samples, classes, and what was left out."""
+"""Counts of a split: samples, classes, and samples that were left out."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class SampleCounts:
         self.left_out: dict[str, int] = {}
         self.without_target: dict[str, int] = {}
 
-    def see(self, labels: Mapping[str, Tensor], size: int) -> None:
+    def count(self, labels: Mapping[str, Tensor], size: int) -> None:
         """Count the samples of a batch, given the rows of their classes."""
         self.samples += size
         for target, rows in labels.items():
-            self._count(target, rows.bincount().cpu())
+            self._add_classes(target, rows.bincount().cpu())
 
     def move(self, rows: Mapping[str, Tensor]) -> None:
-        """Give every class another row."""
+        """Move the count of every class to its new row."""
         for target, counts in self.classes.items():
             moved = counts.new_zeros(int(rows[target].max()) + 1)
             moved[rows[target][: len(counts)]] = counts
@@ -55,14 +55,14 @@ class SampleCounts:
         _add(self.without_target, {target: count})
 
     def merge(self, other: SampleCounts) -> None:
-        """Take in what another worker counted over other samples."""
+        """Add the counts of another process, which has other samples."""
         self.samples += other.samples
         for target, counts in other.classes.items():
-            self._count(target, counts)
+            self._add_classes(target, counts)
         _add(self.left_out, other.left_out)
         _add(self.without_target, other.without_target)
 
-    def _count(self, target: str, more: Tensor) -> None:
+    def _add_classes(self, target: str, more: Tensor) -> None:
         counts = self.classes.get(target, more.new_zeros(0))
         missing = len(more) - len(counts)
         counts = torch.cat([counts, counts.new_zeros(missing)]) if missing > 0 else counts.clone()

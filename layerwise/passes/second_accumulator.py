@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from types import MappingProxyType
 
 import torch
@@ -12,28 +11,25 @@ from torch import Tensor
 
 from layerwise.features.reading import LayerReading
 from layerwise.features.sketch import Sketch
-from layerwise.passes.replicates import TargetView, all_of
+from layerwise.passes.judged_sums import JudgedSums
+from layerwise.passes.reference import reference_of
 from layerwise.passes.request import PassRequest
-from layerwise.passes.result import Key, Reference, SplitResult
+from layerwise.passes.result import Key, SplitResult
 from layerwise.passes.spans import Span
+from layerwise.passes.target_views import TargetViews, count_in_both
 from layerwise.statistics import (
     CenterProjections,
     Centers,
     FourthMoment,
-    Moments,
     ProbeErrors,
     State,
-    fit_ridge,
     noise_variance,
-    restore,
-    state_of,
 )
-from layerwise.statistics.merging import merge_across_processes
 
-__all__ = ["Judged", "SecondAccumulator"]
+__all__ = ["NearestClasses", "SecondAccumulator"]
 
-#: The nearest classes of a batch by target and layer, and the samples that they are of; None for all.
-Judged = dict[Key, tuple[Tensor, Tensor | None]]
+#: The nearest classes of a batch by target and layer, and the samples that these belong to; None for all.
+NearestClasses = dict[Key, tuple[Tensor, Tensor | None]]
 
 
 class SecondAccumulator:
@@ -41,9 +37,9 @@ class SecondAccumulator:
 
     Parameters
     ----------
-    request : Request
+    request : PassRequest
     result : SplitResult
-        Of pass 1 over the same samples.
+        The result of pass 1 over the same samples.
     train : SplitResult
         The split that judges; the same object for the training split.
     sketches : mapping of str to Sketch or None
@@ -69,9 +65,7 @@ class SecondAccumulator:
         self.device = device
         self.sketches = sketches
         self.spans = spans
-        self.projections: dict[Key, CenterProjections] = {}
-        self.probes: dict[Key, ProbeErrors] = {}
-        self.fourths: dict[Key, FourthMoment] = {}
+        self.sums: dict[Key, JudgedSums] = {}
 
     def update(
         self,
@@ -79,41 +73,34 @@ class SecondAccumulator:
         features: Tensor,
         narrow: Callable[[], Tensor],
         kept: Tensor | None,
-        seen: Mapping[str, TargetView],
-    ) -> Judged:
-        """Take in the features of one layer; gives the nearest classes.
+        views: TargetViews,
+    ) -> NearestClasses:
+        """Take in the features of one layer; return the nearest classes.
 
         Parameters
         ----------
-        reading : Reading
+        reading : LayerReading
         features : Tensor
             Shape ``(n, d)``.
         narrow : callable
-            Gives what the covariance is taken of.
+            Returns what the covariance is taken of.
         kept : Tensor or None
             The samples whose features are finite.
-        seen : mapping of str to Seen
-            What is seen of every target.
+        views : dict of str to TargetView
         """
-        nearest: Judged = {}
-        for target, (labels, counts) in seen.items():
+        nearest: NearestClasses = {}
+        for target, (labels, counts) in views.items():
             key = (target, reading.name)
             if not self._open(key, features.device):
                 continue
-            rows = all_of(kept, counts)
-            rows = None if rows is None else rows.to(features.device)
-            own = labels.to(features.device)
-            own, of_rows = (own, features) if rows is None else (own[rows], features[rows])
-            step = self.projections[key].at_a_time
-            found = []
-            for few, of_few in zip(of_rows.split(step), own.split(step), strict=True):
-                classes, scores = self.projections[key].update(few, of_few)
-                found.append(classes)
-                if scores is not None:
-                    self.probes[key].update(scores, of_few)
-            nearest[key] = (torch.cat(found) if len(found) > 1 else found[0], rows)
-            if key in self.fourths:
-                self.fourths[key].update(narrow() if rows is None else narrow()[rows])
+            rows = count_in_both(kept, counts)
+            labels, counted = labels.to(features.device), features
+            if rows is not None:
+                rows = rows.to(features.device)
+                labels, counted = labels[rows], features[rows]
+            nearest[key] = (self.sums[key].update(counted, labels), rows)
+            if (fourth := self.sums[key].fourth) is not None:
+                fourth.update(narrow() if rows is None else narrow()[rows])
         return nearest
 
     def open_wide(self) -> None:
@@ -123,85 +110,60 @@ class SecondAccumulator:
         for key in sorted(key for key in self.result.evidence if key[1] in self.spans):
             self._open(key, device)
 
-    def compare(self, nearest: Judged, predictions: Mapping[str, Tensor]) -> None:
+    def compare(self, nearest: NearestClasses, predictions: Mapping[str, Tensor]) -> None:
         """Count where the nearest class is not the one that the network predicts for the target."""
         for key, (classes, rows) in nearest.items():
             if key[0] in predictions and key[0] in self.result.errors:
-                own = predictions[key[0]].to(classes.device)
-                self.projections[key].compare(classes, own if rows is None else own[rows])
+                predicted = predictions[key[0]].to(classes.device)
+                self.sums[key].projections.compare(classes, predicted if rows is None else predicted[rows])
 
     def state(self) -> State:
-        """What was accumulated so far."""
-        return {
-            "projections": {key: state_of(held) for key, held in self.projections.items()},
-            "probes": {key: state_of(held) for key, held in self.probes.items()},
-            "fourths": {key: state_of(held) for key, held in self.fourths.items()},
-        }
+        """Return what was accumulated so far."""
+        return {"sums": {key: sums.state() for key, sums in self.sums.items()}}
 
     def restore(self, state: State) -> None:
         """Go on from a state."""
-        for key, held in state["projections"].items():
+        for key, sums in state["sums"].items():
             self._open(key, self.device)
-            restore(self.projections[key], held, self.device)
-        for key, held in state["probes"].items():
-            restore(self.probes[key], held, self.device)
-        for key, held in state["fourths"].items():
-            restore(self.fourths[key], held, self.device)
+            self.sums[key].restore(sums, self.device)
 
     def finish(self, reading: LayerReading, shared: bool) -> None:
-        """Put what was accumulated of one layer into the evidence; with that of other processes, if they share it."""
+        """Put what was accumulated of one layer into the evidence, with that of other processes if they share it."""
         for key, evidence in self.result.evidence.items():
             if key[1] != reading.name or "moments" not in evidence or not self._open(key, self.device):
                 continue
-            own = self.projections.pop(key)
-            seen = merge_across_processes(
-                own, partial(CenterProjections, own.own, own.train, own.judge), own.scatter.device, shared
-            )
-            evidence["span"], evidence["nearest"] = seen.finish()
+            sums = self.sums.pop(key)
+            evidence["span"], evidence["nearest"] = sums.merged_projections(shared).finish()
             if "noise" in self.request.needs:
                 covariance = self.result.covariance(key)
                 width = covariance.means.shape[1] if reading.name in self.spans else reading.features
-                noise = noise_variance(covariance, width)
-                evidence["span"] = replace(evidence["span"], noise=noise)
-            if key in self.probes:
-                probe, reference = self.probes.pop(key), self.train.references[key].probe
-                assert reference is not None
-                make = partial(ProbeErrors, reference, probe.errors.device)
-                evidence["probe"] = merge_across_processes(probe, make, probe.errors.device, shared).finish()
-            if key in self.fourths:
-                own_fourth, covariance = self.fourths.pop(key), evidence["covariance"]
-                whole = partial(FourthMoment, covariance, own_fourth.total.device)
-                fourth = merge_across_processes(own_fourth, whole, own_fourth.total.device, shared).finish()
-                evidence["covariance"] = replace(covariance, fourth=fourth)
+                evidence["span"] = replace(evidence["span"], noise=noise_variance(covariance, width))
+            probe = sums.merged_probe(self.train.references[key].probe, shared)
+            if probe is not None:
+                evidence["probe"] = probe.finish()
+            if sums.fourth is not None:
+                fourth = sums.merged_fourth(evidence["covariance"], shared)
+                evidence["covariance"] = replace(evidence["covariance"], fourth=fourth.finish())
 
     def _open(self, key: Key, device: torch.device) -> bool:
-        """Make the accumulators of a layer, where they are not there yet; says whether there is anything to judge."""
-        if key in self.projections:
+        """Make the accumulators of a layer unless they exist; return whether there is anything to judge."""
+        if key in self.sums:
             return True
-        known = key in self.result.evidence and (self.train is self.result or key in self.train.references)
-        if not known:
+        itself = self.train is self.result
+        if key not in self.result.evidence or not (itself or key in self.train.references):
             return False
-        target, _ = key
+        target, layer = key
         classes = max(self.result.classes[target], self.train.classes[target])
-        moments: Moments = self.result.evidence[key]["moments"]
-        own = Centers.of(moments, classes, device)
-        if self.train is self.result:
-            probe = None
-            if "probe" in self.request.needs:
-                probe = fit_ridge(self.result.covariance(key), self.request.ridge)
-                narrowing = self.spans.get(key[1], self.sketches[key[1]])
-                if narrowing is not None:
-                    weight = narrowing.lift(torch.from_numpy(probe.weight)).numpy()
-                    probe = replace(probe, weight=weight, mean=moments.shares @ moments.means)
-                # The weights lie below the basis, and only there.
-                own = own.beside(torch.from_numpy(probe.weight))
-                probe = replace(probe, weight=own.frame[len(own.basis) :].T.cpu().numpy())
-            self.result.references[key] = Reference(own, probe)
+        centers = Centers.of(self.result.evidence[key]["moments"], classes, device)
+        if itself:
+            narrowing = self.spans.get(layer, self.sketches[layer])
+            self.result.references[key] = reference_of(self.result, key, centers, narrowing, self.request)
+            centers = self.result.references[key].centers
         reference = self.train.references[key]
-        judged = own if self.train is self.result else reference.centers.covering(classes)
-        self.projections[key] = CenterProjections(own, judged, reference.probe)
-        if reference.probe is not None:
-            self.probes[key] = ProbeErrors(reference.probe, device)
-        if "fourth" in self.request.needs:
-            self.fourths[key] = FourthMoment(self.result.evidence[key]["covariance"], device)
+        judging = centers if itself else reference.centers.covering(classes)
+        self.sums[key] = JudgedSums(
+            CenterProjections(centers, judging, reference.probe),
+            None if reference.probe is None else ProbeErrors(reference.probe, device),
+            FourthMoment(self.result.evidence[key]["covariance"], device) if "fourth" in self.request.needs else None,
+        )
         return True

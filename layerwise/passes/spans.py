@@ -1,4 +1,4 @@
-"""The span of one wide layer's samples, and where this process's own are in it."""
+"""The span of one wide layer's samples, and the coordinates of this process's samples in it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["Span"]
 
 
 class Span:
-    """An isometry of one layer's samples, beside the features that they are.
+    """An isometry of one layer's samples, together with their features.
 
     Parameters
     ----------
     isometry : Isometry
-        Of the samples of all processes.
+        That of the samples of all processes.
     start, count : int
-        This process's own among them.
+        This process's samples among them.
     features : callable
         Reads the features of all samples, shape ``(n, d)``.
     """
@@ -35,25 +35,25 @@ class Span:
 
     @property
     def coordinates(self) -> Tensor:
-        """Of this process's samples, shape ``(n, r + 1)``."""
+        """The coordinates of this process's samples, shape ``(n, r + 1)``."""
         return self.isometry.coordinates[self.start : self.start + self.count]
 
     def lift(self, weights: Tensor) -> Tensor:
-        """The weights of a map of the coordinates as those of a map of the features."""
+        """Turn the weights of a map of the coordinates into those of a map of the features."""
         return self.isometry.lift(weights, self._features())
 
     def lifted(self, readout: Readout) -> Readout:
-        """A readout of the coordinates as one of the features."""
+        """Turn a readout of the coordinates into one of the features."""
         weight = self.lift(torch.from_numpy(readout.weight)).cpu().numpy()
-        # What it gives for the mean of the samples.
+        # The readout at the mean of the samples.
         middle = self.isometry.coordinates.mean(0).cpu().numpy()
         bias = readout.bias + (middle - readout.mean)[:-1] @ readout.weight[:-1]
         return Readout(self.isometry.mean.cpu().numpy(), weight, np.asarray(bias))
 
     def lowered(self, readout: Readout, moments: TargetMoments) -> Readout:
-        """A readout of the features as one of the coordinates of these samples, whose moments are given."""
+        """Turn a readout of the features into one of the coordinates of these samples, which have these moments."""
         weight = self.isometry.lower(torch.from_numpy(readout.weight), self._features()).cpu().numpy()
         middle = self.isometry.coordinates.mean(0).cpu().numpy()
-        apart = (self.isometry.mean.cpu().numpy() - readout.mean) @ readout.weight
-        bias = readout.bias + apart + (moments.mean - middle) @ weight
+        shift = (self.isometry.mean.cpu().numpy() - readout.mean) @ readout.weight
+        bias = readout.bias + shift + (moments.mean - middle) @ weight
         return Readout(moments.mean, weight, np.asarray(bias))

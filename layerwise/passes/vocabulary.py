@@ -13,7 +13,7 @@ from layerwise.statistics import State
 
 __all__ = ["MOST_HELD", "Vocabulary", "expected_classes", "settle", "vocabularies_of"]
 
-#: Of more declared classes, such as the words of a language model, only those that occur take memory.
+#: If more classes are declared, such as the words of a language model, only those that occur take memory.
 MOST_HELD = 1000
 
 
@@ -29,14 +29,14 @@ class Vocabulary:
     declared : int, optional
         Number of declared classes.
     every : bool
-        Whether each of them has a row, however many they are.
+        Whether each of them has a row, even if there are more than `MOST_HELD`.
 
     Attributes
     ----------
     ids : Tensor of int
         The id of every row, shape ``(C,)``.
     settled : int
-        How many of the rows stay where they are.
+        The number of rows that stay where they are.
     """
 
     def __init__(self, declared: int | None = None, *, every: bool = False) -> None:
@@ -48,7 +48,7 @@ class Vocabulary:
         return len(self.ids)
 
     def encode(self, labels: Tensor) -> Tensor:
-        """Rows of ids, shape ``(n,)``; an id that is met for the first time takes the next row."""
+        """Return the rows of ids, shape ``(n,)``; an id that is met for the first time takes the next row."""
         if self.declared or not len(labels):
             return labels
         present = labels.unique().to(self.ids.device)
@@ -57,12 +57,12 @@ class Vocabulary:
         return self._rows(labels)[0]
 
     def rows(self, labels: Tensor) -> Tensor:
-        """Rows of ids that were met before, shape ``(n,)``.
+        """Return the rows of ids that were met before, shape ``(n,)``.
 
         Raises
         ------
         NotRepeatable
-            If one of them was not.
+            If an id was not met before.
         """
         if self.declared or not len(labels):
             return labels
@@ -92,7 +92,7 @@ class Vocabulary:
         return moved
 
     def state(self) -> State:
-        """The classes so far."""
+        """Return the classes so far."""
         return {"ids": self.ids, "settled": self.settled}
 
     def restore(self, state: State) -> None:
@@ -109,19 +109,23 @@ class Vocabulary:
 def vocabularies_of(
     targets: Collection[str], regression: Collection[str], classes: Mapping[str, int], *, every: bool = False
 ) -> dict[str, Vocabulary]:
-    """A vocabulary for every target with classes."""
+    """Return a vocabulary for every target with classes."""
     return {target: Vocabulary(classes.get(target), every=every) for target in targets if target not in regression}
 
 
 def settle(vocabularies: Mapping[str, Vocabulary], targets: Collection[str], shared: bool) -> dict[str, Tensor]:
-    """Where the rows of every target with classes have moved to, once those of all processes are sorted."""
+    """Sort the rows of all processes; return where those of this process have moved to, by target with classes."""
     return {target: vocabularies[target].settle(shared) for target in targets if target in vocabularies}
 
 
 def expected_classes(labels: Tensor) -> int:
-    """How many classes there are, by the labels of a first batch: those in it, and those that it must have missed.
+    """Estimate the number of classes from the labels of a first batch: those in it, and those that it missed.
 
-    Chao's estimate (1984), from the classes that occur once and twice: it knows nothing of how large the ids are.
+    Chao's estimate from the classes that occur once and twice; the size of the ids plays no part.
+
+    References
+    ----------
+    Chao (1984), Nonparametric estimation of the number of classes in a population.
 
     Examples
     --------

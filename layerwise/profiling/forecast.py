@@ -18,6 +18,7 @@ from layerwise.network.graph.blocks import choose
 from layerwise.network.layer import depths
 from layerwise.network.resolve import find_network
 from layerwise.passes.plan import Plan, make_plan
+from layerwise.passes.workload import Workload
 from layerwise.runtime.byte_sizes import parse_memory, readable
 from layerwise.runtime.table_cells import depth_cell
 from layerwise.settings import ARGUMENTS, KINDS
@@ -40,7 +41,7 @@ class Forecast:
 
         table: str = pd.DataFrame(self.rows).to_string(index=False, formatters={"depth": depth_cell})
         cost = f"for {self.classes} classes and {self.samples:,} samples: {self.plan.reason}"
-        waiting = f"; waiting features {readable(self.plan.bank_bytes)}" if self.plan.bank_bytes else ""
+        waiting = f"; waiting features {readable(self.plan.cache_bytes)}" if self.plan.cache_bytes else ""
         return f"{table}\n\n{cost}{waiting}"
 
     def json(self) -> str:
@@ -50,7 +51,7 @@ class Forecast:
             "second_pass_from": self.plan.second,
             "statistics_bytes": self.plan.statistics_bytes,
             "finishing_bytes": self.plan.finishing_bytes,
-            "bank_bytes": self.plan.bank_bytes,
+            "bank_bytes": self.plan.cache_bytes,
             "reason": self.plan.reason,
         }
         return json.dumps({"layers": self.rows, "plan": plan}, indent=2)
@@ -79,14 +80,14 @@ def forecast(
     chosen = choose(traced, layers, network.head)
     readings = readings_of(network, traced, chosen, batch, reduce, seed=0, poolings=poolings_of(network, batch))
     metrics = select()
-    plan = make_plan(
-        [reading.features for reading in readings],
+    work = Workload(
+        widths=[reading.features for reading in readings],
         classes=classes,
         samples=samples,
         needs={need for metric in metrics for need in metric.needs},
         metrics=metrics,
-        budget=parse_memory(memory),
     )
+    plan = make_plan(work, parse_memory(memory))
     found = [reading.layer for reading in readings]
     rows = [
         {

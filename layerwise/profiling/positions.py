@@ -73,7 +73,7 @@ def most_samples(settings: Settings, inputs: int | None, readings: Sequence[Laye
 
 def of_positions(request: PassRequest, results: Mapping[str, SplitResult]) -> dict[str, Any]:
     """What a profile of tokens or pixels tells of them; nothing of any other."""
-    if not request.apart:
+    if not request.positions:
         return {}
     return {
         "positions": {split: result.positions for split, result in results.items()},

@@ -49,11 +49,13 @@ from layerwise.network.rows import first_samples
 from layerwise.network.weights import weight_hash
 from layerwise.passes import LabelReplicates, PassRequest, SplitResult
 from layerwise.passes.first_features import arithmetic_of
+from layerwise.passes.labels_only import read_labels
 from layerwise.passes.occurring_classes import held_classes
 from layerwise.passes.plan import Plan, make_plan
 from layerwise.passes.resume import DoesNotFit, ResumeState
-from layerwise.passes.sweep import read_labels, run_split
+from layerwise.passes.run_split import run_split
 from layerwise.passes.vocabulary import vocabularies_of
+from layerwise.passes.workload import Workload
 from layerwise.profiling.attributes import (
     classes_told,
     line_of_empty_fits,
@@ -338,7 +340,10 @@ class Profiler:
                 # Nothing is judged by the training split any more.
                 results[order[0]].release_references()
             empty[split] = self._evaluation.empty_fits(results[split], self.metrics)
-            numbers[split] = self._evaluation.all_numbers(results[split], self.metrics, next_maps)
+            # Metrics without the dim `split` are measured on the first one.
+            metrics = [metric for metric in self.metrics if not numbers or "split" in metric.variable.dims]
+            measured = self._evaluation.all_numbers(results[split], metrics)
+            numbers[split], next_maps = measured.numbers, measured.next_maps
             # The numbers are taken; of the statistics only what other splits are judged by stays.
             results[split].release_statistics()
         given, told = self._compare(request, results, numbers)
@@ -377,7 +382,7 @@ class Profiler:
 
     def _look(self, split: str, loader: Any, request: PassRequest) -> None:
         """Read the labels of a split beforehand, where that is needed and they are not known as they are now."""
-        if request.apart or not (request.null or (request.jackknife and needs_sample_numbers(loader))):
+        if request.positions or not (self.settings.null or (self.settings.jackknife and needs_sample_numbers(loader))):
             return
         known = self._beforehand.get(split)
         stale = known is None or known.indices != dealt_indices(loader)
@@ -457,8 +462,8 @@ class Profiler:
         of_classes = [target for target in self.targets if target not in self.dimensions]
         held = held_classes(self.network, self.loaders.splits, first, of_classes, declared, settings, self._ignored)
         classes = max(held.values(), default=1)
-        return make_plan(
-            [reading.features for reading in self.readings],
+        work = Workload(
+            widths=[reading.features for reading in self.readings],
             classes=classes,
             samples=most_samples(settings, self.loaders.most_samples, self.readings, classes),
             targets=len(held),
@@ -467,12 +472,12 @@ class Profiler:
             metrics=[metric for metric in self.metrics if self._applies(metric)],
             batch=first.size,
             positions=settings.reduce in DENSE,
-            budget=parse_memory(self.settings.memory),
             repeatable=self.loaders.repeatable,
             replicates=settings.jackknife + (settings.null if settings.reduce == "pixels" else 0),
             shuffles=0 if settings.reduce == "pixels" else settings.null,
             splits=len(self.loaders.splits),
         )
+        return make_plan(work, parse_memory(settings.memory))
 
     def _select(self) -> list[Metric]:
         """The metrics that were asked for; of all of them those that the targets have."""
@@ -502,6 +507,7 @@ class Profiler:
             targets=self.targets,
             classes={target: len(names) for target, names in self.class_names.items()},
             plan=self.plan,
+            settings=self.settings,
             vocabularies=vocabularies_of(
                 self.targets,
                 self.dimensions,
@@ -511,18 +517,7 @@ class Profiler:
             ),
             names=self.class_names,
             score_names=score_names(self.network.model),
-            heads=self._heads,
             dimensions=self.dimensions,
-            standardize=self.settings.standardize,
-            ridge=self.settings.ridge,
-            nonfinite=self.settings.nonfinite,
-            seed=self.settings.seed,
-            directions=self.settings.directions,
-            jackknife=self.settings.jackknife,
-            null=self.settings.null,
-            reduction=self.settings.reduce,
-            ignored=self._ignored,
-            samples_per_class=self.settings.samples_per_class,
         )
 
     def _identity(self) -> dict[str, Any]:
@@ -535,7 +530,7 @@ class Profiler:
             "statistics": sorted(self._needs()),
             "targets": list(self.targets),
             "classes": request.classes,
-            "reduction": [request.reduction, request.ignored, request.samples_per_class],
+            "reduction": [settings.reduce, request.ignored, settings.samples_per_class],
             "dimensions": self.dimensions,
             "settings": [settings.ridge, settings.nonfinite, settings.seed, settings.directions, settings.standardize],
             "precision": arithmetic_of(self.network.device),

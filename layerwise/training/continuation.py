@@ -11,7 +11,7 @@ import xarray as xr
 from layerwise.errors import InvalidData
 from layerwise.evaluation.dataset import plain
 from layerwise.evaluation.target_frames import frames_told
-from layerwise.passes.sweep import read_fingerprint
+from layerwise.passes.labels_only import read_fingerprint
 from layerwise.profiling.profiler import Profiler
 
 __all__ = ["refuse_other_data", "refuse_other_settings"]

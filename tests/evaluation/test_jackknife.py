@@ -176,7 +176,7 @@ class TestNothingElseChanges:
             monkeypatch.setattr("layerwise.passes.plan._WIDEST_KEPT", 0)
         expected = profile(network, loader(*clusters()), jackknife=GROUPS)
         again = partial(profile, network, loader(*clusters()), jackknife=GROUPS)
-        found = through_kills(network, lambda: again(partial=ResumeState(tmp_path / "kept", every=0)))
+        found = through_kills(network, lambda: again(resume_dir=ResumeState(tmp_path / "kept", every=0)))
         xr.testing.assert_identical(found.drop_attrs(deep=False), expected.drop_attrs(deep=False))
 
     def test_samples_that_are_left_out_of_a_layer_are_left_out_of_its_errors(self, network):

@@ -204,7 +204,7 @@ class TestNothingElseChanges:
         monkeypatch.setattr("layerwise.passes.plan._WIDEST_KEPT", 0)
         expected = profile(network, loader(*clusters()), null=DRAWS)
         again = partial(profile, network, loader(*clusters()), null=DRAWS)
-        found = through_kills(network, lambda: again(partial=ResumeState(tmp_path / "kept", every=0)))
+        found = through_kills(network, lambda: again(resume_dir=ResumeState(tmp_path / "kept", every=0)))
         xr.testing.assert_identical(found.drop_attrs(deep=False), expected.drop_attrs(deep=False))
 
     def test_a_tracker_reads_the_labels_once_and_has_chance_and_errors_at_every_epoch(self, network):

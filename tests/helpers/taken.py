@@ -38,7 +38,7 @@ def taken_and_foreseen(classes: int, width: int, options: dict[str, Any]) -> tup
     # What libraries take, they take the first time.
     made.measure()
     plan = made.plan
-    return peak_of(made.measure), plan.statistics_bytes + plan.finishing_bytes + plan.bank_bytes
+    return peak_of(made.measure), plan.statistics_bytes + plan.finishing_bytes + plan.cache_bytes
 
 
 if __name__ == "__main__":

@@ -11,13 +11,14 @@ from torch import Tensor
 from layerwise.passes import LabelReplicates, find_label_replicates
 from layerwise.passes.jackknife_groups import deal
 from layerwise.passes.request import PassRequest
+from layerwise.settings import Settings
 
 LABELS = torch.tensor([7, 7, 3, 7, 900_000_000_000, 3, 3, 7, 7, 3, 7])
 SHARES = ([4, 0, 9], [10, 2, 6, 8], [], [1, 7, 3, 5])
 
 
 def request() -> PassRequest:
-    return PassRequest((), frozenset(), ("label",), {}, None, jackknife=3, null=4)  # type: ignore[arg-type]
+    return PassRequest((), frozenset(), ("label",), {}, None, Settings(jackknife=3, null=4))  # type: ignore[arg-type]
 
 
 def as_processes(monkeypatch: pytest.MonkeyPatch, shares: Any, unknown: str = "") -> list[LabelReplicates]:

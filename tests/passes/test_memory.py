@@ -12,6 +12,7 @@ import pytest
 from layerwise.metrics import get, select
 from layerwise.metrics.sizes import Sizes
 from layerwise.passes.memory import MemoryModel
+from layerwise.passes.workload import Workload
 
 MIB = 1 << 20
 SCRIPT = Path(__file__).parents[1] / "helpers" / "taken.py"
@@ -33,7 +34,7 @@ def test_only_what_was_asked_for_is_counted():
     def finishing(*names: str) -> int:
         metrics = [get(name) for name in names]
         needs = frozenset(need for metric in metrics for need in metric.needs)
-        return MemoryModel(100, 1, (), needs, metrics).of_finishing(512, 512)
+        return MemoryModel(Workload([512], 100, None, needs, metrics=metrics, batch=1)).of_finishing(512, 512)
 
     assert finishing("nc1_trace") < finishing("vci") < finishing("vci", "logme") == finishing("logme")
 

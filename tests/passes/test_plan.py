@@ -9,6 +9,7 @@ import pytest
 
 from layerwise.errors import BudgetExceeded, InvalidData, NotRepeatable
 from layerwise.passes.plan import make_plan
+from layerwise.passes.workload import Workload
 from layerwise.runtime.byte_sizes import parse_memory, readable
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -24,7 +25,7 @@ def free_disk(monkeypatch):
 
 
 def plan(widths, *, needs=frozenset({"moments", "span"}), classes=10, samples=1000, budget=GIB, **options):
-    return make_plan(widths, classes=classes, samples=samples, needs=needs, budget=budget, **options)
+    return make_plan(Workload(widths, classes, samples, needs, **options), budget)
 
 
 # One sample of [1000] is 4000 bytes; means of ten classes take 480 kB with two passes.
@@ -51,13 +52,13 @@ def test_which_plan_for_which_sizes(case, passes, second, forwards):
     assert (made.passes, made.second, made.forwards) == (passes, second, forwards)
 
 
-def test_a_bank_says_how_much_will_wait():
-    assert plan([1000, 500], samples=1000).bank_bytes == 1500 * 4 * 1000
-    assert plan([300_000]).bank_bytes == 0
-    assert plan([1000], needs={"moments"}).bank_bytes == 0
+def test_the_plan_says_how_much_will_wait():
+    assert plan([1000, 500], samples=1000).cache_bytes == 1500 * 4 * 1000
+    assert plan([300_000]).cache_bytes == 0
+    assert plan([1000], needs={"moments"}).cache_bytes == 0
 
 
-def test_what_the_statistics_take_is_not_there_for_the_bank():
+def test_what_the_statistics_take_is_not_there_for_the_feature_cache():
     sizes = {"widths": [1000], "classes": 10, "samples": 100}
     roomy = plan(**sizes, budget=8 * MIB)
     assert roomy.second == "memory"
@@ -172,7 +173,7 @@ def test_the_reason_is_one_line_with_the_budget(case):
 
 def test_by_default_half_of_the_free_memory_is_the_budget(monkeypatch):
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=6 * GIB))
-    assert "of 3.0 GiB" in make_plan([64], classes=2, samples=10, needs={"moments"}).reason
+    assert "of 3.0 GiB" in make_plan(Workload([64], 2, 10, {"moments"})).reason
 
 
 @pytest.mark.parametrize(

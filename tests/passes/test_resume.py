@@ -36,7 +36,7 @@ def network() -> Perceptron:
 def waiting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """What the plan says of where features wait for the second pass."""
     if request.param == "disk":
-        monkeypatch.setattr("layerwise.passes.plan._BANK_SHARE", 0.0)
+        monkeypatch.setattr("layerwise.passes.plan._CACHE_SHARE", 0.0)
     if request.param == "rerun":
         monkeypatch.setattr("layerwise.passes.plan._WIDEST_KEPT", 0)
     return {"memory": "wait in memory", "disk": "wait in a temporary file", "rerun": "two runs"}[request.param]

@@ -99,7 +99,7 @@ def test_the_second_pass_gives_the_same_from_memory_from_disk_and_from_a_second_
     from layerwise.passes import plan
 
     from_memory = profile(network, splits)
-    monkeypatch.setattr(plan, "_BANK_SHARE", 0.0)
+    monkeypatch.setattr(plan, "_CACHE_SHARE", 0.0)
     from_disk = profile(network, splits)
     monkeypatch.setattr(plan, "_WIDEST_KEPT", 0)
     rerun = profile(network, splits)

@@ -1,4 +1,4 @@
-"""Where every token or pixel is a sample: which of a batch count, at each resolution, and their labels."""
+"""The tokens or pixels of a batch that count as samples, at each resolution, and their labels."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Selected:
     Attributes
     ----------
     batch : Batch
-        With their labels, shape ``(m,)``, or values, shape ``(m,)`` or ``(m, q)``; inputs are left out.
+        Their labels, shape ``(m,)``, or values, shape ``(m,)`` or ``(m, q)``; without inputs.
     shape : tuple of int
         Shape of the batch's positions, ``(n, tokens)`` or ``(n, h, w)``.
     where : tuple of Tensor
         Their places in it, shape ``(m,)`` each.
     outputs : tuple of str
-        Names of the network's outputs that may be values of their target; none of classes.
+        Names of the network's outputs that may be values of their target; none for a target with classes.
     """
 
     batch: Batch
@@ -41,16 +41,16 @@ class Selected:
     where: tuple[Tensor, ...]
     outputs: tuple[str, ...] = ()
 
-    def features(self, reading: LayerReading, apart: Tensor) -> Tensor:
-        """Their features, shape ``(m, d)``, from those of the whole batch, ``(n, tokens, d)`` or ``(n, h, w, d)``."""
-        if tuple(apart.shape[:-1]) != self.shape:
+    def features(self, reading: LayerReading, whole: Tensor) -> Tensor:
+        """Select their features, shape ``(m, d)``, from the batch's, ``(n, tokens, d)`` or ``(n, h, w, d)``."""
+        if tuple(whole.shape[:-1]) != self.shape:
             raise InvalidData(
-                f"layer {reading.name!r} has {apart.shape[1]} tokens in this batch, its labels are of {self.shape[1]}"
+                f"layer {reading.name!r} has {whole.shape[1]} tokens in this batch, its labels are of {self.shape[1]}"
             )
-        return self._taken(apart)
+        return self._taken(whole)
 
     def answer(self, answer: Answer) -> Answer:
-        """What the network makes of them."""
+        """Select the network's answer to them."""
         found = answer.predicted
         if found is not None and found.ndim == 3 and len(self.shape) == 3:
             found = resized(found, self.shape[1:])
@@ -73,7 +73,7 @@ class Stream:
     Attributes
     ----------
     target : str
-    request : Request
+    request : PassRequest
         What is to be measured of them.
     positions : tuple of int
         Height and width, for pixels; none for tokens.
@@ -85,7 +85,7 @@ class Stream:
 
     @property
     def regression(self) -> bool:
-        """Whether the target is one of regression."""
+        """Whether the target is a regression target."""
         return self.target in self.request.dimensions
 
     @property
@@ -94,7 +94,7 @@ class Stream:
         return " ".join([self.target, "x".join(map(str, self.positions))]).strip()
 
     def select(self, batch: Batch, draw: Draw | None = None) -> Selected:
-        """The samples of a batch: neither ignored nor padding, and drawn, where they are.
+        """Return the samples of a batch: neither ignored nor padding, and drawn if a draw is given.
 
         Raises
         ------
@@ -114,12 +114,12 @@ class Stream:
         return Selected(Batch(None, {self.target: own}, len(own)), tuple(kept.shape), where, self._outputs())
 
     def label_maps(self, batch: Batch) -> Tensor:
-        """The label maps of a batch at this resolution, -1 where a pixel does not count."""
+        """Return the label maps of a batch at this resolution, -1 where a pixel does not count."""
         labels = self._labels(batch)
         return torch.where(self._labelled(labels), labels.long(), -1)
 
     def _outputs(self) -> tuple[str, ...]:
-        """The outputs that may be values of the target: its own, and the only one where no other target has a claim."""
+        """The outputs that may be values of the target: the one of its name, or the only one, if no other fits."""
         if not self.regression:
             return ()
         request = self.request
@@ -127,7 +127,7 @@ class Stream:
         return (self.target,) if request.vocabularies or len(alike) > 1 else (self.target, "")
 
     def _labelled(self, labels: Tensor) -> Tensor:
-        """Where labels are none of those that are ignored; no value of a regression target is."""
+        """Where labels are not ignored; values of a regression target never are."""
         if self.regression:
             return torch.ones(labels.shape[:2], dtype=torch.bool, device=labels.device)
         return _not_ignored(labels, self.request.ignored)
@@ -139,8 +139,8 @@ class Stream:
         wanted = "(n, h, w)" if self.positions else "(n, tokens)"
         if labels.ndim != (3 if self.positions else 2) or labels.is_floating_point() or labels.is_complex():
             raise InvalidLabels(
-                f"reduction {self.request.reduction!r} needs labels of {self.target!r} that are integers of shape "
-                f"{wanted}; they are {labels.dtype} of shape {tuple(labels.shape)}"
+                f"reduction {self.request.settings.reduce!r} needs labels of {self.target!r} that are integers of "
+                f"shape {wanted}; they are {labels.dtype} of shape {tuple(labels.shape)}"
             )
         return resized(labels, self.positions) if self.positions else labels
 
@@ -157,7 +157,7 @@ class Stream:
 
 
 def token_labels(batch: Batch, target: str, ignored: Collection[int]) -> Tensor:
-    """The labels of a batch's tokens that count, neither ignored nor padding, shape ``(m,)``."""
+    """Return the labels of a batch's tokens that are neither ignored nor padding, shape ``(m,)``."""
     labels = batch.labels[target]
     return labels[_not_ignored(labels, ignored) & _not_padding(batch, target, labels.device)]
 
@@ -170,7 +170,7 @@ def _not_ignored(labels: Tensor, ignored: Collection[int]) -> Tensor:
 
 
 def _not_padding(batch: Batch, target: str, device: torch.device) -> Tensor:
-    """Where the tokens that a target labels are none of padding; everywhere where no mask says so."""
+    """Where the tokens that a target labels are no padding; everywhere if there is no mask."""
     mask = _mask_of(batch, target)
     return torch.ones((), dtype=torch.bool, device=device) if mask is None else mask.to(device) != 0
 
@@ -197,11 +197,11 @@ def _mask_of(batch: Batch, target: str) -> Tensor | None:
 
 
 def streams_of(request: PassRequest) -> list[Stream]:
-    """One stream for each target and resolution, the finest resolution first."""
+    """Return one stream for each target and resolution, the finest resolution first."""
     found: dict[tuple[str, tuple[int, ...]], list[LayerReading]] = {}
     for target in request.targets:
         for reading in request.readings:
-            positions = reading.positions if request.reduction == "pixels" else ()
+            positions = reading.positions if request.settings.reduce == "pixels" else ()
             found.setdefault((target, positions), []).append(reading)
     ordered = sorted(found, key=lambda key: -torch.Size(key[1]).numel())
     return [
@@ -211,7 +211,7 @@ def streams_of(request: PassRequest) -> list[Stream]:
 
 
 def resized(maps: Tensor, size: Sequence[int]) -> Tensor:
-    """Maps ``(n, h, w)`` at another resolution: every pixel has the value at its centre."""
+    """Resize maps ``(n, h, w)``: every pixel takes the value at its centre."""
     if tuple(maps.shape[1:]) == tuple(size):
         return maps
     rows, columns = (

@@ -1,4 +1,4 @@
-"""At most so many samples of each class, drawn by a seed: the same ones however the data is cut into batches."""
+"""Draws a limited number of samples of each class by a seed, the same ones in any batches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Draw:
     """Draws `limit` samples of every class that has more, each with the same probability, without replacement.
 
     Every sample has a number within its class, and a hash of seed, class and number: those with the lowest hashes are
-    drawn. What it takes beforehand is how many samples each class has.
+    drawn. The samples of each class have to be counted before.
 
     Parameters
     ----------
@@ -29,14 +29,14 @@ class Draw:
     counts : Tensor of int
         Samples of each class in the whole data, shape ``(C,)``.
     before : Tensor of int
-        Those that other processes see, which come before, shape ``(C,)``.
+        Samples of each class that come before, in other processes, shape ``(C,)``.
     ids : Tensor of int, optional
         The labels of the classes, ascending, shape ``(C,)``; ``0 .. C - 1`` by default.
 
     Attributes
     ----------
     before : Tensor of int
-        Samples of each class that were seen so far: where an interrupted run goes on.
+        Samples of each class that were seen so far.
     """
 
     def __init__(self, limit: int, seed: int, counts: Tensor, before: Tensor, ids: Tensor | None = None) -> None:
@@ -52,13 +52,13 @@ class Draw:
             self.highest[row] = np.partition(hashes, limit - 1)[limit - 1]
 
     def again(self) -> Draw:
-        """The same from the start."""
+        """Return the same draw from the start."""
         fresh = copy(self)
         fresh.before = self._start
         return fresh
 
     def take(self, labels: Tensor) -> Tensor:
-        """Which of the next samples are drawn: labels of shape ``(n,)`` to booleans.
+        """Return which of the next samples are drawn, given their labels, both of shape ``(n,)``.
 
         Raises
         ------
@@ -67,20 +67,20 @@ class Draw:
         """
         if not len(labels):
             return torch.zeros(0, dtype=torch.bool, device=labels.device)
-        own = labels.cpu()
-        rows = torch.searchsorted(self.ids, own).clamp_max(len(self.ids) - 1)
+        labels_here = labels.cpu()
+        rows = torch.searchsorted(self.ids, labels_here).clamp_max(len(self.ids) - 1)
         numbers, self.before = numbered(rows, self.before)
-        if bool((self.ids[rows] != own).any()) or bool((self.before > self.counts).any()):
+        if bool((self.ids[rows] != labels_here).any()) or bool((self.before > self.counts).any()):
             raise NotRepeatable(
                 "a class has more samples in this run of the data than when they were counted; "
                 "samples_per_class needs a loader that repeats itself"
             )
-        drawn = _hashes(self.seed, own.numpy(), numbers.numpy()) <= self.highest[rows.numpy()]
+        drawn = _hashes(self.seed, labels_here.numpy(), numbers.numpy()) <= self.highest[rows.numpy()]
         return torch.from_numpy(drawn).to(labels.device)
 
 
 def _hashes(seed: int, labels: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """Evenly spread numbers of 64 bits, one for each seed, class and number within it (Steele 2014, SplitMix)."""
+    """Evenly spread numbers of 64 bits, one for each seed, class and number within it (SplitMix, Steele 2014)."""
     with np.errstate(over="ignore"):
         start = _mixed(labels.astype(np.uint64) * _GOLDEN + np.uint64(seed % 2**64))
         return _mixed(start + (numbers.astype(np.uint64) + np.uint64(1)) * _GOLDEN)

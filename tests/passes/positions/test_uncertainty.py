@@ -17,6 +17,7 @@ from layerwise.passes.positions.shuffles import shuffles_of_positions
 from layerwise.passes.positions.streams import Stream
 from layerwise.passes.request import PassRequest
 from layerwise.profiling import profile
+from layerwise.settings import Settings
 
 GROUPS, DRAWS = 4, 5
 METRICS = ["nc1", "cdnv", "ncc_error", "probe_error", "class_variance", "stable_rank"]
@@ -158,7 +159,8 @@ def test_processes_have_the_labels_of_the_whole_between_them(how, monkeypatch):
 
 
 def one_stream(how: str) -> Stream:
-    request = PassRequest((), frozenset(), ("label",), {}, None, null=DRAWS, reduction=how, ignored=(-100, 255))  # type: ignore[arg-type]
+    settings = Settings(null=DRAWS, reduce=how)
+    request = PassRequest((), frozenset(), ("label",), {}, None, settings)  # type: ignore[arg-type]
     return Stream("label", request, () if how == "tokens" else (4, 5))
 
 
