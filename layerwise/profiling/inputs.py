@@ -141,7 +141,7 @@ def dimensions(batch: Batch, reduce: str = "auto") -> dict[str, int]:
         if values.is_complex():
             raise InvalidLabels(f"labels of {target!r} are complex; integers are classes, real numbers are targets")
         if values.is_floating_point():
-            # Values of pixels are refused later, whatever their shape (`layerwise.profiling.positions.check_apart`).
+            # `layerwise.profiling.positions` refuses values of pixels later, whatever their shape.
             if reduce != "pixels" and (values.ndim not in (axes, axes + 1) or values[:1].numel() == 0):
                 raise InvalidLabels(f"regression target {target!r} has shape {tuple(values.shape)}; {wanted}")
             found[target] = math.prod(values.shape[axes:])

@@ -192,8 +192,8 @@ def _dataset(pairs: PairwiseHSIC, one: Profiler, two: Profiler, split: str, same
         "reference": "Kornblith 2019; Nguyen 2021",
     }
     attributes = {
-        "model": one.model_name,
-        "other_model": two.model_name,
+        "model": one.prepared.model_name,
+        "other_model": two.prepared.model_name,
         "model_hash": weight_hash(one.network.model),
         "other_model_hash": weight_hash(two.network.model),
         "data": one.loaders.name,

@@ -166,9 +166,8 @@ def profile_checkpoints(
         network = with_adapter(network, found[0].path)
 
     def profiler_of(network: nn.Module) -> Profiler:
-        made = Profiler(network, data, asked, device=device, batch_size=batch_size)
-        made.model_name = model if isinstance(model, str) else made.model_name
-        return made
+        name = model if isinstance(model, str) else None
+        return Profiler(network, data, asked, device=device, batch_size=batch_size, model_name=name)
 
     profiler = profiler_of(network)
     if not profiler.loaders.repeatable:

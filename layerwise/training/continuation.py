@@ -12,6 +12,7 @@ from layerwise.errors import InvalidData
 from layerwise.evaluation.dataset import plain
 from layerwise.evaluation.target_frames import frames_told
 from layerwise.passes.sweep import read_fingerprint
+from layerwise.profiling.attributes import settings_attributes
 from layerwise.profiling.profiler import Profiler
 
 __all__ = ["refuse_other_data", "refuse_other_settings"]
@@ -36,7 +37,7 @@ def refuse_other_settings(stored: xr.Dataset, profiler: Profiler, run: str, way_
     frames = json.loads(stored.attrs.get("frame", "{}"))
     classes = {target: len(frame["norms"]) for target, frame in frames.items()}
     asked: dict[str, Any] = {"data": profiler.loaders.name}
-    asked |= {name: plain(value) for name, value in profiler.told.items()}
+    asked |= {name: plain(value) for name, value in settings_attributes(profiler.prepared).items()}
     has = {name: stored.attrs.get(name, "none") for name in asked}
     asked |= {
         "layers": [layer.name for layer in profiler.layers],

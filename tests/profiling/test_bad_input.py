@@ -119,7 +119,7 @@ def test_a_path_that_is_no_store_is_refused(tmp_path):
         ("timm/resnet19", "no timm model 'resnet19'; nearest: resnet18"),
         ("nonsense", "no model 'nonsense'"),
         ("tim/resnet18", "no kind of model 'tim'; nearest: timm"),
-        ("networks:Perceptrn", "no function in networks 'Perceptrn'; nearest: Perceptron"),
+        ("helpers.networks:Perceptrn", "no function in helpers.networks 'Perceptrn'; nearest: Perceptron"),
         ("no_such_module:f", "no Python module 'no_such_module'"),
     ],
 )
