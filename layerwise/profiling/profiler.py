@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import time
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from layerwise.adapters.protocol import Batch
-from layerwise.arguments import checked
+from layerwise.arguments import NAME, checked, optional
 from layerwise.errors import InvalidData, listed
 from layerwise.evaluation.dataset import assemble_profile
 from layerwise.evaluation.projection_error import error_variables
@@ -34,14 +34,14 @@ from layerwise.profiling.request import pass_request, plan_passes, projected_of,
 from layerwise.runtime.distributed import is_secondary_process
 from layerwise.runtime.progress import logger
 from layerwise.schema import Variable
-from layerwise.settings import ARGUMENTS, SETTINGS, Settings, chosen
+from layerwise.settings import ARGUMENTS, Settings, SettingsOptions, merge_settings
 
 if TYPE_CHECKING:
     import torch
     import xarray as xr
     from torch import nn
 
-__all__ = ["Profiler", "profile"]
+__all__ = ["Profiler", "profile", "resume_state_of"]
 
 
 @checked(ARGUMENTS)
@@ -53,7 +53,7 @@ def profile(
     batch_size: int = 64,
     settings: Settings | None = None,
     resume_dir: ResumeState | str | os.PathLike[str] | None = None,
-    **options: Any,
+    **options: Unpack[SettingsOptions],
 ) -> xr.Dataset:
     """Measure how far every layer of a network has collapsed, in one run of the data.
 
@@ -99,13 +99,19 @@ def profile(
     >>> ds["nc1"].dims
     ('epoch', 'split', 'target', 'layer')
     """
-    settings = chosen(settings, options, ("device", "batch_size", "settings", "resume_dir"))
-    kept = resume_dir if resume_dir is None or isinstance(resume_dir, ResumeState) else ResumeState(resume_dir)
-    with nullcontext() if kept is None else kept:
-        measured = Profiler(model, data, settings, device=device, batch_size=batch_size).measure(resume_state=kept)
-        if kept is not None and kept is not resume_dir:
-            kept.remove()
+    settings = merge_settings(settings, options, ("device", "batch_size", "settings", "resume_dir"))
+    resume_state = resume_state_of(resume_dir)
+    with resume_state or nullcontext():
+        profiler = Profiler(model, data, device=device, batch_size=batch_size, settings=settings)
+        measured = profiler.measure(resume_state=resume_state)
+        if resume_state is not None and resume_state is not resume_dir:
+            resume_state.remove()
     return measured
+
+
+def resume_state_of(resume_dir: ResumeState | str | os.PathLike[str] | None) -> ResumeState | None:
+    """Return the resume state that is kept in a folder."""
+    return resume_dir if resume_dir is None or isinstance(resume_dir, ResumeState) else ResumeState(resume_dir)
 
 
 class Profiler:
@@ -113,9 +119,8 @@ class Profiler:
 
     Parameters
     ----------
-    model, data, device, batch_size
+    model, data, device, batch_size, settings, **options
         As for `profile`.
-    settings : Settings
     model_name : str, optional
         What the profile calls the network; by default, the name that the network has.
 
@@ -127,17 +132,19 @@ class Profiler:
         The passes of the next measurement.
     """
 
-    @checked(ARGUMENTS, settings=SETTINGS)
+    @checked(ARGUMENTS, model_name=optional(NAME))
     def __init__(
         self,
         model: nn.Module | str,
         data: Any,
-        settings: Settings,
         *,
         device: str | torch.device | None = None,
         batch_size: int = 64,
+        settings: Settings | None = None,
         model_name: str | None = None,
+        **options: Unpack[SettingsOptions],
     ) -> None:
+        settings = merge_settings(settings, options, ("device", "batch_size", "settings", "model_name"))
         network, found_name = find_network(model, device, trust_remote_code=settings.trust_remote_code)
         with kept_buffers(network.model):
             inputs, first = prepare_inputs(network, data, settings, batch_size)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import zip_longest
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 import xarray as xr
@@ -26,7 +26,7 @@ from layerwise.profiling.profiler import Profiler
 from layerwise.profiling.same_samples import Pairing
 from layerwise.runtime.environment import environment
 from layerwise.runtime.progress import bar
-from layerwise.settings import ARGUMENTS, Settings, chosen, refuse_without_effect
+from layerwise.settings import ARGUMENTS, Settings, SettingsOptions, merge_settings, refuse_without_effect
 from layerwise.statistics import PairwiseHSIC, gram
 
 __all__ = ["similarity"]
@@ -52,7 +52,7 @@ def similarity(
     device: str | torch.device | None = None,
     batch_size: int = 64,
     settings: Settings | None = None,
-    **options: Any,
+    **options: Unpack[SettingsOptions],
 ) -> xr.Dataset:
     """Linear CKA between all pairs of layers of a network, or of two, in one run of the data.
 
@@ -98,16 +98,16 @@ def similarity(
     >>> similarity(net, [(x, y)])["cka"].dims
     ('layer', 'other_layer')
     """
-    asked = chosen(settings, options, ("other", "other_data", "split", "device", "batch_size", "settings"))
+    asked = merge_settings(settings, options, ("other", "other_data", "split", "device", "batch_size", "settings"))
     refuse_without_effect(asked, _WITHOUT_EFFECT)
     asked = replace(asked, metrics="feature_norm")
     if asked.reduce in DENSE:
         raise InvalidData(f"similarity compares whole samples; reduce={asked.reduce!r} keeps their parts apart")
-    one = Profiler(model, data, asked, device=device, batch_size=batch_size)
+    one = Profiler(model, data, device=device, batch_size=batch_size, settings=asked)
     two = one
     if other_data is not None or not (other is None or other is model):
         theirs = data if other_data is None else other_data
-        two = Profiler(model if other is None else other, theirs, asked, device=device, batch_size=batch_size)
+        two = Profiler(model if other is None else other, theirs, device=device, batch_size=batch_size, settings=asked)
     name = _split(one, split)
     pairing = Pairing(one.loaders.fingerprint, two.loaders.fingerprint)
     pairs = PairwiseHSIC(len(one.readings), len(two.readings))

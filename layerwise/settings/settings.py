@@ -1,43 +1,19 @@
-"""What to measure, and how: the options of everything that measures."""
+"""The options of everything that measures, as a dataclass and as keyword arguments."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
-import numpy as np
-import torch
-
-from layerwise.arguments import (
-    FLAG,
-    NAME,
-    PATH,
-    Kind,
-    anything,
-    choice,
-    either,
-    instance,
-    mapping,
-    names,
-    number,
-    optional,
-    parsed,
-    refuse_unknown,
-    several,
-    whole,
-)
-from layerwise.errors import InvalidArgument, InvalidData, shown
-from layerwise.features.reduction import DENSE, REDUCTIONS, check_reduction
-from layerwise.metrics import Convention, convention
+from layerwise.arguments import refuse_unknown
+from layerwise.errors import InvalidArgument
+from layerwise.features.reduction import DENSE
+from layerwise.metrics import Convention
 from layerwise.network.layer import Layer
-from layerwise.runtime.byte_sizes import parse_memory
-from layerwise.theory.frames import Frame, as_frame
+from layerwise.settings.kinds import KINDS, AskedFrame
 
-__all__ = ["ARGUMENTS", "CLASSES", "KINDS", "SETTINGS", "AskedFrame", "Settings", "chosen", "refuse_without_effect"]
-
-#: A frame by name, or as `layerwise.theory.predict` gives it, or by its Gram matrix ``(K, K)``.
-AskedFrame = str | Frame | np.ndarray
+__all__ = ["Settings", "SettingsOptions", "merge_settings", "refuse_without_effect"]
 
 
 @dataclass(frozen=True)
@@ -141,11 +117,11 @@ class Settings:
             object.__setattr__(self, name, kind.read(name, getattr(self, name)))
         if self.reduce in DENSE:
             if self.heads:
-                raise InvalidData(f"heads= names outputs of samples, and there are none of {self.reduce}")
+                raise InvalidArgument(f"heads= names outputs of samples, and there are none of {self.reduce}")
             return
         for name in ("ignore_index", "samples_per_class"):
             if getattr(self, name) is not None:
-                raise InvalidData(f"{name} is for reduce='tokens' and 'pixels', not for reduce={self.reduce!r}")
+                raise InvalidArgument(f"{name} is for reduce='tokens' and 'pixels', not for reduce={self.reduce!r}")
 
     def ignored(self, classes: int) -> tuple[int, ...]:
         """Labels of tokens or pixels that do not count, where so many classes are declared; 0 for none."""
@@ -154,8 +130,33 @@ class Settings:
         return (-100, 255) if self.reduce == "pixels" and classes <= 255 else (-100,)
 
 
-def chosen(settings: Settings | None, options: Mapping[str, Any], also: Iterable[str] = ()) -> Settings:
-    """The caller's settings, or the usual ones, with single options in front of them.
+class SettingsOptions(TypedDict, total=False):
+    """The fields of `Settings` as keyword arguments: ``**options: Unpack[SettingsOptions]``."""
+
+    layers: str | Sequence[str] | Callable[[Layer], bool]
+    reduce: str
+    metrics: str | Sequence[str] | None
+    classes: int | Sequence[str] | Mapping[str, int | Sequence[str]] | None
+    heads: Mapping[str, str] | None
+    convention: str | Convention
+    debiased: bool
+    frame: AskedFrame | Mapping[str, AskedFrame] | None
+    standardize: bool
+    memory: str | int | None
+    nonfinite: Literal["raise", "drop"]
+    ridge: float
+    seed: int
+    directions: int | Literal["exact"]
+    ignore_index: int | Sequence[int] | None
+    samples_per_class: int | None
+    jackknife: int
+    null: int
+    check: bool
+    trust_remote_code: bool
+
+
+def merge_settings(settings: Settings | None, options: Mapping[str, Any], also: Iterable[str] = ()) -> Settings:
+    """Return the caller's settings, or the default ones, with single options in their place.
 
     Parameters
     ----------
@@ -187,139 +188,10 @@ def refuse_without_effect(settings: Settings, without: Mapping[str, str]) -> Non
 
     Raises
     ------
-    InvalidData
+    InvalidArgument
         Naming the first one that is not what it is by default.
     """
     usual = Settings()
     for name, why in without.items():
         if getattr(settings, name) is not getattr(usual, name) and getattr(settings, name) != getattr(usual, name):
-            raise InvalidData(f"{name}= has no effect here: {why}")
-
-
-def _reduction(name: str) -> str:
-    check_reduction(name)
-    return name
-
-
-def _memory(value: str | int) -> str | int:
-    parse_memory(value)
-    return value
-
-
-def _convention(value: str | Convention) -> str | Convention:
-    convention(value)
-    return value
-
-
-def _frame(value: Any) -> Any:
-    if isinstance(value, (str, Frame)):
-        as_frame(value, 0)
-        return value
-    return np.asarray(Frame(value).gram)
-
-
-def _device(value: str | int | torch.device) -> torch.device:
-    there = f"there are cpu and {torch.cuda.device_count()} CUDA devices"
-    try:
-        device = torch.device(value)
-    except (RuntimeError, TypeError, ValueError):
-        raise InvalidData(f"the network cannot be brought to {shown(value)}; {there}") from None
-    if device.type == "meta":
-        raise InvalidData(f"the network would lose its weights on the device 'meta', which holds no values; {there}")
-    return device
-
-
-def _with(attribute: str) -> Kind:
-    """Objects that have an attribute."""
-    return anything("", lambda value: hasattr(value, attribute))
-
-
-def _class_names(value: Any) -> list[str]:
-    found = list(value)
-    numbered = all(isinstance(name, (int, np.integer)) and not isinstance(name, bool) for name in found)
-    if numbered and [*map(int, found)] == [*range(len(found))]:
-        return [*map(str, found)]
-    if not all(isinstance(name, str) for name in found):
-        raise InvalidArgument(f"classes={shown(found)}: names of classes are text; {_CLASSES_TAKE}")
-    return [*map(str, found)]
-
-
-_CLASSES_TAKE = "classes are a number above 0 or a list of names, or either of them for each target"
-#: A number of classes, or their names.
-CLASSES = either(
-    _CLASSES_TAKE,
-    whole("", 1, 10**9),
-    parsed("", _class_names, (list, tuple, range, np.ndarray), least=1),
-)
-_FRAME_TAKES = "a frame is 'etf', 'orthogonal', a Gram matrix (K, K), or what layerwise.theory.predict expects"
-_FRAME = parsed(_FRAME_TAKES, _frame, (str, Frame, np.ndarray, torch.Tensor, list, tuple))
-
-#: What every setting can be.
-KINDS: dict[str, Kind] = {
-    "layers": either(
-        "layers are 'blocks', 'stages', 'leaves', 'all', a name or a glob as text, a list of those, or a function",
-        names(""),
-        anything("", lambda value: callable(value) and not isinstance(value, (type, torch.nn.Module))),
-    ),
-    "reduce": parsed(f"a reduction is one of {', '.join(REDUCTIONS)}", _reduction),
-    "metrics": optional(names("metrics are a name or a glob, or a list of them with one at least", least=1)),
-    "classes": optional(either(_CLASSES_TAKE, CLASSES, mapping("", CLASSES))),
-    "heads": optional(
-        mapping(
-            "heads says for each target which output or layer judges it, such as {'label': 'fc2'}",
-            instance("", str),
-        )
-    ),
-    "convention": parsed("a convention is a name or a Convention", _convention, (str, Convention)),
-    "debiased": FLAG,
-    "frame": optional(either(f"{_FRAME_TAKES}, or one of them for each target", _FRAME, mapping("", _FRAME))),
-    "standardize": FLAG,
-    "memory": optional(parsed("a memory budget is written like '8GiB', or is a number of bytes", _memory, (str, int))),
-    "nonfinite": choice("way to treat NaN", ("raise", "drop")),
-    "ridge": number("the regularisation is a number of 0 or more", 0),
-    "seed": whole("a seed is a whole number of 0 or more"),
-    "directions": either(
-        "it is neither 'exact' nor a number of random directions, such as 8",
-        whole("", 1, 10**6),
-        anything("", lambda value: value == "exact"),
-    ),
-    "ignore_index": optional(
-        either(
-            "labels that do not count are a whole number, or a list of them",
-            whole("", -(2**63)),
-            several("", whole("", -(2**63))),
-        )
-    ),
-    "samples_per_class": optional(whole("1 or more are drawn of each class, a whole number", 1)),
-    "jackknife": whole(
-        "a whole number: 2 groups of samples at least, 10 are usual, or 0 for none", leave_out=(1,), most=10**6
-    ),
-    "null": whole(
-        "a whole number: 2 shuffles of the labels at least, 39 for a band of 95%, or 0 for none",
-        leave_out=(1,),
-        most=10**6,
-    ),
-    "check": FLAG,
-    "trust_remote_code": FLAG,
-}
-
-SETTINGS = instance("settings are a layerwise.Settings; single ones are given by their names", Settings)
-
-#: What the other arguments of functions that measure can be.
-ARGUMENTS: dict[str, Kind] = {
-    "device": optional(parsed("a device is a name such as 'cpu' or 'cuda:0'", _device, (str, int, torch.device))),
-    "batch_size": whole("a batch has 1 sample or more", 1),
-    "settings": optional(SETTINGS),
-    "split": optional(NAME),
-    "target": optional(NAME),
-    "run": NAME,
-    "store": optional(either("a store is a path, or what open_store returns", PATH, _with("runs"))),
-    "resume_dir": optional(either("what is not finished is kept in a folder: give its path", PATH, _with("folder"))),
-    "checkpoints": PATH,
-    "overwrite": FLAG,
-    "base": FLAG,
-    "resume": FLAG,
-    "trust_remote_code": FLAG,
-    "epoch": number("an epoch is a number", -(2**53), 2**53),
-    "step": optional(whole("a step is a whole number of 0 or more")),
-}
+            raise InvalidArgument(f"{name}= has no effect here: {why}")
