@@ -373,3 +373,28 @@ def test_two_calls_at_one_folder_are_refused(tmp_path: Path) -> None:
     pattern = save(tmp_path, 1)
     with ResumeState(tmp_path / "kept"), pytest.raises(InUse):
         profile_checkpoints(network(), data(), pattern, resume_dir=ResumeState(tmp_path / "kept"), metrics="nc1")
+
+
+def test_a_folder_by_its_path_resumes_within_an_epoch(tmp_path: Path) -> None:
+    class Stopping(list[Any]):
+        """Batches of which the second reading stops after two."""
+
+        stop = False
+
+        def __iter__(self) -> Any:
+            for number, batch in enumerate(super().__iter__()):
+                if self.stop and number == 2:
+                    raise KeyboardInterrupt
+                yield batch
+
+    pattern, batches = save(tmp_path, 1), Stopping(data()["train"])
+    options: dict[str, Any] = {"metrics": "nc1", "check": False, "memory": "1GiB"}
+    whole = profile_checkpoints(network(), batches, pattern, **options)
+    batches.stop = True
+    with pytest.raises(KeyboardInterrupt):
+        profile_checkpoints(network(), batches, pattern, resume_dir=tmp_path / "kept", **options)
+    assert (tmp_path / "kept").is_dir()
+    batches.stop = False
+    resumed = profile_checkpoints(network(), batches, pattern, resume_dir=str(tmp_path / "kept"), **options)
+    assert np.array_equal(resumed["nc1"], whole["nc1"])
+    assert not (tmp_path / "kept").exists()
