@@ -376,6 +376,8 @@ def test_two_calls_at_one_folder_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_by_its_path_resumes_within_an_epoch(tmp_path: Path) -> None:
+    from layerwise.passes.resume import ResumeState
+
     class Stopping(list[Any]):
         """Batches of which the second reading stops after two."""
 
@@ -392,7 +394,7 @@ def test_a_folder_by_its_path_resumes_within_an_epoch(tmp_path: Path) -> None:
     whole = profile_checkpoints(network(), batches, pattern, **options)
     batches.stop = True
     with pytest.raises(KeyboardInterrupt):
-        profile_checkpoints(network(), batches, pattern, resume_dir=tmp_path / "kept", **options)
+        profile_checkpoints(network(), batches, pattern, resume_dir=ResumeState(tmp_path / "kept", every=0), **options)
     assert (tmp_path / "kept").is_dir()
     batches.stop = False
     resumed = profile_checkpoints(network(), batches, pattern, resume_dir=str(tmp_path / "kept"), **options)
