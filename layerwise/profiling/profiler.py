@@ -62,22 +62,24 @@ def profile(
     model : Module or str
         A network, or a name: ``timm/NAME``, ``hf/NAME`` or ``package.module:function``.
     data : str, loader, or mapping of split to loader
-        A name such as ``"imagefolder:photos/"`` (`layerwise.data.read`), or whatever gives batches: ``(inputs,
+        A name such as ``"imagefolder:photos/"`` (`layerwise.data.read`), or an iterable of batches: ``(inputs,
         labels)`` or a mapping with labels; labels may be a mapping of several targets. Integers are classes, whatever
         the ids; floats, of shape ``(n,)`` or ``(n, q)``, are regression targets. Class means and fits come from the
-        split ``train`` where there is one.
-    device : str, optional
-        Where to run; where the model is, by default.
+        split ``train`` if there is one.
+    device : str or device, optional
+        Where to run; by default, where the model is.
     batch_size : int
-        For data given by name.
+        Samples in a batch of data given by name.
     settings : Settings, optional
+        What to measure, and how.
     resume_dir : ResumeState or path, optional
-        A folder that keeps what was accumulated, minute by minute: a profile that was killed, and is asked for again,
-        goes on from there to the same numbers, or is begun anew where data, network, settings or files are not what
-        they were, and one line says why. The folder is gone when the profile is finished; a `ResumeState` is removed by
-        the caller, who may have the profile to write first.
+        A folder that keeps the accumulated statistics, minute by minute. If a profile is killed, the same call resumes
+        from there and ends with the same numbers. It begins anew, and logs why, if data, network, settings or files
+        have changed. The folder is removed when the profile is finished; a `ResumeState` is left to the caller, who may
+        write the profile first.
     **options
-        Fields of `Settings`, such as ``layers="stages"`` or ``metrics=["nc1", "ncc_*"]``; they go before `settings`.
+        Fields of `Settings`, such as ``layers="stages"`` or ``metrics=["nc1", "ncc_*"]``; they replace those of
+        `settings`.
 
     Returns
     -------
@@ -87,8 +89,8 @@ def profile(
     Raises
     ------
     LayerwiseError
-        For whatever the caller can mend: an unknown layer, labels outside the classes, an empty loader, a folder that
-        another profile is writing to (`InUse`).
+        For mistakes that the caller can mend: an unknown layer, labels outside the classes, an empty loader, a folder
+        that another profile is writing to (`InUse`).
 
     Examples
     --------
