@@ -162,7 +162,7 @@ def _named(models: Models) -> dict[str, nn.Module | str]:
     if isinstance(models, Mapping):
         named = dict(models)
     else:
-        listed = list(models) if isinstance(models, (list, tuple)) else [models]
+        listed: list[Any] = list(models) if isinstance(models, (list, tuple)) else [models]
         if not all(isinstance(model, (str, nn.Module)) for model in listed):
             raise InvalidArgument(
                 f"models={shown(models)}: networks are modules or names of models, one or a list of them, or a mapping "

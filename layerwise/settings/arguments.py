@@ -24,14 +24,14 @@ __all__ = ["ARGUMENTS", "SETTINGS"]
 
 
 def _device(value: str | int | torch.device) -> torch.device:
-    there = f"there are cpu and {torch.cuda.device_count()} CUDA devices"
+    available = f"there are cpu and {torch.cuda.device_count()} CUDA devices"
     try:
         device = torch.device(value)
     except (RuntimeError, TypeError, ValueError):
-        raise InvalidArgument(f"the network cannot be brought to {shown(value)}; {there}") from None
+        raise InvalidArgument(f"the network cannot be brought to {shown(value)}; {available}") from None
     if device.type == "meta":
         raise InvalidArgument(
-            f"the network would lose its weights on the device 'meta', which holds no values; {there}"
+            f"the network would lose its weights on the device 'meta', which holds no values; {available}"
         )
     return device
 

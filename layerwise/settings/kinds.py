@@ -30,7 +30,7 @@ from layerwise.theory.frames import Frame, as_frame
 
 __all__ = ["CLASSES", "KINDS", "AskedFrame"]
 
-#: A frame by name, or as `layerwise.theory.predict` gives it, or by its Gram matrix ``(K, K)``.
+#: A frame by name, as `layerwise.theory.predict` returns it, or by its Gram matrix ``(K, K)``.
 AskedFrame = str | Frame | np.ndarray
 
 
@@ -57,13 +57,13 @@ def _frame(value: Any) -> Any:
 
 
 def _class_names(value: Any) -> list[str]:
-    found = list(value)
-    numbered = all(isinstance(name, (int, np.integer)) and not isinstance(name, bool) for name in found)
-    if numbered and [*map(int, found)] == [*range(len(found))]:
-        return [*map(str, found)]
-    if not all(isinstance(name, str) for name in found):
-        raise InvalidArgument(f"classes={shown(found)}: names of classes are text; {_CLASSES_TAKE}")
-    return [*map(str, found)]
+    class_names = list(value)
+    numbered = all(isinstance(name, (int, np.integer)) and not isinstance(name, bool) for name in class_names)
+    if numbered and [*map(int, class_names)] == [*range(len(class_names))]:
+        return [*map(str, class_names)]
+    if not all(isinstance(name, str) for name in class_names):
+        raise InvalidArgument(f"classes={shown(class_names)}: names of classes are text; {_CLASSES_TAKE}")
+    return [*map(str, class_names)]
 
 
 _CLASSES_TAKE = "classes are a number above 0 or a list of names, or either of them for each target"

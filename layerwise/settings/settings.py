@@ -26,69 +26,67 @@ class Settings:
         ``"blocks"``, ``"stages"``, ``"leaves"``, ``"all"``, names, globs, or a function of a `Layer`.
     reduce : str
         How activations become features: ``auto``, ``gap``, ``grid:k``, ``cls``, ``mean``, ``max``, ``last``, ``eos``,
-        ``flatten`` or ``sketch:k``. ``auto`` is what the network itself does, as far as one of them gives it on the
-        first samples; maps and tokens that it flattens are flattened if none has more than 8,192 features. Where it
-        differs one line says so, and the attribute ``network_pooling``. ``tokens`` or ``pixels`` make every token or
-        pixel a sample with a label of its own: of shape ``(n, tokens)``, or label maps ``(n, h, w)``, which are resized
-        to each layer's resolution by nearest neighbour. Regression targets of tokens have the shape ``(n, tokens, q)``,
-        or ``(n, tokens)`` for one number a token. Padding and prefix tokens never count.
+        ``flatten`` or ``sketch:k``. ``auto`` follows the network, if one of these reproduces its pooling on the first
+        samples; maps and tokens that it flattens are flattened if none has more than 8,192 features. A line and the
+        attribute ``network_pooling`` record a difference. ``tokens`` or ``pixels`` make every token or pixel a sample
+        with its own label: of shape ``(n, tokens)``, or label maps ``(n, h, w)``, which are resized to each layer's
+        resolution by nearest neighbour. Regression targets of tokens have the shape ``(n, tokens, q)``, or ``(n,
+        tokens)`` for one number a token. Padding and prefix tokens never count.
     metrics : str or sequence of str, optional
-        Names or globs; all by default but what is costly, such as ``geometric_complexity``.
+        Names or globs; by default all but costly ones, such as ``geometric_complexity``.
     classes : int, sequence of str, or mapping of target to either, optional
-        Number or names of the classes, whose ids are 0 to C-1. Taken from the data where it names them; else the ids
-        that occur are the classes.
+        Number or names of the classes, whose ids are 0 to C-1. By default, the names that the data has, else the ids
+        that occur.
     heads : mapping of target to str, optional
-        Which of the network's outputs judges a target, or which layer does: its name, where the output is not called as
-        the target. Of two targets that the network's own scores would do for alike, neither is judged by them unless
-        this says whose they are.
+        The name of the output or layer that judges a target, where the output is not named like the target. If the
+        network's scores would suit two targets equally, neither is judged by them unless this names one.
     convention : str or Convention
         ``default``, ``papyan``, ``he_su``, ``he_su_imbalanced`` or ``ibrahim``. The attribute ``convention_reaches``
         names the metrics that it changes (`layerwise.metrics.convention.REACHES`); all others are the same under each.
     debiased : bool
-        Whether `nc1`, `nc1_trace` and `cdnv` are corrected for the sampling error of class means, which draws them
-        apart and makes few samples look more collapsed than they are, and `vci` and `h_score` for what features fitted
-        to labels explain by chance.
+        Whether `nc1`, `nc1_trace` and `cdnv` are corrected for the sampling error of class means, which makes few
+        samples look more collapsed than they are, and `vci` and `h_score` for the share that features explain by
+        chance.
     frame : str, Frame or ndarray, or mapping of target to one of them, optional
-        What `frame_distance` measures the distance from: ``"etf"``, ``"orthogonal"``, what `layerwise.theory.predict`
-        expects of the training, or a Gram matrix ``(K, K)``.
+        The frame of `frame_distance`: ``"etf"``, ``"orthogonal"``, a prediction of `layerwise.theory.predict`, or a
+        Gram matrix ``(K, K)``.
     standardize : bool
-        Whether regression targets are counted in units of their standard deviations on the training split. As they are
-        by default: the network was trained on them so, and `nrc3` compares its head with their covariance.
+        Whether regression targets are divided by their standard deviations on the training split. Not by default: the
+        network was trained on them unchanged, and `nrc3` compares its head with their covariance.
     memory : str or int, optional
-        Budget for statistics and waiting features, such as ``"8GiB"``; half of the free memory by default.
+        Budget for statistics and cached features, such as ``"8GiB"``; half of the free memory by default.
     nonfinite : {"raise", "drop"}
-        Whether NaN or infinity in a layer, or in a regression target, is an error, or its samples are left out of the
-        layer or the target, and counted.
+        Whether NaN or infinity in a layer, or in a regression target, is an error, or the samples are left out of that
+        layer or target, and counted.
     ridge : float
         Regularisation of the ridge classifier, in units of the mean variance of a feature.
     seed : int
-        Of random projections, directions and shuffles.
+        Seed of random projections, directions and shuffles.
     directions : int or "exact"
         Random directions a sample for geometric complexity; ``"exact"`` takes every axis of the input.
     ignore_index : int or sequence of int, optional
         Labels of tokens or pixels that do not count: by default -100, and of pixels 255 where no more than 255 classes
         are declared. It is for classes: a token without a value of a regression target has NaN there (`nonfinite`).
     samples_per_class : int, optional
-        Tokens or pixels of each class that are drawn, by `seed`, of those that a layer has: the same ones however the
-        data is cut into batches. What the network itself gets wrong, and the samples of each class, are counted over
-        all, drawn or not. All by default.
+        Tokens or pixels of each class that are drawn in every layer, by `seed`: the same ones however the data is cut
+        into batches. Errors of the network, and the samples of each class, are counted over all. All by default.
     jackknife : int
         Groups of samples for standard errors, ``<metric>_se``, and the bias of few samples, ``<metric>_bias``:
-        everything is measured again without each of them, from the same runs of the data. 0, the default, for none; 10
-        are usual. `layerwise.interval` makes confidence intervals of them. Tokens and pixels go with their text or
+        everything is measured again without each group, in the same runs of the data. 0, the default, for none; 10 are
+        usual. `layerwise.interval` makes confidence intervals of them. Tokens and pixels stay with their text or
         picture.
     null : int
-        Shuffles of labels and regression targets for what chance alone would give, ``<metric>_null``, ``_null_low`` and
-        ``_null_high``: everything that compares classes, or depends on which target goes with which sample, is measured
-        again under each, from the same runs of the data. 0, the default, for none; 39 make a band of 95%. The labels
-        are read beforehand, in a run of the data without the network. Those of tokens are turned along all texts, and
-        pictures swap whole label maps.
+        Shuffles of labels and regression targets for values by chance, ``<metric>_null``, ``_null_low`` and
+        ``_null_high``: metrics that depend on which label or target belongs to which sample are measured again under
+        each, in the same runs of the data. 0, the default, for none; 39 make a band of 95%. The labels are read
+        beforehand, in a run of the data without the network. Labels of tokens are rotated along all texts, and pictures
+        swap whole label maps.
     check : bool
-        Whether a few samples are run again before every run, alone, in another order and with more padding, to see
-        that their features do not depend on their company (`layerwise.features.check`).
+        Whether a few samples are run again before the first run, alone, in another order and with more padding, to
+        check that their features do not depend on other samples (`layerwise.features.check`).
     trust_remote_code : bool
-        Whether Python code that comes with a model may run, where a model is given by name: it can do whatever you can.
-        By default it is refused and named.
+        Whether Python code that comes with a model given by name may run, with all rights of the caller. By default it
+        is refused and named.
     """
 
     layers: str | Sequence[str] | Callable[[Layer], bool] = "blocks"
@@ -124,7 +122,7 @@ class Settings:
                 raise InvalidArgument(f"{name} is for reduce='tokens' and 'pixels', not for reduce={self.reduce!r}")
 
     def ignored(self, classes: int) -> tuple[int, ...]:
-        """Labels of tokens or pixels that do not count, where so many classes are declared; 0 for none."""
+        """Return the labels of tokens or pixels that do not count, for a declared number of classes; 0 for none."""
         if self.ignore_index is not None:
             return (self.ignore_index,) if isinstance(self.ignore_index, int) else tuple(self.ignore_index)
         return (-100, 255) if self.reduce == "pixels" and classes <= 255 else (-100,)
@@ -164,7 +162,7 @@ def merge_settings(settings: Settings | None, options: Mapping[str, Any], also: 
     options : mapping
         Fields of `Settings`.
     also : iterable of str
-        Other arguments of the function that took the options: one of them may have been meant.
+        Other arguments of the function that took the options, since an unknown name may be a misspelt one.
 
     Raises
     ------
@@ -178,7 +176,7 @@ def merge_settings(settings: Settings | None, options: Mapping[str, Any], also: 
 
 
 def refuse_without_effect(settings: Settings, without: Mapping[str, str]) -> None:
-    """Refuse settings that a function would pass over in silence.
+    """Refuse settings that a function would ignore.
 
     Parameters
     ----------
@@ -189,9 +187,9 @@ def refuse_without_effect(settings: Settings, without: Mapping[str, str]) -> Non
     Raises
     ------
     InvalidArgument
-        Naming the first one that is not what it is by default.
+        Naming the first one that differs from its default.
     """
-    usual = Settings()
+    default = Settings()
     for name, why in without.items():
-        if getattr(settings, name) is not getattr(usual, name) and getattr(settings, name) != getattr(usual, name):
+        if getattr(settings, name) is not getattr(default, name) and getattr(settings, name) != getattr(default, name):
             raise InvalidArgument(f"{name}= has no effect here: {why}")
