@@ -40,16 +40,16 @@ def plan_passes(
     BudgetExceeded, NotRepeatable
         As `make_plan` raises them.
     """
-    held = held_classes(
+    class_counts = held_classes(
         *(layers.network, inputs.loaders.splits, first, inputs.class_targets, inputs.class_counts),
         *(settings, inputs.ignored(settings)),
     )
-    classes = max(held.values(), default=1)
+    classes = max(class_counts.values(), default=1)
     plan = make_plan(
         [reading.features for reading in layers.readings],
         classes=classes,
         samples=most_samples(settings, inputs.loaders.most_samples, layers.readings, classes),
-        targets=len(held),
+        targets=len(class_counts),
         dimensions=list(inputs.dimensions.values()),
         needs=metrics.needs,
         metrics=metrics.applying,

@@ -45,7 +45,7 @@ class Base:
     step: int = 0
 
     @classmethod
-    def of(cls, network: nn.Module, model: nn.Module | str, found: Sequence[Checkpoint]) -> Base:
+    def of(cls, network: nn.Module, model: nn.Module | str, series: Sequence[Checkpoint]) -> Base:
         """Return the base of checkpoints.
 
         Raises
@@ -53,7 +53,7 @@ class Base:
         InvalidData
             If it is one of the checkpoints, or one of them has epoch 0 already.
         """
-        for checkpoint in found:
+        for checkpoint in series:
             if checkpoint.epoch == 0:
                 raise InvalidData(f"{checkpoint.path} is of epoch 0, before the training; leave base away")
             adapters = getattr(network, "peft_config", {})
@@ -65,13 +65,13 @@ class Base:
         name = model if isinstance(model, str) else type(model).__name__
         stamp = weight_hash(network, list(getattr(network, "peft_config", {})))
         with kept_weights(network):
-            load_weights(network, found[-1])
+            load_weights(network, series[-1])
             if weight_hash(network) == stamp:
                 raise InvalidData(
-                    f"{name} has the weights of {found[-1].path}, and is no network before its training: give the one "
+                    f"{name} has the weights of {series[-1].path}, and is no network before its training: give the one "
                     "that the training began with"
                 )
-        return cls(name, stamp, isinstance(model, str), type(found[0].epoch)(0))
+        return cls(name, stamp, isinstance(model, str), type(series[0].epoch)(0))
 
 
 def measure_base(

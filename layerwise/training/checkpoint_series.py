@@ -98,12 +98,12 @@ def profile_checkpoints(
         If the run has an epoch that was measured with other weights than its checkpoint has now.
     """
     asked = merge_settings(settings, options, _ARGUMENTS)
-    found = find_checkpoints(checkpoints)
+    series = find_checkpoints(checkpoints)
     target = _opened(store)
     target.check(run)
     network = load(model, trust_remote_code=asked.trust_remote_code)[0] if isinstance(model, str) else model
-    if isinstance(model, str) and has_adapter(found[0].path):
-        network = with_adapter(network, found[0].path)
+    if isinstance(model, str) and has_adapter(series[0].path):
+        network = with_adapter(network, series[0].path)
 
     def profiler_of(network: nn.Module) -> Profiler:
         name = model if isinstance(model, str) else None
@@ -112,9 +112,9 @@ def profile_checkpoints(
     profiler = profiler_of(network)
     if not profiler.loaders.repeatable:
         raise NotRepeatable("every checkpoint needs a run of the data, and a loader runs once: give a DataLoader")
-    wanted: list[Checkpoint | Base] = [*found]
+    wanted: list[Checkpoint | Base] = [*series]
     if base:
-        wanted = [Base.of(profiler.network.model, model, found), *found]
+        wanted = [Base.of(profiler.network.model, model, series), *series]
     kept = nullcontext() if isinstance(model, str) else kept_weights(profiler.network.model)
     resume_state = resume_state_of(resume_dir)
     with kept, resume_state or nullcontext():

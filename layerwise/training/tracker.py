@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import xarray as xr
@@ -151,7 +152,7 @@ class Tracker:
         due = self._calendar.is_due(label, step)
         if (last and label in self._measured) or not (due or last):
             return None
-        self._refuse_twice(label)
+        _refuse_twice(self._measured, label, self._calendar.by)
         with untouched(self._model, self._generators):
             measured = self._profiler.measure(label, step)
         if self._store is not None:
@@ -175,15 +176,15 @@ class Tracker:
         measured = [self._measured[label] for label in sorted(self._measured)]
         return xr.concat(measured, "epoch", data_vars="minimal", combine_attrs="override", join="exact")
 
-    def _refuse_twice(self, label: float) -> None:
-        if label not in self._measured:
-            return
-        from layerwise.store import EpochExists
 
-        step = int(self._measured[label]["step"].item())
-        within = "; within an epoch give its part, as in epoch + (batch + 1) / len(loader)"
-        by_step = self._calendar.by == "step"
-        raise EpochExists(f"epoch {label} was already measured, at step {step}{within if by_step else ''}")
+def _refuse_twice(measured: Mapping[float, xr.Dataset], label: float, by: str) -> None:
+    if label not in measured:
+        return
+    from layerwise.store import EpochExists
+
+    step = int(measured[label]["step"].item())
+    within = "; within an epoch give its part, as in epoch + (batch + 1) / len(loader)"
+    raise EpochExists(f"epoch {label} was already measured, at step {step}{within if by == 'step' else ''}")
 
 
 def _opened(store: Store | str | os.PathLike[str] | None) -> Store | None:
