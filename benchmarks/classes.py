@@ -68,7 +68,9 @@ def measure(classes: int, width: int, samples: int) -> dict[str, float]:
 def profile_noise(classes: int, width: int, samples: int) -> Profiler:
     """The profile of one layer that gives the noise as it is."""
     network = nn.Sequential(nn.Identity(), nn.Linear(width, 2)).eval()
-    return Profiler(network, {"train": Noise(classes, width, samples)}, Settings(layers=["0"], classes=classes))
+    return Profiler(
+        network, {"train": Noise(classes, width, samples)}, settings=Settings(layers=["0"], classes=classes)
+    )
 
 
 def peak_of(run: Callable[[], object]) -> int:

@@ -105,7 +105,7 @@ def main() -> None:
     model, batches = images("resnet18", options.samples, options.device)
     model.requires_grad_(False)
     pictures = torch.cat([inputs for inputs, _ in batches])[..., : options.size, : options.size].contiguous()
-    profiler = Profiler(model, [(pictures[:2], torch.arange(2))], Settings(metrics="geometric_complexity"))
+    profiler = Profiler(model, [(pictures[:2], torch.arange(2))], settings=Settings(metrics="geometric_complexity"))
     network = profiler.network
     readings = [reading for reading in profiler.readings if reading.layer.side == "output"]
     directions = options.directions

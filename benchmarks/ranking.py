@@ -62,7 +62,7 @@ class Replayed(nn.Module):
 
 def features_of(network: nn.Module | str, data: str) -> Features:
     """The features of every layer that a profile would measure."""
-    profiler = Profiler(network, data, Settings(metrics="feature_norm"))
+    profiler = Profiler(network, data, settings=Settings(metrics="feature_norm"))
     layers: dict[str, dict[str, list[Tensor]]] = {}
     labels: dict[str, list[Tensor]] = {}
     for split, batches in profiler.loaders.splits.items():

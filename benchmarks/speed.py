@@ -118,7 +118,7 @@ def main() -> None:
                 bare.append(seconds(forward, options.device))
                 ratios[way].append(measured / statistics.mean(bare[-2:]))
         for check in (True, False):
-            ready = partial(Profiler, model, {"train": data}, Settings(check=check))
+            ready = partial(Profiler, model, {"train": data}, settings=Settings(check=check))
             before = statistics.median(seconds(ready, options.device) for _ in range(options.repeats))
             batches_long = before / (statistics.median(bare) / len(data))
             told = "with" if check else "without"

@@ -1,4 +1,4 @@
-"""The layers of a network and what a profile of them would cost, before there is any data."""
+"""The layers of a network, and what a profile of them would cost, before there is any data."""
 
 from __future__ import annotations
 
@@ -28,7 +28,16 @@ __all__ = ["Forecast", "forecast"]
 
 @dataclass(frozen=True)
 class Forecast:
-    """Layers, a row each, and the plan for profiling them."""
+    """Layers, a row each, and the plan for profiling them.
+
+    Attributes
+    ----------
+    rows : list of dict
+        Name, kind, shape, features, reduction, parameters and depth of each layer.
+    plan : Plan
+    classes, samples : int
+        What the plan is made for.
+    """
 
     rows: list[dict[str, Any]]
     plan: Plan
@@ -36,7 +45,7 @@ class Forecast:
     samples: int
 
     def text(self) -> str:
-        """A table and the forecast, for a terminal."""
+        """Return a table and the forecast, for a terminal."""
         import pandas as pd
 
         table: str = pd.DataFrame(self.rows).to_string(index=False, formatters={"depth": depth_cell})
@@ -45,13 +54,13 @@ class Forecast:
         return f"{table}\n\n{cost}{waiting}"
 
     def json(self) -> str:
-        """The same for a program."""
+        """Return layers and plan as JSON, for a program."""
         plan = {
             "passes": self.plan.passes,
             "second_pass_from": self.plan.second,
             "statistics_bytes": self.plan.statistics_bytes,
             "finishing_bytes": self.plan.finishing_bytes,
-            "bank_bytes": self.plan.cache_bytes,
+            "cache_bytes": self.plan.cache_bytes,
             "reason": self.plan.reason,
         }
         return json.dumps({"layers": self.rows, "plan": plan}, indent=2)
@@ -72,7 +81,24 @@ def forecast(
     memory: str | int | None = None,
     trust_remote_code: bool = False,
 ) -> Forecast:
-    """List the layers and plan a profile with every metric, on inputs that the adapter makes up."""
+    """List the layers and plan a profile with every metric, on made-up inputs.
+
+    Parameters
+    ----------
+    model : Module or str
+        As for `layerwise.profile`.
+    layers, reduce, memory, trust_remote_code
+        As in `layerwise.Settings`.
+    classes, samples : int
+        The data that the plan is made for.
+
+    Raises
+    ------
+    UnknownName
+        If there is no such model, layer or reduction.
+    BudgetExceeded
+        If no plan fits the memory.
+    """
     network, _ = find_network(model, None, trust_remote_code=trust_remote_code)
     inputs = network.adapter.example(network.model)
     batch = network.batch((inputs, torch.zeros(2, dtype=torch.int64)))
@@ -88,7 +114,7 @@ def forecast(
         metrics=metrics,
     )
     plan = make_plan(work, parse_memory(memory))
-    found = [reading.layer for reading in readings]
+    layer_depths = depths([reading.layer for reading in readings])
     rows = [
         {
             "layer": reading.name,
@@ -99,6 +125,6 @@ def forecast(
             "parameters": reading.layer.parameters,
             "depth": depth,
         }
-        for reading, depth in zip(readings, depths(found), strict=True)
+        for reading, depth in zip(readings, layer_depths, strict=True)
     ]
     return Forecast(rows, plan, classes, samples)

@@ -1,4 +1,4 @@
-"""What the caller calls a model and data, as a network and loaders."""
+"""Data as loaders by split, and the regression targets and classes of their labels."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Loaders:
-    """Loaders by split, and what their data says of itself.
+    """Loaders by split, and the names and fingerprint of their data.
 
     Attributes
     ----------
@@ -45,13 +45,13 @@ class Loaders:
     name : str
         The data's name.
     classes : tuple of str
-        Names of the classes; empty where the data does not say.
+        Names of the classes; empty if the data has none.
     fingerprint : str
-        Of data read by name; empty otherwise.
+        Fingerprint of data read by name; empty otherwise.
     notes : iterable of str
-        What of the data was read otherwise than it stands, or not at all; more may come as it is read.
+        What was changed or skipped in reading; notes may be added while the data is read.
     prepare : callable, optional
-        What prepares data read by name for the network.
+        Prepares data read by name for the network.
     """
 
     splits: Mapping[str, Iterable[Any]]
@@ -63,7 +63,7 @@ class Loaders:
 
     @property
     def preprocessing(self) -> str:
-        """How data read by name is prepared for the network, as far as it is known by now; empty for other data."""
+        """How data read by name is prepared for the network, as far as it is known yet; empty for other data."""
         return "" if self.prepare is None else str(getattr(self.prepare, "text", "none"))
 
     @property
@@ -73,13 +73,13 @@ class Loaders:
 
     @property
     def most_samples(self) -> int | None:
-        """Samples of the largest split; None where a loader does not say."""
+        """Samples of the largest split; None if the size of a loader is unknown."""
         sizes = [size for size in map(_samples, self.splits.values()) if size is not None]
         return max(sizes) if len(sizes) == len(self.splits) else None
 
 
 def find_loaders(data: Any, model: nn.Module, adapter: Adapter, batch_size: int) -> Loaders:
-    """Loaders by split, from a data name, a loader or a mapping of split to loader.
+    """Return loaders by split, from a data name, a loader or a mapping of split to loader.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def find_loaders(data: Any, model: nn.Module, adapter: Adapter, batch_size: int)
 
 
 def _named_loaders(name: str, model: nn.Module, adapter: Adapter, batch_size: int) -> Loaders:
-    """Loaders of what is read by name, prepared for the model."""
+    """Return loaders of data that is read by name, prepared for the model."""
     from layerwise.data import loaders, read
     from layerwise.data.stacking import Stacking
     from layerwise.data.token_counts import CountsTokens, with_tokens
@@ -118,22 +118,23 @@ def _named_loaders(name: str, model: nn.Module, adapter: Adapter, batch_size: in
     if notes is not None:
         source.notes.include(notes)
     splits = loaders(source, prepare, batch_size=batch_size, share=rank_and_world_size())
-    # Integers without names are ids, of which those that occur are the classes.
+    # Integers without names are ids; the ids that occur are the classes.
     classes = () if are_numbers(source.classes) else source.classes
     return Loaders(splits, source.name, classes, source.fingerprint, source.notes, prepare)
 
 
 def dimensions(batch: Batch, reduce: str = "auto") -> dict[str, int]:
-    """Dimension of every regression target: of labels of floating type, shape ``(n,)`` or ``(n, q)``.
+    """Return the dimension of every regression target.
 
-    Where every token is a sample, the shape is ``(n, tokens)`` or ``(n, tokens, q)``.
+    Regression targets are labels of floating type, of shape ``(n,)`` or ``(n, q)``; if every token is a sample, of
+    shape ``(n, tokens)`` or ``(n, tokens, q)``.
 
     Raises
     ------
     InvalidLabels
         For floats of any other shape, and for complex numbers.
     """
-    found = {}
+    sizes = {}
     axes, wanted = 1, "(n,) or (n, q) is needed, and values of every token are read by reduce='tokens'"
     if reduce == "tokens":
         axes, wanted = 2, "(n, tokens) or (n, tokens, q) is needed"
@@ -141,17 +142,17 @@ def dimensions(batch: Batch, reduce: str = "auto") -> dict[str, int]:
         if values.is_complex():
             raise InvalidLabels(f"labels of {target!r} are complex; integers are classes, real numbers are targets")
         if values.is_floating_point():
-            # Values of pixels are refused later, whatever their shape (`layerwise.profiling.positions.check_apart`).
+            # `layerwise.profiling.positions` refuses values of pixels later, whatever their shape.
             if reduce != "pixels" and (values.ndim not in (axes, axes + 1) or values[:1].numel() == 0):
                 raise InvalidLabels(f"regression target {target!r} has shape {tuple(values.shape)}; {wanted}")
-            found[target] = math.prod(values.shape[axes:])
-    return found
+            sizes[target] = math.prod(values.shape[axes:])
+    return sizes
 
 
 def class_names(
     declared: Any, loaders: Loaders, targets: Sequence[str], regression: Collection[str] = ()
 ) -> dict[str, tuple[str, ...]]:
-    """Names of the classes of every target, as far as caller or data say.
+    """Return the names of the classes of every target whose classes the caller or the data names.
 
     Raises
     ------
@@ -161,7 +162,7 @@ def class_names(
         If classes were declared for labels of floating type.
     """
     of_classes = [target for target in targets if target not in regression]
-    found = {target: loaders.classes for target in of_classes if loaders.classes}
+    names = {target: loaders.classes for target in of_classes if loaders.classes}
     if declared is not None:
         by_target = declared if isinstance(declared, Mapping) else dict.fromkeys(of_classes or targets, declared)
         for target in by_target:
@@ -173,21 +174,23 @@ def class_names(
                 f"labels of {wrong[0]!r} must be integers, since classes were declared for them; they are of floating "
                 "type, and without declared classes a regression target"
             )
-        found |= {target: _names(value) for target, value in by_target.items()}
-    return found
+        names |= {target: _names(value) for target, value in by_target.items()}
+    return names
 
 
 def check_classes_for(metrics: Sequence[Metric], asked: str | Sequence[str] | None, batch: Batch) -> None:
-    """Refuse metrics of classes, asked for by name, where all targets are of floating type and look like classes.
+    """Refuse class metrics that are asked for by name if all targets are floats that look like classes.
 
     Raises
     ------
     InvalidLabels
-        Saying how the labels become classes.
+        With the way to make classes of the labels.
     """
     named = [asked] if isinstance(asked, str) else list(asked or ())
-    found = [item.name for item in metrics if item.name in named and not item.applies(classes=False, regression=True)]
-    if not found or any(not values.is_floating_point() for values in batch.labels.values()):
+    of_classes = [
+        metric.name for metric in metrics if metric.name in named and not metric.applies(classes=False, regression=True)
+    ]
+    if not of_classes or any(not values.is_floating_point() for values in batch.labels.values()):
         return
     target, values = next(iter(batch.labels.items()))
     if one_hot_classes(values):
@@ -197,25 +200,25 @@ def check_classes_for(metrics: Sequence[Metric], asked: str | Sequence[str] | No
     else:
         return
     raise InvalidLabels(
-        f"{', '.join(found)} compare classes, and target {target!r} is of floating type, which is a regression target; "
-        f"{way_out}"
+        f"{', '.join(of_classes)} compare classes, and target {target!r} is of floating type, which is a regression "
+        f"target; {way_out}"
     )
 
 
 def names_of_labels(batch: Batch) -> dict[str, tuple[str, ...]]:
-    """Classes that the form of the labels says, by target: booleans are two, one-hot rows as many as they are long."""
-    found: dict[str, tuple[str, ...]] = {}
+    """Return the classes of boolean labels, which are two, and of one-hot labels, by target."""
+    names: dict[str, tuple[str, ...]] = {}
     for target, labels in batch.labels.items():
         if labels.dtype == torch.bool and labels.ndim == 1:
-            found[target] = ("False", "True")
+            names[target] = ("False", "True")
         elif not labels.is_floating_point() and (count := one_hot_classes(labels)):
             logger.warning("labels of %r are one-hot, of %s classes", target, count)
-            found[target] = tuple(map(str, range(count)))
-    return found
+            names[target] = tuple(map(str, range(count)))
+    return names
 
 
 def score_names(model: nn.Module) -> tuple[str, ...]:
-    """What a network calls its own class scores; none where it has made-up names, or does not say."""
+    """Return a network's names of its class scores; none if it has no names, or generic ones."""
     named = getattr(getattr(model, "config", None), "id2label", None)
     if not isinstance(named, Mapping):
         return ()
@@ -228,7 +231,7 @@ def _names(value: int | Sequence[str]) -> tuple[str, ...]:
 
 
 def _classes_of(dataset: Any) -> tuple[str, ...]:
-    """What a dataset calls its classes, or the ids of as many as it says; none where it says neither."""
+    """Return a dataset's names of its classes, or their ids if it has a number of classes; none if it has neither."""
     try:
         return _names(CLASSES.read("classes", getattr(dataset, "classes", ())))
     except InvalidArgument:
@@ -236,7 +239,7 @@ def _classes_of(dataset: Any) -> tuple[str, ...]:
 
 
 def _samples(loader: Any) -> int | None:
-    """How many samples a loader has, by its dataset or by the labels of a list of batches; None if it does not say."""
+    """Return the samples of a loader, by its dataset or by the labels of a list of batches; None if it has neither."""
     dataset = _dataset(loader)
     if dataset is not None:
         sampler: Any = getattr(loader, "sampler", None)
@@ -251,6 +254,6 @@ def _samples(loader: Any) -> int | None:
 
 
 def _dataset(loader: Any) -> Any:
-    """A loader's dataset, or a sequence of batches' samples where they can be counted."""
+    """Return a loader's dataset; None if it has none whose samples can be counted."""
     dataset = getattr(loader, "dataset", None)
     return dataset if hasattr(dataset, "__len__") else None

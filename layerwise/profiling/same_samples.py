@@ -1,4 +1,4 @@
-"""Whether two networks are given the same samples in the same order."""
+"""Checks that two networks are given the same samples in the same order."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _MEND = "give both networks the same samples in the same batches, unshuffled"
 
 
 class Pairing:
-    """Compares what two networks are given, batch by batch.
+    """Compare the samples of two networks, batch by batch.
 
-    Samples are the same where their labels are, and their inputs; each network may prepare inputs in its own way, and
-    then the labels, and the name of the data where it has one, are all that can tell.
+    Samples are the same if their labels and inputs are equal. If each network prepares inputs in its own way, only the
+    labels, and the name of data that has one, can be compared.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class Pairing:
         Raises
         ------
         InvalidData
-            If there is none for one of them, or its samples are others, or in another order.
+            If only one network has a batch, or the samples differ or come in another order.
         """
         number, self._number = self._number, self._number + 1
         if first is None or second is None:
@@ -60,17 +60,17 @@ class Pairing:
                     f"the networks are given other samples, or the same in another order: labels of {target!r} differ "
                     f"in batch {number}; {_MEND}"
                 )
-        one, two = (sample_hashes(batch.inputs, {}, batch.size) for batch in (first, second))
-        if one == two:
+        hashes, other_hashes = (sample_hashes(batch.inputs, {}, batch.size) for batch in (first, second))
+        if hashes == other_hashes:
             return
-        if _moved(one, two):
+        if _reordered(hashes, other_hashes):
             raise InvalidData(
                 f"the networks are given the same samples in another order: inputs of batch {number}; {_MEND}"
             )
         self._prepared = True
 
-    def told(self) -> str:
-        """How it is known that the samples are the same; one line where only labels tell."""
+    def evidence(self) -> str:
+        """Return what shows that the samples are the same; log a warning if only labels do."""
         if not self._number:
             return "one loader"
         if not self._prepared:
@@ -83,12 +83,12 @@ class Pairing:
         return "labels are equal, inputs are not: taken for the same samples, prepared for each network"
 
 
-def _equal(one: Tensor, two: Tensor) -> bool:
-    same = one.shape == two.shape and one.is_floating_point() == two.is_floating_point()
-    return same and torch.allclose(one.cpu().double(), two.cpu().double(), rtol=1e-6, atol=0.0, equal_nan=True)
+def _equal(a: Tensor, b: Tensor) -> bool:
+    comparable = a.shape == b.shape and a.is_floating_point() == b.is_floating_point()
+    return comparable and torch.allclose(a.cpu().double(), b.cpu().double(), rtol=1e-6, atol=0.0, equal_nan=True)
 
 
-def _moved(one: Sequence[int], two: Sequence[int]) -> bool:
-    """Whether a sample of one is another of the other."""
-    others = set(two)
-    return any(own != other and own in others for own, other in zip(one, two, strict=True))
+def _reordered(a: Sequence[int], b: Sequence[int]) -> bool:
+    """Return whether any sample of `a` has another place in `b`."""
+    others = set(b)
+    return any(hash_a != hash_b and hash_a in others for hash_a, hash_b in zip(a, b, strict=True))

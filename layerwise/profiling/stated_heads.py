@@ -1,4 +1,4 @@
-"""Which of a network's outputs or layers judges each target, where the caller says so."""
+"""Outputs and layers of a network that hold the class scores, or judge a target because the caller names them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["find_judges", "score_layers"]
 def find_judges(
     heads: Mapping[str, str], trace: Trace, outputs: Collection[str], targets: Sequence[str]
 ) -> dict[str, Layer]:
-    """The layers that judge targets, by target; those that are judged by a named output are left out.
+    """Return the judging layer of every target; targets that a named output judges are left out.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def find_judges(
     UnknownName
         If there is no such target, output or layer.
     """
-    found = {}
+    judges = {}
     for target, name in heads.items():
         if target not in targets:
             raise UnknownName("target", target, targets, hint="heads= names it")
@@ -42,16 +42,16 @@ def find_judges(
         except LayerwiseError:
             layers = []
         if not layers or len(layers[-1].shape) > 1:
-            there = [layer.name for layer in choose(trace, "leaves") if len(layer.shape) == 1]
+            candidates = [layer.name for layer in choose(trace, "leaves") if len(layer.shape) == 1]
             raise UnknownName(
-                "output or layer", name, [*filter(None, outputs), *there], hint=f"heads= names it for {target!r}"
+                "output or layer", name, [*filter(None, outputs), *candidates], hint=f"heads= names it for {target!r}"
             )
-        found[target] = layers[-1]
-    return found
+        judges[target] = layers[-1]
+    return judges
 
 
 def score_layers(layers: Sequence[Layer]) -> list[Layer]:
-    """The layers that may be the class scores: those of logits that are as many as the last one's."""
-    scores = [layer for layer in layers if layer.role == "logits" and not layer.is_complex]
-    own = [layer for layer in scores if layer.keeps_samples and len(layer.shape) == 1]
-    return [layer for layer in own if layer.shape == own[-1].shape]
+    """Return the layers that may hold the class scores: all logits that are as many as those of the last such layer."""
+    logits = [layer for layer in layers if layer.role == "logits" and not layer.is_complex]
+    scores = [layer for layer in logits if layer.keeps_samples and len(layer.shape) == 1]
+    return [layer for layer in scores if layer.shape == scores[-1].shape]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from layerwise.adapters import load
 from layerwise.arguments import checked
@@ -17,13 +15,13 @@ from layerwise.checkpoints import (
     kept_weights,
     load_weights,
     with_adapter,
-    without_adapter,
 )
-from layerwise.errors import InvalidData, NotRepeatable, listed
+from layerwise.errors import InvalidData, NotRepeatable
 from layerwise.network.weights import weight_hash
-from layerwise.profiling.profiler import Profiler
+from layerwise.profiling.profiler import Profiler, resume_state_of
 from layerwise.runtime.progress import bar, logger
-from layerwise.settings import ARGUMENTS, Settings, chosen
+from layerwise.settings import ARGUMENTS, Settings, SettingsOptions, merge_settings
+from layerwise.training.base_network import Base, measure_base
 from layerwise.training.continuation import refuse_other_data, refuse_other_settings
 
 if TYPE_CHECKING:
@@ -42,58 +40,6 @@ _ARGUMENTS = ("store", "run", "overwrite", "base", "device", "batch_size", "sett
 _MEND = "another name keeps both, and overwriting measures all anew"
 
 
-@dataclass(frozen=True)
-class Base:
-    """The network before its training, in the row of its checkpoints.
-
-    Attributes
-    ----------
-    path : str
-        What to call it in messages.
-    epoch, step : int
-        Both 0.
-    stamp : str
-        Hash of its weights, without those of an adapter.
-    by_name : bool
-        Whether it was loaded by name, with a head of random values where the base has none.
-    """
-
-    path: str
-    stamp: str
-    by_name: bool = False
-    epoch: float = 0
-    step: int = 0
-
-    @classmethod
-    def of(cls, network: nn.Module, model: nn.Module | str, found: Sequence[Checkpoint]) -> Base:
-        """The base of checkpoints.
-
-        Raises
-        ------
-        InvalidData
-            If it is one of the checkpoints, or one of them is of epoch 0 already.
-        """
-        for checkpoint in found:
-            if checkpoint.epoch == 0:
-                raise InvalidData(f"{checkpoint.path} is of epoch 0, before the training; leave base away")
-            adapters = getattr(network, "peft_config", {})
-            if not adapters and _is_named(model, checkpoint.path):
-                raise InvalidData(
-                    f"{model} is the checkpoint of epoch {checkpoint.epoch:g}, and no network before its training: "
-                    "give the one that the training began with"
-                )
-        name = model if isinstance(model, str) else type(model).__name__
-        stamp = weight_hash(network, list(getattr(network, "peft_config", {})))
-        with kept_weights(network):
-            load_weights(network, found[-1])
-            if weight_hash(network) == stamp:
-                raise InvalidData(
-                    f"{name} has the weights of {found[-1].path}, and is no network before its training: give the one "
-                    "that the training began with"
-                )
-        return cls(name, stamp, isinstance(model, str), type(found[0].epoch)(0))
-
-
 @checked(ARGUMENTS)
 def profile_checkpoints(
     model: nn.Module | str,
@@ -107,36 +53,33 @@ def profile_checkpoints(
     device: str | torch.device | None = None,
     batch_size: int = 64,
     settings: Settings | None = None,
-    resume_dir: ResumeState | None = None,
-    **options: Any,
+    resume_dir: ResumeState | str | os.PathLike[str] | None = None,
+    **options: Unpack[SettingsOptions],
 ) -> xr.Dataset:
     """Measure a network with the weights of one checkpoint after the other: a run with an epoch for each.
 
-    Each epoch is written as soon as it is measured, and those that the run has are not measured again: a call that was
-    cut short goes on where it stopped when it is made again, and a training that went on is caught up with.
+    Each epoch is written as soon as it is measured, and epochs that the run has are skipped. To continue after an
+    interruption, or after more training, make the same call again.
 
     Parameters
     ----------
     model : Module or str
         The network that was trained; a Module has its own weights again afterwards.
-    data, device, batch_size
+    data, device, batch_size, settings, **options
         As for `profile`; a loader must run any number of times.
     checkpoints : str or path
         A pattern such as ``"runs/seed0/checkpoint-*"``, or a folder: see `find_checkpoints`.
     store : Store or path, optional
-        Where the run is kept; without one, it is only returned.
+        Where the run is kept; without one, it is returned only.
     run : str
         Its name in the store.
     overwrite : bool
-        Whether to measure all of them anew, in place of the run that there is.
+        Whether to measure all of them anew, and replace an existing run.
     base : bool
         Whether to measure the network before its training, too, as epoch 0: `model` as it is given, without the adapter
         that it may have.
-    settings : Settings, optional
-    resume_dir : ResumeState, optional
-        Where what is accumulated of an epoch is kept until it is written, and goes on from.
-    **options
-        Fields of `Settings`.
+    resume_dir : ResumeState or path, optional
+        A folder that keeps the accumulated statistics of an epoch until the epoch is written, as for `profile`.
 
     Returns
     -------
@@ -146,116 +89,118 @@ def profile_checkpoints(
     Raises
     ------
     WeightsMismatch
-        If a checkpoint is not one of this network; what was measured before it stays.
+        If a checkpoint is not one of this network; earlier epochs stay in the store.
     InvalidData
-        If a checkpoint cannot be read or does not say its epoch, if the run is one of other data or settings, or if the
-        network before its training is one of the checkpoints.
+        If a checkpoint cannot be read or has no epoch, if the run has other data or settings, or if the network before
+        its training is one of the checkpoints.
     EpochExists
         If the run has an epoch that was measured with other weights than its checkpoint has now.
     """
-    from layerwise.store import Store, open_store
-
-    asked = chosen(settings, options, _ARGUMENTS)
-    found = find_checkpoints(checkpoints)
-    target = store if isinstance(store, Store) else open_store("memory://" if store is None else store)
+    asked = merge_settings(settings, options, _ARGUMENTS)
+    series = find_checkpoints(checkpoints)
+    target = _opened(store)
     target.check(run)
-    trusted = asked.trust_remote_code
-    network = load(model, trust_remote_code=trusted)[0] if isinstance(model, str) else model
-    if isinstance(model, str) and has_adapter(found[0].path):
-        network = with_adapter(network, found[0].path)
+    network = load(model, trust_remote_code=asked.trust_remote_code)[0] if isinstance(model, str) else model
+    if isinstance(model, str) and has_adapter(series[0].path):
+        network = with_adapter(network, series[0].path)
 
     def profiler_of(network: nn.Module) -> Profiler:
-        made = Profiler(network, data, asked, device=device, batch_size=batch_size)
-        made.model_name = model if isinstance(model, str) else made.model_name
-        return made
+        name = model if isinstance(model, str) else None
+        return Profiler(network, data, device=device, batch_size=batch_size, settings=asked, model_name=name)
 
     profiler = profiler_of(network)
     if not profiler.loaders.repeatable:
         raise NotRepeatable("every checkpoint needs a run of the data, and a loader runs once: give a DataLoader")
-    wanted: list[Checkpoint | Base] = [*found]
+    wanted: list[Checkpoint | Base] = [*series]
     if base:
-        wanted = [Base.of(profiler.network.model, model, found), *found]
-    with nullcontext() if isinstance(model, str) else kept_weights(profiler.network.model), resume_dir or nullcontext():
-        held = [] if overwrite or run not in target else _held(target, run, wanted, profiler)
-        todo = [item for item in wanted if item not in held]
-        # Whatever is there stays until there is something in its place.
-        outdated = overwrite and run in target
-        left_out: list[str] = []
-        for item in bar(todo, "checkpoints"):
-            beside: list[str] = []
-            if isinstance(item, Base):
-                measured = _measure_base(profiler_of, profiler, item, resume_dir)
-            else:
-                measured, beside = _measure(profiler, item, resume_dir)
-            if set(beside) - set(left_out):
-                left_out = beside
-                logger.warning("%s: the network has no place for %s", item.path, listed(beside, 3))
-            if outdated:
-                target.replace(measured, run=run)
-                outdated = False
-            else:
-                if run in target:
-                    refuse_other_data(target[run].attrs, profiler, run, _MEND, measured.attrs)
-                target.write(measured, run=run)
-            if resume_dir is not None:
-                resume_dir.remove()
-    logger.info("measured %d of %d checkpoints; the run %r had %d already", len(todo), len(wanted), run, len(held))
+        wanted = [Base.of(profiler.network.model, model, series), *series]
+    kept = nullcontext() if isinstance(model, str) else kept_weights(profiler.network.model)
+    resume_state = resume_state_of(resume_dir)
+    with kept, resume_state or nullcontext():
+        measured = [] if overwrite or run not in target else _measured_already(target, run, wanted, profiler)
+        missing = [item for item in wanted if item not in measured]
+        profiles = _profiles(profiler_of, profiler, missing, resume_state)
+        _write_each(profiles, target, run, profiler, resume_state, overwrite=overwrite)
+    logger.info(
+        "measured %d of %d checkpoints; the run %r had %d already", len(missing), len(wanted), run, len(measured)
+    )
     return target[run].load()
+
+
+def _opened(store: Store | str | os.PathLike[str] | None) -> Store:
+    from layerwise.store import Store, open_store
+
+    return store if isinstance(store, Store) else open_store("memory://" if store is None else store)
+
+
+def _profiles(
+    profiler_of: Callable[[nn.Module], Profiler],
+    profiler: Profiler,
+    missing: Sequence[Checkpoint | Base],
+    resume_state: ResumeState | None,
+) -> Iterator[xr.Dataset]:
+    """Measure one checkpoint after the other, and log weights that the network has no place for."""
+    logged: list[str] = []
+    for item in bar(missing, "checkpoints"):
+        if isinstance(item, Base):
+            yield measure_base(profiler_of, profiler, item, resume_state)
+            continue
+        profile, left_out = _measure(profiler, item, resume_state)
+        if set(left_out) - set(logged):
+            logged = left_out
+            logger.warning("%s: the network has no place for %s", item.path, listed(left_out, 3))
+        yield profile
+
+
+def _write_each(
+    profiles: Iterable[xr.Dataset],
+    target: Store,
+    run: str,
+    profiler: Profiler,
+    resume_state: ResumeState | None,
+    *,
+    overwrite: bool,
+) -> None:
+    """Write each profile as soon as it is measured; the first one replaces a run that is to be overwritten.
+
+    Raises
+    ------
+    InvalidData
+        If the run was measured on other data.
+    """
+    # The run that there is stays until there is something in its place.
+    outdated = overwrite and run in target
+    for profile in profiles:
+        if outdated:
+            target.replace(profile, run=run)
+            outdated = False
+        else:
+            if run in target:
+                refuse_other_data(target[run].attrs, profiler, run, _MEND, profile.attrs)
+            target.write(profile, run=run)
+        if resume_state is not None:
+            resume_state.remove()
 
 
 def _measure(
     profiler: Profiler, checkpoint: Checkpoint, resume_state: ResumeState | None
 ) -> tuple[xr.Dataset, list[str]]:
-    """The profile of a checkpoint, and what of it the network has no place for."""
+    """Return the profile of a checkpoint, and the names of its weights that the network has no place for."""
     left_out = load_weights(profiler.network.model, checkpoint)
-    measured = profiler.measure(checkpoint.epoch, checkpoint.step, resume_state=resume_state)
-    said = {"checkpoint": str(checkpoint.path), "checkpoint_stamp": checkpoint.stamp}
-    return measured.assign_attrs({**said, "checkpoint_left_out": " ".join(left_out) or "none"}), left_out
+    profile = profiler.measure(checkpoint.epoch, checkpoint.step, resume_state=resume_state)
+    source = {"checkpoint": str(checkpoint.path), "checkpoint_stamp": checkpoint.stamp}
+    return profile.assign_attrs({**source, "checkpoint_left_out": " ".join(left_out) or "none"}), left_out
 
 
-def _measure_base(
-    profiler_of: Callable[[nn.Module], Profiler], trained: Profiler, base: Base, resume_state: ResumeState | None
-) -> xr.Dataset:
-    """The profile of the network before its training, with the layers that it has with an adapter.
-
-    Raises
-    ------
-    InvalidData
-        If it has other layers.
-    """
-    model = trained.network.model
-    if not hasattr(model, "peft_config"):
-        measured = trained.measure(base.epoch, base.step, resume_state=resume_state)
-    else:
-        with without_adapter(model):
-            # Modules that the adapter replaces do not run without it.
-            measured = profiler_of(model).measure(base.epoch, base.step, resume_state=resume_state)
-        names, found = [layer.name for layer in trained.layers], measured["layer"].values.tolist()
-        if names != found:
-            raise InvalidData(
-                f"without its adapter the network has the layers {found}, and with it {names}: leave base away"
-            )
-        own = {
-            "kind": [layer.kind for layer in trained.layers],
-            "shape": ["x".join(map(str, layer.shape)) for layer in trained.layers],
-            "parameters": [layer.parameters for layer in trained.layers],
-        }
-        measured = measured.assign_coords({name: measured[name].copy(data=values) for name, values in own.items()})
-        if base.by_name and any("modules_to_save" in name for name, _ in model.named_modules()):
-            logger.warning(
-                "what a head was before the training no adapter says: epoch 0 has the head that %s gives", base.path
-            )
-    said = {"checkpoint": "base", "checkpoint_stamp": base.stamp, "checkpoint_left_out": "none"}
-    return measured.assign_attrs({**said, "model_hash": base.stamp})
-
-
-def _held(target: Store, run: str, wanted: Sequence[Checkpoint | Base], profiler: Profiler) -> list[Checkpoint | Base]:
-    """Those that the run has, as they are now.
+def _measured_already(
+    target: Store, run: str, wanted: Sequence[Checkpoint | Base], profiler: Profiler
+) -> list[Checkpoint | Base]:
+    """Return the checkpoints that the run has with the weights that they have now.
 
     Raises
     ------
     InvalidData, EpochExists
-        If the run is one of something else.
+        If the run has other data, settings or weights.
     """
     stored = target[run]
     if "checkpoint" not in stored.attrs:
@@ -263,18 +208,20 @@ def _held(target: Store, run: str, wanted: Sequence[Checkpoint | Base], profiler
     refuse_other_settings(stored, profiler, run, _MEND)
     if stored["epoch"].dtype.kind == "i" and not all(float(item.epoch).is_integer() for item in wanted):
         raise InvalidData(f"the run {run!r} counts whole epochs, and these checkpoints parts of them; {_MEND}")
-    said = target.attributes(run)
-    held = [item for item in wanted if item.epoch in stored["epoch"].values]
-    for item in held:
-        _refuse_other_weights({**stored.attrs, **said.loc[item.epoch]}, item, profiler.network.model, run)
-    return held
+    by_epoch = target.attributes(run)
+    measured = [item for item in wanted if item.epoch in stored["epoch"].values]
+    for item in measured:
+        _refuse_other_weights({**stored.attrs, **by_epoch.loc[item.epoch]}, item, profiler.network.model, run)
+    return measured
 
 
-def _refuse_other_weights(said: Mapping[str, Any], checkpoint: Checkpoint | Base, model: nn.Module, run: str) -> None:
-    """Raise if a checkpoint was written anew since it was measured; one that was copied has its weights still."""
+def _refuse_other_weights(
+    recorded: Mapping[str, Any], checkpoint: Checkpoint | Base, model: nn.Module, run: str
+) -> None:
+    """Raise if a checkpoint has other weights than when it was measured; a copied file has the same ones."""
     from layerwise.store import EpochExists
 
-    if said["checkpoint_stamp"] == checkpoint.stamp:
+    if recorded["checkpoint_stamp"] == checkpoint.stamp:
         return
     if isinstance(checkpoint, Checkpoint):
         with kept_weights(model):
@@ -282,18 +229,7 @@ def _refuse_other_weights(said: Mapping[str, Any], checkpoint: Checkpoint | Base
             now = weight_hash(model)
     else:
         now = checkpoint.stamp
-    if said["model_hash"] != now:
+    if recorded["model_hash"] != now:
         raise EpochExists(
             f"the run {run!r} has epoch {checkpoint.epoch:g} with other weights than {checkpoint.path} has now; {_MEND}"
         )
-
-
-def _is_named(model: nn.Module | str, path: Path) -> bool:
-    """Whether a model's name is that of a checkpoint's folder, or of a file in it."""
-    if not isinstance(model, str):
-        return False
-    named = model.partition("/")[2].partition("?")[0]
-    file = model.partition("?file=")[2].partition("&")[0]
-    return any(
-        part and Path(part).expanduser().resolve() in (path.resolve(), path.resolve().parent) for part in (named, file)
-    )

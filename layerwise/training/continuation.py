@@ -1,10 +1,10 @@
-"""Whether what is measured now continues a run that a store has: the same settings, layers and data."""
+"""Whether a measurement continues a run that a store has: the same settings, layers and data."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
@@ -12,13 +12,69 @@ from layerwise.errors import InvalidData
 from layerwise.evaluation.dataset import plain
 from layerwise.evaluation.target_frames import frames_told
 from layerwise.passes.labels_only import read_fingerprint
+from layerwise.profiling.attributes import settings_attributes
 from layerwise.profiling.profiler import Profiler
+from layerwise.runtime.distributed import broadcast
 
-__all__ = ["refuse_other_data", "refuse_other_settings"]
+if TYPE_CHECKING:
+    from layerwise.store import Store
+
+__all__ = ["refuse_another_run", "refuse_existing_run", "refuse_other_data", "refuse_other_settings"]
+
+
+def refuse_existing_run(store: Store, run: str, *, resume: bool) -> None:
+    """Raise, before anything is trained, if measurements would land among those of another training.
+
+    Parameters
+    ----------
+    store : Store
+    run : str
+    resume : bool
+        Whether the run is to be continued.
+
+    Raises
+    ------
+    EpochExists
+        If the store has the run, and it is not to be continued.
+    """
+    store.check(run)
+    if resume or run not in store:
+        return
+    from layerwise.store import EpochExists
+
+    epochs = store[run]["epoch"].values
+    raise EpochExists(
+        f"the run {run!r} already has {len(epochs)} epochs, {epochs[0]} to {epochs[-1]}; "
+        "resume=True goes on with it, another name keeps both"
+    )
+
+
+def refuse_another_run(stored: xr.Dataset | None, profiler: Profiler, run: str, way_out: str) -> None:
+    """Raise if a run was measured with other settings or on other data; every process that shares the data calls it.
+
+    Parameters
+    ----------
+    stored : Dataset or None
+        The run; None where there is none yet, or another process reads it.
+    profiler : Profiler
+    run, way_out : str
+        Its name, and what to do about it.
+
+    Raises
+    ------
+    InvalidData
+        Naming what differs.
+    """
+    if stored is not None:
+        refuse_other_settings(stored, profiler, run, way_out)
+    shared = profiler.prepared.inputs.shared
+    attributes = broadcast(None if stored is None else dict(stored.attrs), shared)
+    if attributes is not None:
+        refuse_other_data(attributes, profiler, run, way_out)
 
 
 def refuse_other_settings(stored: xr.Dataset, profiler: Profiler, run: str, way_out: str) -> None:
-    """Raise if a run was measured otherwise.
+    """Raise if a run was measured with other settings, layers or metrics.
 
     Parameters
     ----------
@@ -35,31 +91,31 @@ def refuse_other_settings(stored: xr.Dataset, profiler: Profiler, run: str, way_
     """
     frames = json.loads(stored.attrs.get("frame", "{}"))
     classes = {target: len(frame["norms"]) for target, frame in frames.items()}
-    asked: dict[str, Any] = {"data": profiler.loaders.name}
-    asked |= {name: plain(value) for name, value in profiler.told.items()}
-    has = {name: stored.attrs.get(name, "none") for name in asked}
-    asked |= {
+    now: dict[str, Any] = {"data": profiler.loaders.name}
+    now |= {name: plain(value) for name, value in settings_attributes(profiler.prepared).items()}
+    before = {name: stored.attrs.get(name, "none") for name in now}
+    now |= {
         "layers": [layer.name for layer in profiler.layers],
         "metrics": sorted(variable.name for variable in profiler.variables),
         "frame": frames_told(profiler.settings, classes).get("frame", {}),
     }
-    has |= {
+    before |= {
         "layers": stored["layer"].values.tolist(),
         "metrics": sorted(map(str, stored.data_vars)),
         "frame": frames,
     }
-    for name, value in asked.items():
-        if value != has[name]:
-            raise InvalidData(f"the run {run!r} was made with {name} {has[name]}, and not {value}; {way_out}")
+    for name, value in now.items():
+        if value != before[name]:
+            raise InvalidData(f"the run {run!r} was made with {name} {before[name]}, and not {value}; {way_out}")
 
 
 def refuse_other_data(
     stored: Mapping[str, Any], profiler: Profiler, run: str, way_out: str, measured: Mapping[str, Any] | None = None
 ) -> None:
-    """Raise if a run was measured on other samples, as far as that can be told of data that a caller may augment.
+    """Raise if a run was measured on other samples.
 
-    Samples that are others every time they are asked for are no other data: of them the labels are compared, and where
-    those change too, how many there are.
+    Data that changes whenever it is read, such as augmented samples, is compared by its labels; if those change too, by
+    the number of samples.
 
     Parameters
     ----------
@@ -68,7 +124,7 @@ def refuse_other_data(
     profiler : Profiler
     run, way_out : str
     measured : mapping, optional
-        Attributes of what was just measured; the data is read for them by default.
+        Attributes of the new measurement; by default, the data is read for them.
 
     Raises
     ------
@@ -79,19 +135,19 @@ def refuse_other_data(
     _refuse(stored, now, run, way_out, "samples")
     if stored["data_fingerprint"] == now["data_fingerprint"]:
         return
-    # What another run of the data gives again is no chance.
+    # A difference that a second reading repeats is not a random one.
     again = _read(profiler)
     if again["data_fingerprint"] == now["data_fingerprint"]:
         _refuse(stored, now, run, way_out, "data_fingerprint")
     if "label_fingerprint" not in stored:
         return
     before, first, second = (_of_labels(attributes) for attributes in (stored, now, again))
-    if any(one == other != known for known, one, other in zip(before, first, second, strict=True)):
+    if any(now_text == again_text != known for known, now_text, again_text in zip(before, first, second, strict=True)):
         _refuse(stored, now, run, way_out, "label_fingerprint")
 
 
 def _of_labels(attributes: Mapping[str, Any]) -> list[list[str]]:
-    """The fingerprints of the labels in any order, by split, and those in their order."""
+    """Return the fingerprints of the labels in any order, by split, and those in their order."""
     by_split: dict[str, str] = json.loads(attributes["label_fingerprint"])
     return [list(kind) for kind in zip(*(text.split() for _, text in sorted(by_split.items())), strict=True)]
 
@@ -105,10 +161,10 @@ def _refuse(stored: Mapping[str, Any], now: Mapping[str, Any], run: str, way_out
 
 
 def _read(profiler: Profiler) -> dict[str, Any]:
-    """The attributes that tell samples apart, from a run of the data without the network."""
-    found: dict[str, dict[str, Any]] = {"samples": {}, "data_fingerprint": {}, "label_fingerprint": {}}
+    """Return the attributes that identify the samples, from a run of the data without the network."""
+    attributes: dict[str, dict[str, Any]] = {"samples": {}, "data_fingerprint": {}, "label_fingerprint": {}}
     for split, loader in profiler.loaders.splits.items():
-        found["samples"][split], fingerprint = read_fingerprint(profiler.network, loader, split)
-        found["data_fingerprint"][split] = str(fingerprint)
-        found["label_fingerprint"][split] = fingerprint.of_labels
-    return {name: plain(value) for name, value in found.items()}
+        attributes["samples"][split], fingerprint = read_fingerprint(profiler.network, loader, split)
+        attributes["data_fingerprint"][split] = str(fingerprint)
+        attributes["label_fingerprint"][split] = fingerprint.of_labels
+    return {name: plain(value) for name, value in attributes.items()}

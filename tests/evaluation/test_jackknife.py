@@ -201,11 +201,11 @@ class TestRefusals:
             Settings(jackknife=groups)
 
     def test_groups_count_for_the_memory(self, network):
-        plain = Profiler(network, loader(*clusters()), Settings(memory="1GiB"))
-        grouped = Profiler(network, loader(*clusters()), Settings(memory="1GiB", jackknife=10))
+        plain = Profiler(network, loader(*clusters()), settings=Settings(memory="1GiB"))
+        grouped = Profiler(network, loader(*clusters()), settings=Settings(memory="1GiB", jackknife=10))
         assert grouped.plan.statistics_bytes > 5 * plain.plan.statistics_bytes
         with pytest.raises(BudgetExceeded, match="measured 11 times over"):
-            Profiler(network, loader(*clusters()), Settings(memory="40KiB", jackknife=10))
+            Profiler(network, loader(*clusters()), settings=Settings(memory="40KiB", jackknife=10))
 
 
 def holds(found: xr.Dataset, truth: float | np.ndarray) -> float:

@@ -56,7 +56,7 @@ def texts(end: int = 29, pad: int = 0) -> tuple[Tensor, Tensor]:
 def read(model: nn.Module, batch, layer: str | None = None, **options) -> tuple[Tensor, Profiler]:
     """The features of the last layer with positions, or of a named one, as a profile reads them."""
     options = {"metrics": "feature_norm", **options}
-    profiler = Profiler(model, [batch], Settings(**({"layers": layer} if layer else {}), **options))
+    profiler = Profiler(model, [batch], settings=Settings(**({"layers": layer} if layer else {}), **options))
     chosen = [reading for reading in profiler.readings if len(reading.layer.shape) > 1][-1]
     received: list[Tensor] = []
     with reading_features(profiler.network, [chosen], lambda reading, features: received.append(features)) as run:
@@ -161,7 +161,7 @@ def test_each_tower_is_pooled_in_its_own_way():
     vision = {**TEXT, "image_size": 32, "patch_size": 8}
     model = transformers.CLIPModel(transformers.CLIPConfig(text_config=text, vision_config=vision)).eval()
     batch = {"input_ids": texts()[0], "pixel_values": torch.randn(6, 3, 32, 32), "labels": LABELS}
-    profiler = Profiler(model, [batch], Settings(metrics="feature_norm"))
+    profiler = Profiler(model, [batch], settings=Settings(metrics="feature_norm"))
     stated = {reading.name: reading.stated for reading in profiler.readings}
     assert stated["vision_model.encoder.layers.1"] == "cls"
     assert stated["text_model.encoder.layers.1"] == "eos"

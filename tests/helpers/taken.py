@@ -34,7 +34,7 @@ def taken_and_foreseen(classes: int, width: int, options: dict[str, Any]) -> tup
     network = nn.Sequential(nn.Identity(), nn.Linear(width, 4)).eval()
     data = DataLoader(TensorDataset(features, labels), 64)
     declared = {"classes": classes} if classes else {}
-    made = Profiler(network, data, Settings(layers=["0"], memory="2GiB", **declared, **options))
+    made = Profiler(network, data, settings=Settings(layers=["0"], memory="2GiB", **declared, **options))
     # What libraries take, they take the first time.
     made.measure()
     plan = made.plan

@@ -128,7 +128,7 @@ class TestNoMoreSamplesThanFeatures:
 
     def test_are_logged_once_where_nobody_asked_for_a_fit(self, caplog):
         network, data = noise(12, 3)
-        profiler = Profiler(network, data, Settings())
+        profiler = Profiler(network, data, settings=Settings())
         for epoch in range(3):
             profiler.measure(epoch)
         assert len(told(caplog, "explains any labels")) == 1

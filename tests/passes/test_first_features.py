@@ -28,7 +28,7 @@ def made(change: float = 0.0, rounding: torch.dtype | None = None) -> Perceptron
 def features(network: nn.Module, **options: object) -> tuple[dict[str, dict[str, object]], Profiler]:
     x, y = blobs()
     dtype = next(network.parameters()).dtype
-    profiler = Profiler(network, [(x.to(dtype), y)], Settings(metrics="nc1"))
+    profiler = Profiler(network, [(x.to(dtype), y)], settings=Settings(metrics="nc1"))
     batch = profiler.network.adapter.batch((x.to(dtype), y), torch.device("cpu"))
     return first_features(profiler.network, profiler.readings, batch), profiler
 

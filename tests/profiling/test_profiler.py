@@ -195,7 +195,7 @@ def test_attributes_tell_how_to_get_the_profile_again(network, splits):
 
 
 def test_a_profiler_measures_the_network_as_it_is_at_the_time(network, splits):
-    profiler = Profiler(network, splits, Settings(metrics="nc1"))
+    profiler = Profiler(network, splits, settings=Settings(metrics="nc1"))
     before = profiler.measure(0)
     with torch.no_grad():
         network.first[0].weight.mul_(torch.linspace(0, 2, 8))
@@ -215,7 +215,7 @@ def test_the_least_squares_loss_splits_as_it_must_at_every_layer(trained):
         pytest.importorskip("accelerate")
         train(network, inputs.double(), labels, Recipe(epochs=5))
     captured: dict[str, torch.Tensor] = {}
-    profiler = Profiler(network, loader(inputs.double(), labels), Settings(metrics=["vci", "nc1"]))
+    profiler = Profiler(network, loader(inputs.double(), labels), settings=Settings(metrics=["vci", "nc1"]))
     with (
         evaluating(network),
         Capture(network, profiler.layers, lambda layer, value: captured.update({layer.name: value})),

@@ -11,7 +11,7 @@ from helpers.networks import Convolutional, Perceptron, blobs, loader
 from typer.testing import CliRunner
 
 from layerwise.cli.app import app
-from layerwise.errors import InvalidData, NotRepeatable, UnknownName
+from layerwise.errors import InvalidArgument, InvalidData, NotRepeatable, UnknownName
 from layerwise.profiling.ranking import RANKED, rank
 
 
@@ -115,3 +115,15 @@ def test_networks_are_ranked_and_drawn_from_the_command_line(tmp_path, monkeypat
     assert told["split"] == "test"
     assert {row["model"] for row in told["layers"]} == {"mine:small", "mine:large"}
     assert (tmp_path / "rank.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("given", [lambda net: net, lambda net: [net], lambda net: {"Perceptron": net}])
+def test_one_network_is_ranked_by_itself_in_a_list_or_by_name(splits, given):
+    net = Perceptron()
+    expected = rank({"Perceptron": net}, splits).frame
+    assert rank(given(net), splits).frame.equals(expected)
+
+
+def test_two_networks_of_one_name_are_refused(splits):
+    with pytest.raises(InvalidArgument, match="two networks have one name"):
+        rank([Perceptron(), Perceptron()], splits)

@@ -373,3 +373,26 @@ def test_two_calls_at_one_folder_are_refused(tmp_path: Path) -> None:
     pattern = save(tmp_path, 1)
     with ResumeState(tmp_path / "kept"), pytest.raises(InUse):
         profile_checkpoints(network(), data(), pattern, resume_dir=ResumeState(tmp_path / "kept"), metrics="nc1")
+
+
+def test_a_folder_by_its_path_resumes_within_an_epoch(tmp_path: Path) -> None:
+    from layerwise.passes.resume import ResumeState
+
+    pattern, model, rows = save(tmp_path, 1), network(), []
+    options: dict[str, Any] = {"metrics": "nc1", "check": False, "memory": "1GiB"}
+    whole = profile_checkpoints(model, data(), pattern, **options)
+
+    def stop(_module: Any, args: tuple[Tensor, ...]) -> None:
+        # The first samples are run before the data is, to find axes.
+        rows.append(len(args[0]))
+        if sum(size > 4 for size in rows) > 2:
+            raise KeyboardInterrupt
+
+    handle = model.register_forward_pre_hook(stop)
+    with pytest.raises(KeyboardInterrupt):
+        profile_checkpoints(model, data(), pattern, resume_dir=ResumeState(tmp_path / "kept", every=0), **options)
+    handle.remove()
+    assert (tmp_path / "kept").is_dir()
+    resumed = profile_checkpoints(model, data(), pattern, resume_dir=str(tmp_path / "kept"), **options)
+    assert np.array_equal(resumed["nc1"], whole["nc1"])
+    assert not (tmp_path / "kept").exists()

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from layerwise.errors import EmptyData, InvalidData, UnknownName
+from layerwise.errors import EmptyData, InvalidArgument, InvalidData, UnknownName
 from layerwise.store import EpochExists, open_store
 from layerwise.training.tracker import Tracker as AnyTracker
 
@@ -431,3 +431,17 @@ def test_augmented_samples_are_resumed_and_their_labels_compared(tmp_path: Path)
         Tracker(network(), DataLoader(changed, 20), **options)
     torch.manual_seed(3)
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_data_by_name_is_read_in_batches_on_a_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = "".join(f"{i},{i % 7},{'abc'[i % 3]}\n" for i in range(30))
+    (tmp_path / "probe.csv").write_text("x,y,label\n" + rows)
+    sizes: list[int] = []
+    model = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 3))
+    model.register_forward_pre_hook(lambda _module, args: sizes.append(len(args[0])))
+    tracker = Tracker(model, f"csv:{tmp_path / 'probe.csv'}", batch_size=12, device="cpu", metrics="nc1")
+    sizes.clear()
+    assert tracker.measure(0).attrs["device"] == "cpu"
+    assert sizes[:3] == [12, 12, 6]
+    with pytest.raises(InvalidArgument, match="batch_size=0"):
+        Tracker(model, f"csv:{tmp_path / 'probe.csv'}", batch_size=0)

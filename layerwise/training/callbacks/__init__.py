@@ -1,16 +1,16 @@
-"""Profiles by epoch in the training loops that people already use: thin shells round `layerwise.Tracker`.
+"""Callbacks that wrap `layerwise.Tracker` for common training loops.
 
-`ProfileCallback` is for `transformers.Trainer`, `LightningProfileCallback` for Lightning. A loop of accelerate needs
-neither, since every process measures and the first writes::
+`ProfileCallback` is for `transformers.Trainer`, `LightningProfileCallback` for Lightning. A loop with accelerate needs
+no callback, since every process measures and the first writes::
 
     tracker = layerwise.Tracker(accelerator.unwrap_model(model), probes, store="runs.lw", run="digits")
     tracker.measure(0, 0)
     for epoch in range(epochs):
         ...
         if (profile := tracker.measure(epoch + 1, step)) is not None:
-            accelerator.log(layerwise.training.callbacks.scalars(profile), step=step)
+            accelerator.log(layerwise.callbacks.scalars(profile), step=step)
 
-Give the probes' loaders as they are: `accelerator.prepare` would leave each process a share of their samples.
+Pass the loaders of the probes as they are: `accelerator.prepare` would split their samples among the processes.
 """
 
 from __future__ import annotations

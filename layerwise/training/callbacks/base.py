@@ -1,4 +1,4 @@
-"""What the callbacks have in common: a tracker that is made when training starts."""
+"""The base of the callbacks: a tracker that is made when training starts."""
 
 from __future__ import annotations
 
@@ -17,21 +17,19 @@ __all__ = ["Tracking"]
 
 
 class Tracking:
-    """Holds what a tracker is made of until there is a model.
+    """Hold the arguments of a tracker until there is a model.
 
     Parameters
     ----------
-    data : loader, or mapping of split to loader
-        What to measure on; not the loader that the network is trained on.
-    every : int, "log" or callable
-    by : {"epoch", "step"}
+    data, every, by
+        As for `layerwise.Tracker`; not the loader that the network is trained on.
     scalars : callable
-        Turns the profile of an epoch into the numbers that are logged, such as `layerwise.training.callbacks.scalars`
-        or a ``functools.partial`` of it.
+        Function from the profile of an epoch to the numbers that are logged, such as `layerwise.callbacks.scalars` or a
+        ``functools.partial`` of it.
     resume : bool
-        Whether to go on with a run that the store has; a training that starts from a checkpoint always does.
+        Whether to continue a run that the store has; a training that starts from a checkpoint always does.
     **options
-        Those of `Tracker`: ``store``, ``run``, and the fields of `Settings`.
+        Other arguments of `Tracker`, such as ``store``, ``run`` and the fields of `Settings`.
 
     Attributes
     ----------
@@ -61,7 +59,7 @@ class Tracking:
 
     @property
     def dataset(self) -> xr.Dataset:
-        """Everything of the run, along ``epoch``.
+        """All measurements of the run, along ``epoch``.
 
         Raises
         ------
@@ -73,11 +71,11 @@ class Tracking:
         return self.tracker.dataset
 
     def begin(self, model: nn.Module, *, step: int) -> None:
-        """Make the tracker; training that does not begin at step 0 was resumed."""
+        """Make the tracker; a training that begins after step 0 continues its run."""
         self.tracker = Tracker(model, self._data, resume=self._resume or step > 0, **self._options)
 
     def numbers(self, epoch: float, step: int, *, last: bool = False) -> dict[str, float]:
-        """Measure if it is due; what is to be logged of it, nothing if it was not."""
+        """Measure if the schedule wants it, and return the numbers to log; none if it does not."""
         if self.tracker is None:
             return {}
         profile = self.tracker.measure(epoch, step, last=last)

@@ -1,4 +1,4 @@
-"""A callback for Lightning, by either of its names."""
+"""A callback for Lightning, under either of its package names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from layerwise.training.callbacks.base import Tracking
 if TYPE_CHECKING:
     from lightning.pytorch import Callback, LightningModule, Trainer
 else:
-    # Both may be installed: take the one that the caller's trainer is of.
+    # Both packages may be installed: prefer the one that the caller has imported.
     _NAMES = sorted(("lightning.pytorch", "pytorch_lightning"), key=lambda name: name not in sys.modules)
     _NAME = next((name for name in _NAMES if find_spec(name.partition(".")[0])), "lightning.pytorch")
     with from_extra("lightning", "LightningProfileCallback"):
@@ -25,10 +25,10 @@ __all__ = ["LightningProfileCallback"]
 
 
 class LightningProfileCallback(Tracking, Callback):
-    """Profiles the network before the training, and after each epoch or so many optimiser steps of it.
+    """Profile the network before the training, and after every epoch or every so many optimiser steps.
 
     The scalars go to the trainer's loggers; by epoch also to ``trainer.callback_metrics``, where checkpoints and early
-    stopping can monitor them. The module's forward must give the logits.
+    stopping can monitor them. The module's forward must return the logits.
 
     Parameters
     ----------
@@ -48,12 +48,12 @@ class LightningProfileCallback(Tracking, Callback):
         self._now: tuple[float, int] = (0, 0)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure the network as it comes.
+        """Measure the network before the training.
 
         Raises
         ------
         InvalidData
-            If the schedule counts steps and the training loader does not know its length.
+            If the schedule counts steps and the training loader has no length.
         """
         if self._by == "step" and math.isinf(trainer.num_training_batches):
             raise InvalidData("by='step' labels parts of an epoch, and the training loader does not know its length")
@@ -74,7 +74,7 @@ class LightningProfileCallback(Tracking, Callback):
         """Measure by epoch."""
         if self._by == "epoch":
             self._now = (trainer.current_epoch + 1, trainer.global_step)
-            # Every process measures the same, so that their mean is what each of them has.
+            # Every process measures the same values, so their mean is equal to each of them.
             pl_module.log_dict(self._measure(trainer), logger=False, sync_dist=True)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

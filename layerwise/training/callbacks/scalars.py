@@ -1,4 +1,4 @@
-"""A profile of one epoch as the flat numbers that TensorBoard, W&B and their like take."""
+"""A profile of one epoch as flat numbers, for TensorBoard, W&B and similar loggers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from layerwise.errors import InvalidData, UnknownName
 
 __all__ = ["scalars"]
 
-#: What is logged unless the caller chooses, as far as it was measured.
+#: Logged by default, if measured.
 _USUAL = ("nc1", "ncc_error", "network_error", "nrc1", "nrc2_cka", "network_mse", "effective_depth")
 
 
@@ -31,18 +31,18 @@ def scalars(
     profile : Dataset
         A profile with one epoch.
     metrics : sequence of str, optional
-        Variables of the profile, and ``effective_depth``. By default ``nc1``, ``ncc_error``, ``network_error`` and
-        ``effective_depth``, and ``nrc1``, ``nrc2_cka`` and ``network_mse``, as far as they were measured.
+        Variables of the profile, and ``effective_depth``. By default, those of ``nc1``, ``ncc_error``,
+        ``network_error``, ``nrc1``, ``nrc2_cka``, ``network_mse`` and ``effective_depth`` that were measured.
     layers : str or sequence of str
-        ``"last"``, the last one in front of the logits; names or globs, such as ``"*"`` for all.
+        ``"last"`` for the last layer before the logits; names or globs, such as ``"*"`` for all.
     prefix : str
-        What every key begins with.
+        The beginning of every key.
 
     Returns
     -------
     dict of str to float
-        Keys are prefix, split, target (only where there are several), metric and layer, as far as the metric has them.
-        Values that are not finite are left out.
+        Keys consist of prefix, split, target (if there are several), metric and layer, without the parts that a metric
+        does not have. Values that are not finite are left out.
 
     Raises
     ------
@@ -53,29 +53,29 @@ def scalars(
     """
     if profile.sizes["epoch"] != 1:
         raise InvalidData(f"the profile has {profile.sizes['epoch']} epochs; choose one, as in ds.isel(epoch=[-1])")
-    chosen = _chosen_layers(profile, layers)
-    found: dict[str, float] = {}
-    for array in _chosen_metrics(profile, metrics):
-        array = array.sel(layer=chosen) if "layer" in array.dims else array
-        found.update(_flatten(array, prefix))
-    return found
+    names = _layer_names(profile, layers)
+    numbers: dict[str, float] = {}
+    for array in _metric_arrays(profile, metrics):
+        array = array.sel(layer=names) if "layer" in array.dims else array
+        numbers.update(_flatten(array, prefix))
+    return numbers
 
 
-def _chosen_metrics(profile: xr.Dataset, metrics: Sequence[str] | None) -> Iterator[xr.DataArray]:
-    there = [str(name) for name in profile.data_vars]
-    if "ncc_error" in there:
-        there.append("effective_depth")
-    wanted = [name for name in _USUAL if name in there] if metrics is None else metrics
+def _metric_arrays(profile: xr.Dataset, metrics: Sequence[str] | None) -> Iterator[xr.DataArray]:
+    measured = [str(name) for name in profile.data_vars]
+    if "ncc_error" in measured:
+        measured.append("effective_depth")
+    wanted = [name for name in _USUAL if name in measured] if metrics is None else metrics
     for name in wanted:
-        if name not in there:
-            raise UnknownName("metric", name, there, hint="It was not measured in this profile")
+        if name not in measured:
+            raise UnknownName("metric", name, measured, hint="It was not measured in this profile")
         array = effective_depth(profile) if name not in profile else profile[name]
         if "class" in array.dims:
             raise InvalidData(f"{name!r} has a number for every class, which are too many to be logged")
         yield array.squeeze("epoch", drop=True) if "epoch" in array.dims else array
 
 
-def _chosen_layers(profile: xr.Dataset, layers: str | Sequence[str]) -> list[str]:
+def _layer_names(profile: xr.Dataset, layers: str | Sequence[str]) -> list[str]:
     names = [str(name) for name in profile["layer"].values]
     if layers == "last":
         roles = profile["role"].values if "role" in profile else [""] * len(names)

@@ -17,15 +17,15 @@ __all__ = ["ProfileCallback"]
 
 
 class ProfileCallback(Tracking, TrainerCallback):
-    """Profiles the network before the training, and after each epoch or so many optimiser steps of it.
+    """Profile the network before the training, and after every epoch or every so many optimiser steps.
 
     Parameters
     ----------
     data, every, by, scalars, resume, **options
         As for `Tracking`.
     log : callable, optional
-        Takes the scalars: ``trainer.log``, so that TensorBoard, W&B and whatever else reports get them. Callbacks are
-        not told their trainer; without `log`, the scalars are in ``trainer.state.log_history`` only.
+        Function that takes the scalars: ``trainer.log`` sends them to TensorBoard, W&B and other reporters. A callback
+        has no access to its trainer; without `log`, the scalars are in ``trainer.state.log_history`` only.
 
     Examples
     --------
@@ -42,7 +42,7 @@ class ProfileCallback(Tracking, TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Measure the network as it comes."""
+        """Measure the network before the training."""
         self.begin(kwargs["model"], step=state.global_step)
         self._measure(state, control)
 
@@ -62,14 +62,14 @@ class ProfileCallback(Tracking, TrainerCallback):
         done = state.epoch or 0.0
         # An epoch that `max_steps` cuts short counts as one.
         epoch = done if self._by == "step" else math.ceil(done - 1e-6)
-        # Not at the end of training, when the best weights may have been loaded in place of the last.
+        # Not in on_train_end: the best weights may have replaced the last ones by then.
         numbers = self.numbers(epoch, state.global_step, last=0 < state.max_steps <= state.global_step)
         if not numbers:
             return
         if self._log is None:
             state.log_history.append({**numbers, "epoch": done, "step": state.global_step})
             return
-        # Whatever is logged ticks the trainer's own logging off, the loss of this step with it.
+        # Logging clears the trainer's flag, and the loss of this step would not be logged.
         due = control.should_log
         self._log(numbers)
         control.should_log = due

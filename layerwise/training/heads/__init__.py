@@ -1,4 +1,4 @@
-"""Classifiers that are not trained: their rows are a frame, and features are brought to it."""
+"""Classifiers that are not trained: their rows are a fixed frame."""
 
 from layerwise.training.heads.fixed import ETFClassifier, FixedClassifier
 from layerwise.training.heads.frame_tensors import orthogonal_frame, simplex_etf

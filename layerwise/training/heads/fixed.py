@@ -8,28 +8,28 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, normalize
 
 from layerwise.arguments import checked
-from layerwise.errors import InvalidData
+from layerwise.errors import InvalidArgument
 from layerwise.training.heads.frame_tensors import simplex_etf
 
 __all__ = ["ETFClassifier", "FixedClassifier"]
 
 
 class FixedClassifier(nn.Linear):
-    """Logits ``W h`` with fixed rows: a linear map without bias whose weight is a buffer, so no optimiser moves it.
+    """Logits ``W h`` with fixed rows: a linear map without bias whose weight is a buffer, so no optimiser changes it.
 
-    It is saved with the network, follows it between devices, and is a `torch.nn.Linear` to whatever looks for one, a
-    profile among them: initialise the network before it is put in.
+    It is saved with the network, moves with it between devices, and is a `torch.nn.Linear`, so that profiles find it as
+    the head. Initialise the network before adding it, since initialisers change every `Linear`.
 
     Parameters
     ----------
     frame : Tensor
-        The rows, shape ``(K, d)``: of `layerwise.training.heads.simplex_etf`, say.
+        The rows, shape ``(K, d)``, such as `layerwise.heads.simplex_etf`.
     feature_norm : float, optional
-        Features are first brought to this length; by default they are taken as they are.
+        Features are first scaled to this length; not scaled by default.
 
     Raises
     ------
-    InvalidData
+    InvalidArgument
         If the frame is no matrix, or the norm not above 0.
 
     Examples
@@ -45,10 +45,10 @@ class FixedClassifier(nn.Linear):
     @checked()
     def __init__(self, frame: Tensor, *, feature_norm: float | None = None) -> None:
         if frame.ndim != 2:
-            raise InvalidData(f"a classifier's rows have shape (K, d), not {tuple(frame.shape)}")
+            raise InvalidArgument(f"a classifier's rows have shape (K, d), not {tuple(frame.shape)}")
         if feature_norm is not None and not (math.isfinite(feature_norm) and feature_norm > 0):
-            raise InvalidData(f"features can be brought to a norm above 0, not {feature_norm}")
-        # Not that of Linear, which would make a parameter of the weight.
+            raise InvalidArgument(f"features can be brought to a norm above 0, not {feature_norm}")
+        # `Linear.__init__` would make a parameter of the weight.
         nn.Module.__init__(self)
         self.out_features, self.in_features = frame.shape
         self.feature_norm = feature_norm
@@ -56,23 +56,23 @@ class FixedClassifier(nn.Linear):
         self.register_parameter("bias", None)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Class scores, shape ``(n, K)``, of features ``(n, d)``."""
+        """Return class scores, shape ``(n, K)``, for features ``(n, d)``."""
         if self.feature_norm is not None:
             features = self.feature_norm * normalize(features, dim=-1)
         return linear(features, self.weight)
 
     def reset_parameters(self) -> None:
-        """Nothing: the rows are fixed."""
+        """Do nothing: the rows are fixed."""
 
     def extra_repr(self) -> str:
-        """Width, classes and norm."""
+        """Return width, classes and norm."""
         return f"in_features={self.in_features}, out_features={self.out_features}, feature_norm={self.feature_norm}"
 
 
 class ETFClassifier(FixedClassifier):
     """A classifier fixed to a simplex ETF: features collapse onto the same frame for any imbalance.
 
-    Train it with cross entropy, or with `layerwise.training.losses.dot_regression`. Yang et al. 2022.
+    Train it with cross entropy, or with `layerwise.losses.dot_regression`.
 
     Parameters
     ----------
@@ -81,14 +81,18 @@ class ETFClassifier(FixedClassifier):
     norm : float
         Length of the rows, ``sqrt(E_W)``.
     feature_norm : float, optional
-        Features are first brought to this length, ``sqrt(E_H)``; None takes them as they are.
+        Features are first scaled to this length, ``sqrt(E_H)``; None does not scale them.
     seed : int
-        Of the rotation of the frame.
+        Seed of the random rotation of the frame.
 
     Raises
     ------
     OutOfRange
         If there are fewer than two classes, or more than ``d + 1``.
+
+    References
+    ----------
+    Yang et al. 2022, Inducing neural collapse in imbalanced learning, arXiv:2203.09081.
 
     Examples
     --------
@@ -108,5 +112,5 @@ class ETFClassifier(FixedClassifier):
 
     @property
     def scale(self) -> float:
-        """The greatest logit, ``sqrt(E_W E_H)``; with features as they are, of those of length one."""
+        """The greatest logit, ``sqrt(E_W E_H)``; if features are not scaled, that of features of length one."""
         return self.norm * (1.0 if self.feature_norm is None else self.feature_norm)

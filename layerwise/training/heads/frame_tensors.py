@@ -1,4 +1,4 @@
-"""The frames of `layerwise.theory.frames` as tensors, turned by a rotation of their own."""
+"""The frames of `layerwise.theory.frames` as tensors, with a random rotation."""
 
 from __future__ import annotations
 
@@ -14,14 +14,26 @@ __all__ = ["orthogonal_frame", "simplex_etf"]
 
 
 def simplex_etf(classes: int, features: int, *, norm: float = 1.0, seed: int = 0) -> Tensor:
-    """Rows of a simplex equiangular tight frame, shape ``(K, d)``, turned by the random rotation of a seed.
+    """Return the rows of a simplex equiangular tight frame, shape ``(K, d)``, with a random rotation.
 
-    All of length `norm`, all pairs with the cosine ``-1/(K-1)``. Papyan, Han & Donoho 2020.
+    All rows have the length `norm`, and all pairs the cosine ``-1/(K-1)``.
+
+    Parameters
+    ----------
+    classes, features : int
+        ``K`` and ``d``, ``K <= d + 1``.
+    norm : float
+    seed : int
+        Seed of the rotation.
 
     Raises
     ------
     OutOfRange
         If there are fewer than two classes, or more than ``d + 1``.
+
+    References
+    ----------
+    Papyan, Han & Donoho 2020, Prevalence of neural collapse, doi:10.1073/pnas.2015509117.
 
     Examples
     --------
@@ -31,22 +43,30 @@ def simplex_etf(classes: int, features: int, *, norm: float = 1.0, seed: int = 0
             [-0.5000,  1.0000, -0.5000],
             [-0.5000, -0.5000,  1.0000]])
     """
-    return _turned(frames.simplex_etf_gram(classes, norm), features, seed)
+    return _rotated(frames.simplex_etf_gram(classes, norm), features, seed)
 
 
 def orthogonal_frame(norms: Sequence[float], features: int, *, seed: int = 0) -> Tensor:
-    """Orthogonal rows of given norms, shape ``(K, d)``, turned by the random rotation of a seed.
+    """Return orthogonal rows of given norms, shape ``(K, d)``, with a random rotation.
 
-    With equal norms an orthogonal frame, a general orthogonal frame with others. Dang et al. 2023.
+    Equal norms make an orthogonal frame, others a general orthogonal frame (Dang et al. 2023).
+
+    Parameters
+    ----------
+    norms : sequence of float
+    features : int
+        ``d``.
+    seed : int
+        Seed of the rotation.
 
     Raises
     ------
     OutOfRange
         If there are more norms than features.
     """
-    return _turned(frames.orthogonal_frame_gram(norms), features, seed)
+    return _rotated(frames.orthogonal_frame_gram(norms), features, seed)
 
 
-def _turned(gram: np.ndarray, features: int, seed: int) -> Tensor:
-    turned = frames.random_frame(gram, features, np.random.default_rng(seed))
-    return torch.from_numpy(turned).to(torch.get_default_dtype())
+def _rotated(gram: np.ndarray, features: int, seed: int) -> Tensor:
+    rows = frames.random_frame(gram, features, np.random.default_rng(seed))
+    return torch.from_numpy(rows).to(torch.get_default_dtype())

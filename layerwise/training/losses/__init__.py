@@ -1,4 +1,4 @@
-"""Losses that pull networks towards collapse, for training loops of your own."""
+"""Losses that draw networks towards collapse, for the user's own training loop."""
 
 from layerwise.training.losses.dot_regression import dot_regression
 from layerwise.training.losses.svsl import SVSL

@@ -1,4 +1,4 @@
-"""How far samples lie from the mean of their class in the batch, as a loss."""
+"""The distance of samples from the mean of their class in the batch, as a loss."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["within_class_variability"]
 
 
 def within_class_variability(features: Tensor, labels: Tensor) -> Tensor:
-    """Mean squared distance of samples from their class mean in the batch, averaged over classes.
+    """Return the mean squared distance of samples from their class mean in the batch, averaged over classes.
 
-    ``1/K sum_c mean_{i in c} ||x_i - mean_c||^2``, over the ``K`` classes of at least two samples: one sample alone
-    says nothing of its class. In ``[0, inf)``; 0 at collapse, and where every class has one sample. Gradients flow
-    through the samples and through the means. Half precision is summed in single. Ben-Shaul & Dekel 2022.
+    ``1/K sum_c mean_{i in c} ||x_i - mean_c||^2``, over the ``K`` classes of at least two samples, since one sample has
+    no variability. In ``[0, inf)``; 0 at collapse, and if every class has one sample. Gradients flow through the
+    samples and through the means. Half precision is summed in single precision.
 
     Parameters
     ----------
@@ -34,6 +34,10 @@ def within_class_variability(features: Tensor, labels: Tensor) -> Tensor:
     InvalidLabels
         If labels are no integers, or not as many as samples.
 
+    References
+    ----------
+    Ben-Shaul & Dekel 2022, Nearest class-center simplification through intermediate layers, arXiv:2201.08924.
+
     Examples
     --------
     >>> within_class_variability(torch.tensor([[0.0], [2.0], [5.0]]), torch.tensor([0, 0, 1]))
@@ -47,7 +51,7 @@ def within_class_variability(features: Tensor, labels: Tensor) -> Tensor:
     features = features.to(torch.promote_types(features.dtype, torch.float32))
     classes, rows = labels.to(features.device).unique(return_inverse=True)
     counts = rows.bincount(minlength=len(classes)).to(features.dtype)
-    # Not as a product with the labels' indicators, which autocast would take in half precision.
+    # Autocast would compute a product with the labels' indicators in half precision.
     sums = features.new_zeros(len(classes), features.shape[1]).index_add(0, rows, features)
     distances = (features - (sums / counts[:, None])[rows]).square().sum(1)
     variability: Tensor = (distances / counts[rows]).sum() / (counts > 1).sum().clamp(min=1)

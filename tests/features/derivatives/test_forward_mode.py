@@ -247,7 +247,9 @@ class TestCollapseBound:
         inputs, labels = self.mixture(samples)
         taken: dict[str, np.ndarray] = {}
         profiler = Profiler(
-            network, loader(inputs, labels, 500), Settings(metrics=[*COMPLEXITY, "class_variance"], directions="exact")
+            network,
+            loader(inputs, labels, 500),
+            settings=Settings(metrics=[*COMPLEXITY, "class_variance"], directions="exact"),
         )
         with evaluating(network):
             for name in (layer.name for layer in profiler.layers):
