@@ -9,8 +9,8 @@ import icechunk
 import pytest
 import xarray as xr
 import zarr
-from profiles import made_up
-from store_cases import forget_and_write, run_at_once
+from helpers.profiles import made_up
+from helpers.store_cases import forget_and_write, run_at_once
 
 from layerwise.store import Store, open_store, snapshots
 
