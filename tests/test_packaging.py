@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import os
 import shutil
 import subprocess
@@ -27,7 +29,8 @@ SOURCES = sorted(
 OPTIONAL = {
     "layerwise.data.arrow_table": "datasets",
     "layerwise.callbacks": "lightning",
-    "layerwise.callbacks.lightning": "lightning",
+    "layerwise.training.callbacks": "lightning",
+    "layerwise.training.callbacks.lightning": "lightning",
 }
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 MODULES = [path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in SOURCES]
@@ -167,6 +170,9 @@ def test_a_module_names_what_is_public_and_has_it(name):
     if name in OPTIONAL:
         pytest.importorskip(OPTIONAL[name])
     module = import_module(name)
+    if len(ast.parse(inspect.getsource(module)).body) == 1:
+        # A room whose files are imported one by one has a docstring and no names.
+        return
     assert isinstance(module.__all__, list)
     assert len(set(module.__all__)) == len(module.__all__)
     missing = [public for public in module.__all__ if not hasattr(module, public)]
