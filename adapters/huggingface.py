@@ -211,7 +211,12 @@ def _loaded(name: str, options: Mapping[str, Any]) -> tuple[nn.Module, dict[str,
     loaded: tuple[nn.Module, dict[str, Any]] = getattr(transformers, chosen).from_pretrained(
         name, output_loading_info=True, **options
     )
-    return loaded
+    model, info = loaded
+    # Old releases of transformers name what is missing as in the network with a head that was saved.
+    prefix = f"{getattr(model, 'base_model_prefix', '')}."
+    own = model.state_dict().keys()
+    missing = [key if key in own else key.removeprefix(prefix) for key in info["missing_keys"]]
+    return model, {**info, "missing_keys": missing}
 
 
 def _check_values(model: nn.Module, missing: Collection[str], name: str) -> None:

@@ -28,7 +28,8 @@ SOURCES = sorted(
 OPTIONAL = {
     "layerwise.data.arrow_table": "datasets",
     "layerwise.callbacks": "lightning",
-    "layerwise.callbacks.lightning": "lightning",
+    "layerwise.training.callbacks": "lightning",
+    "layerwise.training.callbacks.lightning": "lightning",
 }
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 MODULES = [path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in SOURCES]

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 import zarr
+from zarr.errors import ContainsArrayError, GroupNotFoundError
 
 from layerwise.schema import validate
 from layerwise.store.failures import NotReadable
@@ -42,9 +43,12 @@ CONTENTS = "layerwise_contents"
 
 def find_group(source: SealedStore, path: str) -> zarr.Group | None:
     """Return the Zarr group at a path; None if there is none, or the path is an array's or invalid."""
+    if {".", ".."} & set(path.replace("\\", "/").split("/")):
+        return None
     try:
         return zarr.open_group(source, path=path, mode="r", zarr_format=3)
-    except ValueError:
+    except (GroupNotFoundError, ContainsArrayError):
+        # Any other error is no proof that there is none: what is written next would replace it.
         return None
 
 

@@ -16,7 +16,7 @@ from layerwise.checkpoints import (
     load_weights,
     with_adapter,
 )
-from layerwise.errors import InvalidData, NotRepeatable
+from layerwise.errors import InvalidData, NotRepeatable, listed
 from layerwise.network.weights import weight_hash
 from layerwise.profiling.profiler import Profiler, resume_state_of
 from layerwise.runtime.progress import bar, logger

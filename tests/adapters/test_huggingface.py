@@ -238,6 +238,8 @@ class TestForward:
     )
     def test_class_and_register_tokens_are_counted(self, kind, options, prefix):
         kind = {"BeIT": "Beit"}.get(kind, kind)
+        if not hasattr(transformers, f"{kind}Config"):
+            pytest.skip(f"transformers {transformers.__version__} has no {kind}")
         sizes = {name: value for name, value in VIT.items() if name not in ("vocab_size", "intermediate_size")}
         config = getattr(transformers, f"{kind}Config")(**sizes, **options)
         model = getattr(transformers, f"{kind}Model")(config).eval()

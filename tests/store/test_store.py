@@ -14,9 +14,11 @@ from helpers.profiles import made_up
 from helpers.store_cases import rich
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from zarr.storage import WrapperStore
 
 from layerwise.errors import SchemaMismatch, UnknownName
 from layerwise.store import EpochExists, InvalidRun, Store, open_store
+from layerwise.store.sealed import SealedStore
 
 
 @pytest.fixture
@@ -198,6 +200,25 @@ def test_an_unknown_run_is_named_with_the_nearest(store: Store) -> None:
     for ask in (store.__getitem__, store.delete, store.attributes):
         with pytest.raises(UnknownName, match=r"no run 'resnet18/seed1'; nearest: resnet18/seed0"):
             ask("resnet18/seed1")
+
+
+def test_an_append_finds_the_run_where_zarr_wraps_no_store_for_reading(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As before Zarr 3.1.6.
+    monkeypatch.setattr(WrapperStore, "with_read_only", zarr.abc.store.Store.with_read_only)
+    for epoch in range(2):
+        store.write(made_up(2).isel(epoch=[epoch]), "a")
+    xr.testing.assert_identical(store["a"].load(), made_up(2))
+
+
+def test_a_run_that_cannot_be_looked_up_is_not_replaced(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.write(made_up(1), "a")
+    with monkeypatch.context() as patch:
+        patch.setattr(SealedStore, "with_read_only", lambda *_: (_ for _ in ()).throw(NotImplementedError))
+        with pytest.raises(ValueError, match="Unable to create a read-only copy"):
+            store.write(made_up(2).isel(epoch=[1]), "a")
+    xr.testing.assert_identical(store["a"].load(), made_up(1))
 
 
 @pytest.mark.parametrize("name", ["", "/a", "a/", "a//b", "a/../b", "__a", "a\nb", "a\\b"])
