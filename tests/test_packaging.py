@@ -147,7 +147,8 @@ def test_every_bound_of_a_package_is_a_lower_one_and_no_package_has_two():
     every = [Requirement(line) for group in (PROJECT["dependencies"], *extras.values()) for line in group]
     own = [item for item in every if item.name != "layerwise"]
     assert all(item.specifier for item in own)
-    assert all(each.operator in (">=", "==") for item in own for each in item.specifier)
+    # Icechunk 2 stores hang in several processes.
+    assert all(each.operator in (">=", "==") for item in own for each in item.specifier if item.name != "icechunk")
     bounds = {(item.name, str(item.specifier)) for item in own}
     assert len({name for name, _ in bounds}) == len(bounds)
 

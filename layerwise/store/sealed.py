@@ -78,7 +78,9 @@ class SealedStore(WrapperStore[icechunk.IcechunkStore]):
     def with_read_only(self, read_only: bool = False) -> Self:
         """The same store, for reading alone or for writing too."""
         # Zarr's own wrapper has this since 3.1.6 only.
-        return self._with_store(self._store.with_read_only(read_only))
+        store = self._store.with_read_only(read_only)
+        assert isinstance(store, icechunk.IcechunkStore)
+        return self._with_store(store)
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         """Read a value, and check it.
