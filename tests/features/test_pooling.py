@@ -85,7 +85,7 @@ def classifier_input(model: nn.Module, head: nn.Module, inputs) -> Tensor:
 def test_maps_follow_the_networks_pooling(pool, width, reduction, caplog):
     model, pictures = maps(pool, width), torch.randn(6, 3, 16, 16)
     features, profiler = read(model, (pictures, LABELS))
-    assert profiler.network_pooling == reduction
+    assert profiler.prepared.layers.network_pooling == reduction
     torch.testing.assert_close(features, classifier_input(model, model.classifier, pictures))
     assert not caplog.records
 
@@ -106,7 +106,7 @@ def test_networks_of_timm_follow_their_own_pooling(name, options, reduction):
     pictures = torch.randn(6, 3, size, size)
     # A norm stands between the blocks and the pooling of a transformer.
     features, profiler = read(model, (pictures, LABELS), "norm" if name.startswith("vit") else None)
-    assert profiler.network_pooling == reduction
+    assert profiler.prepared.layers.network_pooling == reduction
     torch.testing.assert_close(
         features, classifier_input(model, model.get_classifier(), pictures), rtol=1e-4, atol=1e-5
     )
@@ -137,7 +137,7 @@ def test_a_decoder_is_read_at_the_token_that_it_picks(masked, outputs):
     features, profiler = read(model, {**inputs, "labels": LABELS}, "transformer.ln_f")
     with torch.no_grad():
         torch.testing.assert_close(model.score(features), model(**inputs).logits)
-    assert profiler.network_pooling == "last"
+    assert profiler.prepared.layers.network_pooling == "last"
 
 
 @pytest.mark.parametrize(("pad", "masked"), [(0, False), (29, False), (0, True), (29, True)])
@@ -152,7 +152,7 @@ def test_the_text_tower_of_clip_is_read_at_its_end_token(pad, masked):
     features, profiler = read(model, {**inputs, "labels": LABELS}, "*final_layer_norm")
     with torch.no_grad():
         torch.testing.assert_close(features, model(**inputs).pooler_output)
-    assert profiler.network_pooling == ("last" if masked else "eos")
+    assert profiler.prepared.layers.network_pooling == ("last" if masked else "eos")
 
 
 def test_each_tower_is_pooled_in_its_own_way():
@@ -182,7 +182,7 @@ def test_the_last_hidden_state_of_a_recurrent_network_is_its_last_token(layers):
     torch.manual_seed(0)
     model, ids = Recurrent(layers).eval(), texts()[0]
     features, profiler = read(model, (ids, LABELS), "embed")
-    assert profiler.network_pooling == "last"
+    assert profiler.prepared.layers.network_pooling == "last"
     torch.testing.assert_close(features, model.embed(ids)[:, -1].detach())
 
 
@@ -204,7 +204,7 @@ def test_padding_counts_in_no_pooling(pool, reduction):
     ids, mask = texts()
     inputs = {"input_ids": ids, "attention_mask": mask}
     features, profiler = read(model, {**inputs, "labels": LABELS}, "below.1")
-    assert profiler.network_pooling == reduction
+    assert profiler.prepared.layers.network_pooling == reduction
     torch.testing.assert_close(features, classifier_input(model, model.classifier, inputs))
 
 
@@ -239,14 +239,14 @@ def test_attention_pooling_is_logged(pool, caplog):
     model = timm.create_model("vit_tiny_patch16_224", depth=1, num_classes=3, global_pool=pool, class_token=False)
     with caplog.at_level(logging.WARNING):
         _, profiler = read(model.eval(), (torch.randn(6, 3, 224, 224), LABELS))
-    assert profiler.network_pooling.startswith("not followed")
+    assert profiler.prepared.layers.network_pooling.startswith("not followed")
     assert len(caplog.records) == 1
 
 
 def test_wide_flattened_maps_are_averaged_and_logged(caplog):
     with caplog.at_level(logging.WARNING):
         features, profiler = read(maps(lambda x: x.flatten(1), 6 * 62 * 62), (torch.randn(6, 3, 64, 64), LABELS))
-    assert (features.shape, profiler.network_pooling) == ((6, 6), "not followed: flatten")
+    assert (features.shape, profiler.prepared.layers.network_pooling) == ((6, 6), "not followed: flatten")
     assert "flattens" in caplog.text
 
 

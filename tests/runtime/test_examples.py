@@ -23,5 +23,5 @@ NAMES = [
 @pytest.mark.parametrize("name", NAMES)
 def test_examples_are_right(name):
     module = import_module(name)
-    assert doctest.testmod(module).failed == 0
+    assert doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0
     assert set(module.__all__) <= set(vars(module))
