@@ -20,20 +20,20 @@ SHARED = """
 import sys
 import torch
 from helpers.study_training import data, network
+from layerwise.runtime.distributed import process_group
 from layerwise.studies.training import Recipe, train
 
-torch.distributed.init_process_group("gloo")
-seen = []
-model = network()
-model.head.register_forward_hook(lambda module, inputs, scores: seen.append(len(scores)))
-trained = train(model, *data(), Recipe(1, batch_size=90))
-counts = [None, None]
-torch.distributed.all_gather_object(counts, sum(seen))
-trained = train(network(), *data(), Recipe(3, batch_size=32))
-if torch.distributed.get_rank() == 0:
-    print(*counts)
-    torch.save(trained.state_dict(), sys.argv[1])
-torch.distributed.destroy_process_group()
+with process_group():
+    seen = []
+    model = network()
+    model.head.register_forward_hook(lambda module, inputs, scores: seen.append(len(scores)))
+    trained = train(model, *data(), Recipe(1, batch_size=90))
+    counts = [None, None]
+    torch.distributed.all_gather_object(counts, sum(seen))
+    trained = train(network(), *data(), Recipe(3, batch_size=32))
+    if torch.distributed.get_rank() == 0:
+        print(*counts)
+        torch.save(trained.state_dict(), sys.argv[1])
 """
 
 
