@@ -7,7 +7,6 @@ with any other loader every process measures all samples.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -34,9 +33,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-
-#: Seconds that Gloo's threads have to finish after the group is destroyed.
-_SETTLING = 0.2
 
 
 def rank_and_world_size() -> tuple[int, int]:
@@ -157,5 +153,3 @@ def process_group() -> Iterator[str | None]:
         yield device
     finally:
         torch.distributed.destroy_process_group()
-        # Gloo's threads need the interpreter to release their last tensors: a process that ends meanwhile aborts.
-        time.sleep(_SETTLING)

@@ -17,6 +17,7 @@ from layerwise.studies.frame.settings import changed
 from layerwise.studies.training import Recipe, train, train_and_track
 
 SHARED = """
+import os
 import sys
 import torch
 from helpers.study_training import data, network
@@ -34,6 +35,9 @@ with process_group():
     if torch.distributed.get_rank() == 0:
         print(*counts)
         torch.save(trained.state_dict(), sys.argv[1])
+# Gloo's threads can abort a process in which the interpreter ends before them.
+sys.stdout.flush()
+os._exit(0)
 """
 
 
