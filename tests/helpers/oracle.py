@@ -556,7 +556,7 @@ def _ratio(above: Any, below: Any) -> float:
 
 def _unit(matrix: Array, axis: int | None = None) -> Array:
     """Over its Frobenius norm, or each row over its own (axis 1); NaN where that is zero."""
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(matrix / np.linalg.norm(matrix, axis=axis, keepdims=True))
 
 
