@@ -10,6 +10,7 @@ from layerwise.derive.monotonicity import monotonicity
 from layerwise.derive.onset import onset
 from layerwise.derive.pooling import pooled_layers, pooling_text
 from layerwise.derive.separation_law import separation_law
+from layerwise.derive.tunnel import tunnel
 
 __all__ = [
     "align",
@@ -24,4 +25,5 @@ __all__ = [
     "pooling_text",
     "refuse_data",
     "separation_law",
+    "tunnel",
 ]
