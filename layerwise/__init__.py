@@ -50,6 +50,7 @@ _LAZY = {
     "rank": "layerwise.profiling.ranking:rank",
     "separation_law": "layerwise.derive:separation_law",
     "similarity": "layerwise.profiling.similarity:similarity",
+    "tunnel": "layerwise.derive:tunnel",
 }
 
 __all__ = [
@@ -82,6 +83,7 @@ __all__ = [
     "statistics",
     "studies",
     "theory",
+    "tunnel",
 ]
 
 

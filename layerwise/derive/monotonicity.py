@@ -46,13 +46,19 @@ def monotonicity(ds: xr.Dataset, metric: str) -> xr.DataArray:
     """
     values = values_over(ds, metric, "layer")
     depth = xr.zeros_like(values) + range(values.sizes["layer"]) if "depth" not in values.coords else values["depth"]
-    correlation = xr.corr(_ranks(values), _ranks(depth.where(values.notnull())), "layer")
+    correlation = _correlation(_ranks(values), _ranks(depth.where(values.notnull())))
     return correlation.rename(f"{metric}_monotonicity").assign_attrs(
         long_name=f"rank correlation of {metric} with depth",
         units="1",
         direction="none",
         reference=str(values.attrs.get("reference", "")),
     )
+
+
+def _correlation(one: xr.DataArray, other: xr.DataArray) -> xr.DataArray:
+    """Return Pearson's correlation along ``layer``, NaN where either does not vary."""
+    one, other = (ranks - ranks.sum("layer") / ranks.count("layer") for ranks in (one, other))
+    return (one * other).sum("layer") / ((one**2).sum("layer") * (other**2).sum("layer")) ** 0.5
 
 
 def _ranks(values: xr.DataArray) -> xr.DataArray:
