@@ -115,7 +115,8 @@ def fix_to_etf(
         raise InvalidArgument(
             f"a map that can be fixed is a Linear with a weight of its own, not {type(linear).__name__}"
         )
-    frame = scale * etf_map(*weight.shape, vectors, turn_outputs=turn_outputs, seed=seed)
+    outputs, inputs = weight.shape
+    frame = scale * etf_map(outputs, inputs, vectors, turn_outputs=turn_outputs, seed=seed)
     with torch.no_grad():
         weight.copy_(frame)
     weight.requires_grad_(False)
@@ -127,7 +128,8 @@ def _orthonormal(rows: int, columns: int, generator: torch.Generator) -> Tensor:
     normal = torch.randn(rows, columns, generator=generator, dtype=torch.float64)
     frame, triangle = torch.linalg.qr(normal)
     # The signs make it uniform over all orthonormal frames.
-    return frame * triangle.diagonal().sign()
+    uniform: Tensor = frame * triangle.diagonal().sign()
+    return uniform
 
 
 def _identity(rows: int, columns: int) -> Tensor:

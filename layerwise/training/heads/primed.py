@@ -74,4 +74,5 @@ class PrimedClassifier(nn.Module):
                 f"attributes have shape {tuple(attributes.shape)} and type {attributes.dtype}; "
                 f"an integer for each of {len(features)} samples is needed"
             )
-        return scores + self.of_prime(self.primes[attributes])
+        share: Tensor = self.of_prime(self.primes[attributes])
+        return scores + share
