@@ -126,6 +126,8 @@ def test_no_module_hides_a_function_of_its_name():
 def test_completion_shows_what_is_public_and_no_more(name):
     module = import_module(name)
     assert {word for word in dir(module) if not word.startswith("_")} == set(module.__all__)
+    if "callbacks" in name:
+        pytest.importorskip("lightning")
     assert all(hasattr(module, word) for word in dir(module))
 
 
