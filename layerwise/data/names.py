@@ -15,7 +15,7 @@ __all__ = ["SCHEMES", "DataName", "Task", "parse"]
 Task = Literal["classification", "regression"]
 _TASKS: dict[str, Task] = {"classification": "classification", "regression": "regression"}
 
-_COMMON = ("split", "test", "limit")
+_COMMON = ("split", "test", "limit", "seed")
 _TABLE = (*_COMMON, "task", "text", "image", "columns", "label", "where")
 
 #: The schemes, and the options of each.
@@ -45,6 +45,8 @@ class DataName:
         The share to hold out as the split ``test``, or the path to read it from.
     limit : int or None
         The largest number of samples of a split.
+    seed : int
+        The seed of the draws that `test` and `limit` make.
     task : {"classification", "regression"}, optional
         The kind of labels; by default the values decide.
     where : tuple of (column, value)
@@ -59,6 +61,7 @@ class DataName:
     splits: tuple[str, ...] = ()
     test: float | str | None = None
     limit: int | None = None
+    seed: int = 0
     task: Task | None = None
     where: tuple[tuple[str, str], ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
@@ -127,6 +130,7 @@ def parse(name: str) -> DataName:
         splits=tuple(options.pop("split").split(",")) if "split" in options else (),
         test=_test(options.pop("test")) if "test" in options else None,
         limit=_limit(options.pop("limit")) if "limit" in options else None,
+        seed=_seed(options.pop("seed")) if "seed" in options else 0,
         task=_task(options.pop("task")) if "task" in options else None,
         where=tuple(_where(value) for key, value in pairs if key == "where"),
         options={key: value for key, value in options.items() if key != "where"},
@@ -136,6 +140,12 @@ def parse(name: str) -> DataName:
 def _limit(value: str) -> int:
     if not value.isdecimal() or int(value) == 0:
         raise InvalidData(f"limit={value}: the most samples of a split, a whole number above 0")
+    return int(value)
+
+
+def _seed(value: str) -> int:
+    if not value.isdecimal():
+        raise InvalidData(f"seed={value}: the seed of the draws, a whole number from 0")
     return int(value)
 
 

@@ -41,6 +41,7 @@ def read(name: str) -> Source:
         - ``test=0.2``: hold out this share as the split ``test``, stratified, always the same samples;
           ``test=FILE``: read the split ``test`` from this file.
         - ``limit=2000``: keep at most this many samples of a split, stratified, always the same samples.
+        - ``seed=3``: draw other samples for ``test=0.2`` and ``limit=2000``.
 
     Returns
     -------
@@ -75,9 +76,9 @@ def read(name: str) -> Source:
         if len(splits) != 1:
             raise InvalidData(f"test={request.test} needs one split to hold out from; there are {', '.join(splits)}")
         ((first, rows),) = splits.items()
-        splits = dict(zip((first, "test"), hold_out(rows, request.test), strict=True))
+        splits = dict(zip((first, "test"), hold_out(rows, request.test, request.seed), strict=True))
     if request.limit is not None:
-        splits = {split: limit(rows, request.limit) for split, rows in splits.items()}
+        splits = {split: limit(rows, request.limit, request.seed) for split, rows in splits.items()}
     return Source(name, splits, reading.kind, classes, _fingerprint(reading, splits, classes), reading.notes)
 
 

@@ -39,7 +39,7 @@ def stratified_order(labels: np.ndarray, seed: int = 0) -> np.ndarray:
     return by_class[np.argsort(place, kind="stable")]
 
 
-def limit(rows: Rows, most: int) -> Rows:
+def limit(rows: Rows, most: int, seed: int = 0) -> Rows:
     """Return at most `most` samples, with every class among them, in the order of the file.
 
     Raises
@@ -52,10 +52,10 @@ def limit(rows: Rows, most: int) -> Rows:
     classes = len(np.unique(_strata(rows)))
     if most < classes:
         raise InvalidData(f"limit={most} is too few for {classes} classes")
-    return rows.take(np.sort(stratified_order(_strata(rows))[:most]))
+    return rows.take(np.sort(stratified_order(_strata(rows), seed)[:most]))
 
 
-def hold_out(rows: Rows, share: float) -> tuple[Rows, Rows]:
+def hold_out(rows: Rows, share: float, seed: int = 0) -> tuple[Rows, Rows]:
     """Return the remaining and the held-out samples, each in the order of the file; a class of one sample remains.
 
     Raises
@@ -70,7 +70,7 @@ def hold_out(rows: Rows, share: float) -> tuple[Rows, Rows]:
             f"test={share} holds out {count} of {len(rows)} samples of {classes} classes; "
             "at least one must be held out, and one of every class remain"
         )
-    order = stratified_order(_strata(rows))
+    order = stratified_order(_strata(rows), seed)
     return rows.take(np.sort(order[:-count])), rows.take(np.sort(order[-count:]))
 
 

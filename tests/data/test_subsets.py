@@ -55,3 +55,15 @@ def test_any_samples_of_a_regression_target_will_do() -> None:
     train, test = (set(splits[name].positions.tolist()) for name in ("train", "test"))
     assert (len(train), len(test)) == (100, 100)
     assert not train & test
+
+
+def test_another_seed_draws_other_samples_of_the_same_classes() -> None:
+    draws = [read(f"sklearn:digits?test=0.2&limit=200&seed={seed}").splits for seed in (0, 0, 3)]
+    for split in ("train", "test"):
+        first, again, other = (rows[split] for rows in draws)
+        assert (first.positions == again.positions).all()
+        assert len(set(first.positions) & set(other.positions)) < 100
+        assert sorted(set(other.labels)) == list(range(10))
+    # What is held out is never in the training split.
+    assert not set(draws[2]["train"].positions) & set(draws[2]["test"].positions)
+    assert read("sklearn:digits?test=0.2&seed=0").fingerprint == read("sklearn:digits?test=0.2").fingerprint
