@@ -102,7 +102,7 @@ class Vocabulary:
     def _rows(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Rows, and which of the labels have one; both of shape ``(n,)``."""
         ordered, places = self.ids.to(labels.device).sort()
-        at = torch.searchsorted(ordered, labels).clamp_max(len(ordered) - 1)
+        at = torch.searchsorted(ordered, labels.contiguous()).clamp_max(len(ordered) - 1)
         return places[at], ordered[at] == labels
 
 
